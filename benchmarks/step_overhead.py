@@ -1,0 +1,124 @@
+"""What does the supernet cost over plain torch? One step through NNI against the same passes on plain networks.
+
+    python benchmarks/step_overhead.py [--net mobile] [--batch 64] [--crop 16] [--pairs 7]
+
+Both do: keys of the teacher, then forward, loss and backward of the same three networks, then the optimizer and the
+teacher's update. They alternate, A B A B, in one process, so that a drift of the machine hits both; the ratio is that of
+each pair. Also printed: images a second and the process's peak memory.
+"""
+
+import argparse
+import json
+import resource
+import time
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from search.nets import NETS
+from search.objectives import info_nce
+from search.oneshot.compat import FixedConv2d
+from search.oneshot.space import SupernetSpace
+from search.oneshot.training import SSL, Sandwich, SandwichModule
+from search.recipes import Recipe, Stage
+from search.supernet import load_slices
+
+
+class Supernet:
+    """Our step, without Lightning's loop around it."""
+
+    def __init__(self, recipe: Recipe, pixels: torch.Tensor) -> None:
+        ssl = SSL(recipe, pixels)
+        space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
+        ssl.set_model(Sandwich(mutation_hooks=[FixedConv2d.mutate]).mutate_model(space))
+        self.ssl, self.module = ssl, SandwichModule(ssl)
+        self.optimizer = ssl.configure_optimizers()
+        self.module.train()
+
+    def step(self, step: int) -> None:
+        ssl = self.ssl
+        x1, x2 = ssl.two_views(step)
+        keys = ssl.objective.targets(x2)
+        networks = ssl.sandwich(step)
+        self.optimizer.zero_grad()
+        for architecture in networks:
+            self.module.choose(architecture)
+            (ssl.objective.loss(ssl.model(x1), keys) / len(networks)).backward()
+        self.optimizer.step()
+        ssl.objective.update(ssl.student, keys)
+
+
+class Plain:
+    """The same passes on networks that are built beforehand, each alone, in plain torch."""
+
+    def __init__(self, other: Supernet, steps: int) -> None:
+        self.other = other
+        ssl, r = other.ssl, other.ssl.recipe
+        self.networks = [[self._projected(a) for a in ssl.sandwich(step)] for step in range(steps)]
+        self.optimizers = [
+            torch.optim.SGD([p for m in ms for p in m.parameters()], r.lr, momentum=r.momentum) for ms in self.networks
+        ]
+
+    def _projected(self, architecture: object) -> torch.nn.Sequential:
+        ssl = self.other.ssl
+        backbone = NETS[ssl.recipe.net].build(architecture)  # type: ignore[arg-type]
+        projector = torch.nn.Sequential(
+            torch.nn.Linear(int(backbone.embedding_dim), ssl.recipe.hidden_dim),
+            torch.nn.ReLU(),
+            torch.nn.Linear(ssl.recipe.hidden_dim, ssl.recipe.projection_dim),
+        )
+        load_slices(backbone, {k.removeprefix("backbone."): v.detach() for k, v in ssl.student.items()})
+        return torch.nn.Sequential(backbone, projector).to(memory_format=torch.channels_last).train()
+
+    def step(self, step: int) -> None:
+        ssl = self.other.ssl
+        x1, x2 = ssl.two_views(step)
+        keys = ssl.objective.targets(x2)
+        self.optimizers[step].zero_grad()
+        for network in self.networks[step]:
+            q = torch.nn.functional.normalize(network(x1), dim=1)
+            (info_nce(q, keys, ssl.objective.queue_KD, ssl.recipe.temperature) / 3).backward()
+        self.optimizers[step].step()
+        ssl.objective.update(ssl.student, keys)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--net", default="mobile", choices=list(NETS))
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--crop", type=int, default=16)
+    parser.add_argument("--pairs", type=int, default=7)
+    args = parser.parse_args()
+
+    pixels = torch.randint(0, 256, (args.batch * 4, 3, 64, 64), dtype=torch.uint8)
+    stages = (Stage(until=1.0, crop_px=args.crop),)
+    recipe = replace(Recipe(), net=args.net, batch=args.batch, queue=args.batch * 16, stages=stages, epochs=100)
+    supernet = Supernet(recipe, pixels)
+    plain = Plain(supernet, args.pairs + 1)
+    seconds: dict[str, list[float]] = {"supernet": [], "plain": []}
+    for step in range(args.pairs + 1):  # the first pair warms up
+        for name, side in (("supernet", supernet), ("plain", plain)):
+            started = time.perf_counter()
+            side.step(step)
+            if step:
+                seconds[name].append(time.perf_counter() - started)
+    ratios = np.array(seconds["supernet"]) / np.array(seconds["plain"])
+    result = {
+        "net": args.net,
+        "batch": args.batch,
+        "crop_px": args.crop,
+        "threads": torch.get_num_threads(),
+        "precision": "fp32",
+        "supernet_s": round(float(np.median(seconds["supernet"])), 3),
+        "plain_s": round(float(np.median(seconds["plain"])), 3),
+        "ratio_median": round(float(np.median(ratios)), 3),
+        "ratio_min_max": [round(float(ratios.min()), 3), round(float(ratios.max()), 3)],
+        "images_per_s": round(args.batch / float(np.median(seconds["supernet"])), 1),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""How long networks take on devices: latency tables, made by measuring, kept as YAML, used to estimate.
+
+types (the values) · ops, files, devices (tables as text, as files, by name) · estimate (use one) ·
+probe, runners, torch_runner, onnx_bytes, timing, calibrate, measure (make one) · compute (what needs no device)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from hardware_profiles.errors import BadOp as BadOp
+from hardware_profiles.errors import BadProfile as BadProfile
+from hardware_profiles.errors import MeasureFailed as MeasureFailed
+from hardware_profiles.errors import MissingOp as MissingOp
+from hardware_profiles.errors import MissingTable as MissingTable
+from hardware_profiles.errors import ProfileError as ProfileError
+from hardware_profiles.errors import UnknownDevice as UnknownDevice
+from hardware_profiles.ops import parse_op as parse_op
+from hardware_profiles.types import DeviceProfile as DeviceProfile
+from hardware_profiles.types import Kind as Kind
+from hardware_profiles.types import Latency as Latency
+from hardware_profiles.types import LatencyTable as LatencyTable
+from hardware_profiles.types import OpKey as OpKey
+from hardware_profiles.types import Source as Source
+from hardware_profiles.types import Validation as Validation
+
+if TYPE_CHECKING:
+    from hardware_profiles.compute import Compute as Compute
+    from hardware_profiles.compute import count_compute as count_compute
+    from hardware_profiles.devices import TableFile as TableFile
+    from hardware_profiles.devices import find_device as find_device
+    from hardware_profiles.devices import find_table as find_table
+    from hardware_profiles.devices import keep_table as keep_table
+    from hardware_profiles.devices import list_tables as list_tables
+    from hardware_profiles.estimate import block_ms as block_ms
+    from hardware_profiles.estimate import estimate_ms as estimate_ms
+    from hardware_profiles.estimate import margin as margin
+    from hardware_profiles.estimate import part_ms as part_ms
+    from hardware_profiles.files import load_table as load_table
+    from hardware_profiles.files import save_table as save_table
+    from hardware_profiles.measure import Network as Network
+    from hardware_profiles.measure import measure_table as measure_table
+    from hardware_profiles.onnx_bytes import to_onnx_bytes as to_onnx_bytes
+    from hardware_profiles.probe import probe_device as probe_device
+    from hardware_profiles.runners import OnnxRunner as OnnxRunner
+    from hardware_profiles.runners import Runner as Runner
+    from hardware_profiles.runners import ScriptedClock as ScriptedClock
+    from hardware_profiles.runners import ScriptedRunner as ScriptedRunner
+    from hardware_profiles.timing import time_call as time_call
+    from hardware_profiles.timing import time_runners as time_runners
+    from hardware_profiles.torch_runner import TorchRunner as TorchRunner
+
+# These need torch, onnxruntime, numpy or pydantic, which are imported when the name is first used. No function has the
+# name of its file: importing the file would put the module in the function's place here.
+_LAZY = {
+    "Compute": "hardware_profiles.compute",
+    "Network": "hardware_profiles.measure",
+    "OnnxRunner": "hardware_profiles.runners",
+    "Runner": "hardware_profiles.runners",
+    "ScriptedClock": "hardware_profiles.runners",
+    "ScriptedRunner": "hardware_profiles.runners",
+    "TableFile": "hardware_profiles.devices",
+    "TorchRunner": "hardware_profiles.torch_runner",
+    "block_ms": "hardware_profiles.estimate",
+    "count_compute": "hardware_profiles.compute",
+    "estimate_ms": "hardware_profiles.estimate",
+    "find_device": "hardware_profiles.devices",
+    "find_table": "hardware_profiles.devices",
+    "keep_table": "hardware_profiles.devices",
+    "list_tables": "hardware_profiles.devices",
+    "load_table": "hardware_profiles.files",
+    "margin": "hardware_profiles.estimate",
+    "measure_table": "hardware_profiles.measure",
+    "part_ms": "hardware_profiles.estimate",
+    "probe_device": "hardware_profiles.probe",
+    "save_table": "hardware_profiles.files",
+    "time_call": "hardware_profiles.timing",
+    "time_runners": "hardware_profiles.timing",
+    "to_onnx_bytes": "hardware_profiles.onnx_bytes",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import the module behind a heavy name."""
+    if name not in _LAZY:
+        raise AttributeError(f"module 'hardware_profiles' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)

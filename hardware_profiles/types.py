@@ -1,0 +1,107 @@
+"""The values of this package: what a block is, how long it takes, on which device, and how well the sum predicts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["point", "edge", "mobile", "cloud"]
+Source = Literal["measured", "published", "fitted", "estimated"]
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class OpKey:
+    """One block of a network at one input size: the unit that a latency table times.
+
+    Args:
+        kind: the block's family, e.g. ``stem``, ``mbconv``, ``bottleneck``, ``head``.
+        c_in: input channels.
+        c_out: output channels.
+        kernel: side of the (largest) convolution kernel, in pixels.
+        stride: spatial stride.
+        expand: expansion of the hidden channels (1 where there is none).
+        groups: groups of the pointwise convolutions.
+        height_px: height of the input map.
+        width_px: width of the input map.
+    """
+
+    kind: str
+    c_in: int
+    c_out: int
+    kernel: int = 1
+    stride: int = 1
+    expand: int = 1
+    groups: int = 1
+    height_px: int
+    width_px: int
+
+    def __str__(self) -> str:
+        """For people: ``mbconv 16>24 k5 s2 e6 g1 @32x32``."""
+        return (
+            f"{self.kind} {self.c_in}>{self.c_out} k{self.kernel} s{self.stride} e{self.expand} g{self.groups}"
+            f" @{self.height_px}x{self.width_px}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """How long something took, in milliseconds, over ``samples`` timed calls."""
+
+    median_ms: float
+    p90_ms: float
+    samples: int
+
+    def __post_init__(self) -> None:
+        """Refuse times that no clock can give."""
+        for name in ("median_ms", "p90_ms"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} is {value}; a latency is a finite number of milliseconds >= 0")
+        if self.samples < 1:
+            raise ValueError(f"samples is {self.samples}; a latency needs at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceProfile:
+    """Where a number was measured: the machine, its runtime and how it was used."""
+
+    id: str
+    kind: Kind
+    chip: str
+    memory_bytes: int
+    runtime: str
+    runtime_version: str
+    precision: Literal["fp32", "fp16", "int8"]
+    batch: int
+    threads: int
+    source: Source
+    reference: str
+    license: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """How well the table predicts whole networks that were not used to make it."""
+
+    networks: int
+    mape_percent: float
+    within_5_percent: float
+    within_10_percent: float
+    bias_percent: float
+    kendall_tau: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyTable:
+    """Block times of one net at one resolution on one device; a network's estimate is ``overhead_ms + scale * sum``."""
+
+    device: DeviceProfile
+    net: str
+    resolution_px: int
+    entries: Mapping[OpKey, Latency] = field(hash=False)
+    overhead_ms: float
+    scale: float
+    validation: Validation | None
+    measured_at: str

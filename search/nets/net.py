@@ -1,0 +1,138 @@
+"""Net: a family of networks that share weights; its choices, its blocks, and how to build one of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from hardware_profiles import OpKey
+from search.nets.layers import Backbone, Layers, PlainLayers
+from search.types import Architecture
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One thing to choose; ``options`` run from the smallest to the largest."""
+
+    name: str
+    options: tuple[str | int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A piece of the network whose blocks depend on a few choices only, so that costs are sums of small tables.
+
+    Args:
+        choices: positions in ``Net.space`` that this piece depends on.
+        ops: the blocks for every combination of their options, the last choice varying fastest.
+    """
+
+    choices: tuple[int, ...]
+    ops: tuple[tuple[OpKey, ...], ...]
+
+
+class Net(ABC):
+    """A family of networks; every network's weights are slices of the largest one's."""
+
+    name: str
+    space: tuple[Choice, ...]
+
+    @abstractmethod
+    def values(self, architecture: Architecture) -> dict[str, int]:
+        """The number under each label that ``make`` asks its layers for."""
+
+    @abstractmethod
+    def labels(self) -> dict[str, tuple[int, ...]]:
+        """Every label with its possible numbers, smallest first."""
+
+    @abstractmethod
+    def make(self, layers: Layers) -> Backbone:
+        """The network, written once against ``layers``."""
+
+    @abstractmethod
+    def parts(self, resolution_px: int) -> tuple[Part, ...]:
+        """The network's pieces at an input of ``resolution_px``."""
+
+    @abstractmethod
+    def build_op(self, key: OpKey) -> nn.Module:
+        """The module that ``key`` stands for, [B, c_in, height_px, width_px] in."""
+
+    def build(self, architecture: Architecture) -> Backbone:
+        """A plain torch network with fresh weights; ``architecture`` is checked first."""
+        self.check(architecture)
+        backbone = self.make(PlainLayers(self.values(architecture)))
+        self.initialize(backbone)
+        return backbone
+
+    def initialize(self, module: nn.Module) -> None:
+        """Kaiming weights for convolutions; called after a supernet has replaced its modules, too.
+
+        Fan-in: torch counts the fan-out of a depthwise convolution as if it were dense, which would make its weights
+        so small that one step of the optimizer turns them around.
+        """
+        for part in module.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_in", nonlinearity="relu")
+
+    def largest(self, resolution_px: int) -> Architecture:
+        """The network that contains all others."""
+        return self._at([len(choice.options) - 1 for choice in self.space], resolution_px)
+
+    def smallest(self, resolution_px: int) -> Architecture:
+        """The network that all others contain."""
+        return self._at([0] * len(self.space), resolution_px)
+
+    def random(self, resolution_px: int, rng: np.random.Generator) -> Architecture:
+        """A network with every choice uniform."""
+        return self._at([int(rng.integers(len(choice.options))) for choice in self.space], resolution_px)
+
+    def encode(self, architectures: Iterable[Architecture]) -> NDArray[np.int64]:
+        """Architectures -> option positions [N, len(space)]."""
+        where = [{option: i for i, option in enumerate(choice.options)} for choice in self.space]
+        rows = [[index[option] for index, option in zip(where, a.choices, strict=True)] for a in architectures]
+        return np.array(rows, dtype=np.int64).reshape(-1, len(self.space))
+
+    def decode(self, rows: NDArray[np.int64], resolution_px: int) -> list[Architecture]:
+        """Option positions [N, len(space)] -> architectures."""
+        return [self._at(row, resolution_px) for row in rows.tolist()]
+
+    def ops(self, architecture: Architecture) -> tuple[OpKey, ...]:
+        """The blocks of one network, in order."""
+        row = self.encode([architecture])[0]
+        blocks: list[OpKey] = []
+        for part in self.parts(architecture.resolution_px):
+            shape = [len(self.space[i].options) for i in part.choices]
+            index = int(np.ravel_multi_index(tuple(row[list(part.choices)]), shape)) if shape else 0
+            blocks.extend(part.ops[index])
+        return tuple(blocks)
+
+    def op_keys(self, resolution_px: int) -> tuple[OpKey, ...]:
+        """Every distinct block of every network at this resolution, in the order of first use."""
+        grid = itertools.chain.from_iterable(part.ops for part in self.parts(resolution_px))
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(grid)))
+
+    def check(self, architecture: Architecture) -> None:
+        """Raise ValueError for an architecture that this net does not have."""
+        if architecture.net != self.name:
+            raise ValueError(f"architecture is of net {architecture.net!r}, not {self.name!r}")
+        if len(architecture.choices) != len(self.space):
+            raise ValueError(f"{self.name} needs {len(self.space)} choices, got {len(architecture.choices)}")
+        for choice, option in zip(self.space, architecture.choices, strict=True):
+            if option not in choice.options:
+                raise ValueError(f"{choice.name} is {option!r}; {self.name} has {', '.join(map(str, choice.options))}")
+
+    @property
+    def size(self) -> int:
+        """How many networks the family holds."""
+        return math.prod(len(choice.options) for choice in self.space)
+
+    def _at(self, row: Iterable[int], resolution_px: int) -> Architecture:
+        choices = tuple(choice.options[i] for choice, i in zip(self.space, row, strict=True))
+        return Architecture(net=self.name, choices=choices, resolution_px=resolution_px)

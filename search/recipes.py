@@ -1,0 +1,107 @@
+"""Recipes: everything a training run is made of, as typed Python; a variant is ``replace(recipe, ...)``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from search.views import Views
+
+Precision = Literal["auto", "fp32", "bf16"]
+Optimizer = Literal["sgd", "adamw"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stretch of training at one crop size, ending at ``until`` (a fraction of all steps)."""
+
+    until: float
+    crop_px: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a supernet is trained.
+
+    Args:
+        net: a key of ``search.nets.NETS``.
+        objective: a key of ``search.objectives.OBJECTIVES``.
+        epochs: passes over the images.
+        batch: images a step.
+        optimizer: ``sgd`` or ``adamw``.
+        lr: its peak learning rate; linear warm-up over ``warmup`` of the steps, then cosine to 0.
+        momentum: of SGD (AdamW's first beta).
+        weight_decay: on every parameter.
+        warmup: fraction of all steps.
+        random_subnets: networks a step besides the largest and the smallest.
+        temperature: of the contrastive loss.
+        queue: negatives kept; a multiple of ``batch``.
+        ema: momentum of the teacher, updated once a step.
+        hidden_dim: width of the projector's hidden layer.
+        projection_dim: width of its output.
+        stages: crop sizes over time; the last one is the net's resolution.
+        views: augmentation (its ``crop_px`` is replaced by the stage's).
+        seed: of everything random.
+        precision: ``auto`` is bf16 where the hardware multiplies it fast, else fp32.
+    """
+
+    net: str = "mobile"
+    objective: str = "mocov2"
+    epochs: float = 4.5
+    batch: int = 64
+    optimizer: Optimizer = "sgd"
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    warmup: float = 0.05
+    random_subnets: int = 1
+    temperature: float = 0.1
+    queue: int = 4096
+    ema: float = 0.99
+    hidden_dim: int = 512
+    projection_dim: int = 128
+    stages: tuple[Stage, ...] = (Stage(until=0.8, crop_px=16), Stage(until=1.0, crop_px=32))
+    views: Views = Views(crop_px=32)  # noqa: RUF009 - frozen
+    seed: int = 0
+    precision: Precision = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot train."""
+        if self.batch < 2:
+            raise ValueError(f"batch is {self.batch}; batch normalization needs at least 2 images")
+        if self.queue % self.batch:
+            raise ValueError(f"queue is {self.queue}, no multiple of batch {self.batch}; make it one")
+        if not (self.epochs > 0 and math.isfinite(self.epochs)):
+            raise ValueError(f"epochs is {self.epochs}; it must be above 0")
+        if not self.stages or self.stages[-1].until != 1.0:
+            raise ValueError("the last stage must end at 1.0")
+
+    @property
+    def resolution_px(self) -> int:
+        """The input size that the finished supernet is for."""
+        return self.stages[-1].crop_px
+
+    def steps(self, images: int) -> int:
+        """Optimizer steps on ``images`` images; a last, incomplete batch is dropped."""
+        return max(1, int(self.epochs * (images // self.batch)))
+
+    def crop_px(self, progress: float) -> int:
+        """Crop size after a fraction ``progress`` of the steps."""
+        return next(stage.crop_px for stage in self.stages if progress < stage.until or stage is self.stages[-1])
+
+    def lr_at(self, progress: float) -> float:
+        """Learning rate after a fraction ``progress`` of the steps."""
+        if progress < self.warmup:
+            return self.lr * progress / self.warmup
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+
+
+def mobile_mocov2() -> Recipe:
+    """The bundled ``mobile-mocov2``."""
+    return Recipe()
+
+
+def quick(recipe: Recipe) -> Recipe:
+    """Any recipe, small enough for a test or a first look: a minute on two cores, features of little use."""
+    return replace(recipe, epochs=1, batch=16, queue=64, stages=(Stage(until=1.0, crop_px=16),))

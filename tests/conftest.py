@@ -1,0 +1,47 @@
+"""What all tests share: which run where, two threads at most, and a folder of small images that have structure."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what this machine lacks, and, unless ``-m`` asks for it, what needs the internet or patience."""
+    missing = {
+        "gpu": not torch.cuda.is_available(),
+        "tensorrt": not (find_spec("tensorrt") or find_spec("tensorrt_rtx")),
+        "network": not config.option.markexpr,
+        "slow": not config.option.markexpr,
+    }
+    for item in items:
+        for name in (mark.name for mark in item.iter_markers() if missing.get(mark.name)):
+            item.add_marker(pytest.mark.skip(reason=f"needs {name}" if name != "slow" else "slow; run with -m slow"))
+
+
+def structured_image(seed: int, size_px: int = 40) -> Image.Image:
+    """A gradient, a disc, stripes and a little noise, all drawn from the seed."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:size_px, 0:size_px] / size_px
+    angle, stripes = rng.uniform(0, 2 * np.pi), rng.integers(2, 7)
+    across = x * np.cos(angle) + y * np.sin(angle)
+    disc = (x - rng.uniform(0.3, 0.7)) ** 2 + (y - rng.uniform(0.3, 0.7)) ** 2 < rng.uniform(0.1, 0.3) ** 2
+    colors = rng.uniform(0, 255, (3, 3))
+    picture = colors[0] * across[..., None] + colors[1] * (np.sin(2 * np.pi * stripes * across) > 0)[..., None] / 2
+    picture = np.where(disc[..., None], colors[2], picture) + rng.normal(0, 8, (size_px, size_px, 3))
+    return Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """A folder with 64 PNG images of 40x40 px."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(64):
+        structured_image(i).save(folder / f"{i:03d}.png")
+    return folder

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hardware_profiles.calibrate import calibrate, kendall_tau, validate
+
+SUMS = np.array([1.0, 2.0, 3.5, 4.0, 5.0, 7.0, 8.0, 9.0])
+
+
+@given(st.floats(0, 10), st.floats(0.1, 10))
+def test_an_exact_line_is_found(overhead_ms, scale):
+    found = calibrate(SUMS, overhead_ms + scale * SUMS)
+    np.testing.assert_allclose(found[0] + found[1] * SUMS, overhead_ms + scale * SUMS, rtol=1e-4, atol=1e-4)
+
+
+def test_two_disturbed_networks_of_eight_change_nothing():
+    times = 0.5 + 1.2 * SUMS
+    times[[2, 6]] *= 3
+    assert calibrate(SUMS, times) == pytest.approx((0.5, 1.2), rel=1e-6)
+
+
+def test_an_overhead_is_never_negative():
+    overhead_ms, scale = calibrate(SUMS, 1.2 * SUMS - 0.5)
+    assert overhead_ms == 0
+    assert scale > 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_or_two_networks_give_a_scale_only(count):
+    assert calibrate(SUMS[:count], 1.5 * SUMS[:count]) == (0.0, 1.5)
+
+
+def test_networks_of_one_size_give_a_scale_only():
+    assert calibrate(np.full(5, 2.0), np.full(5, 3.0)) == (0.0, 1.5)
+
+
+def test_perfect_predictions_have_no_error():
+    v = validate(SUMS, SUMS)
+    assert (v.networks, v.mape_percent, v.bias_percent, v.kendall_tau) == (8, 0, 0, 1)
+    assert (v.within_5_percent, v.within_10_percent) == (100, 100)
+
+
+def test_errors_are_relative_to_the_measured_times():
+    v = validate(np.array([1.04, 1.8, 4.4, 3.6]), np.array([1.0, 2.0, 4.0, 4.0]))
+    assert v.mape_percent == pytest.approx(8.5)
+    assert v.bias_percent == pytest.approx(-1.5)
+    assert v.within_5_percent == 25
+    assert v.kendall_tau == pytest.approx(4 / (6 * 5) ** 0.5, abs=1e-4)
+
+
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=12), st.randoms(use_true_random=False))
+def test_tau_is_symmetric_and_changes_sign_with_one_ranking(values, random):
+    a = np.array(values, dtype=float)
+    b = np.array(random.sample(values, len(values)), dtype=float)
+    assert kendall_tau(a, b) == kendall_tau(b, a) == -kendall_tau(a, -b)
+    assert -1 - 1e-12 <= kendall_tau(a, b) <= 1 + 1e-12
+    if len(set(values)) > 1:
+        assert kendall_tau(a, a) == pytest.approx(1)

@@ -1,0 +1,191 @@
+import math
+import string
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_tables import DEVICE, OP_KEYS, VALIDATION, key, table
+
+from hardware_profiles import BadProfile, DeviceProfile, Latency, LatencyTable, Validation, load_table, save_table
+from hardware_profiles.strict_yaml import MAX_BYTES
+
+MS = st.floats(0, 1e9, allow_nan=False)
+TEXT = st.text(max_size=60).filter(str.isprintable)
+NAME = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=20)
+COUNT = st.integers(1, 10**9)
+PERCENT = st.floats(0, 100)
+TABLES = st.builds(
+    LatencyTable,
+    device=st.builds(
+        DeviceProfile,
+        id=NAME,
+        chip=TEXT,
+        runtime=TEXT,
+        runtime_version=TEXT,
+        reference=TEXT,
+        license=TEXT,
+        memory_bytes=st.integers(0, 2**50),
+        batch=COUNT,
+        threads=COUNT,
+        kind=st.sampled_from(["point", "edge", "mobile", "cloud"]),
+        precision=st.sampled_from(["fp32", "fp16", "int8"]),
+        source=st.sampled_from(["measured", "published", "fitted", "estimated"]),
+    ),
+    net=NAME,
+    resolution_px=COUNT,
+    entries=st.dictionaries(OP_KEYS, st.builds(Latency, median_ms=MS, p90_ms=MS, samples=COUNT), min_size=1),
+    overhead_ms=MS,
+    scale=st.floats(1e-9, 1e9),
+    validation=st.none()
+    | st.builds(
+        Validation,
+        networks=COUNT,
+        mape_percent=MS,
+        within_5_percent=PERCENT,
+        within_10_percent=PERCENT,
+        bias_percent=st.floats(-1e9, 1e9),
+        kendall_tau=st.floats(-1, 1),
+    ),
+    measured_at=TEXT,
+)
+
+
+@given(TABLES)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_table_written_to_a_file_reads_back_as_the_same_table(tmp_path, t):
+    assert load_table(save_table(t, tmp_path / "t.yaml")) == t
+
+
+def test_a_file_has_one_line_a_block_and_its_numbers_have_units(tmp_path):
+    lines = save_table(table({key(16): 1e-5, key(8): 2.0}), tmp_path / "t.yaml").read_text("utf-8").splitlines()
+    assert lines[-2:] == [
+        "- {op: conv 8>16 k3 s1 e1 g1 @16x16, median_ms: 1.0e-05, p90_ms: 1.0e-05, samples: 5}",
+        "- {op: conv 8>8 k3 s1 e1 g1 @16x16, median_ms: 2.0, p90_ms: 2.0, samples: 5}",
+    ]
+
+
+def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
+    """A good table's file with one thing changed."""
+    good = table({key(16): 1.5, key(8): 2.0}, scale=1.25, validation=VALIDATION)
+    path = save_table(good, folder / "t.yaml")
+    content = path.read_text("utf-8")
+    assert old in content
+    path.write_text(content.replace(old, new, count), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("schema: 1", "schema: 2", "schema is 2"),
+        ("schema: 1\n", "", "schema is missing"),
+        ("schema: 1", "schema: true", "schema"),
+        ("net: mobile", "net: ../mobile", "net is"),
+        ("net: mobile", "net: mobile\nowner: me", "owner is no known field"),
+        ("net: mobile", "net: mobile\nnet: mobile", "appears twice"),
+        ("net: mobile", "net: &a mobile", "anchors and aliases"),
+        ("net: mobile", "net: !!python/name:os.system ''", "could not determine a constructor"),
+        ("net: mobile", f"net: {'x' * 2000}", "longer than"),
+        ("net: mobile", "? [1]\n: 2", "plain word"),
+        ("resolution_px: 32", "resolution_px: 0", "resolution_px is 0"),
+        ("resolution_px: 32", "resolution_px: 32.5", "resolution_px is 32.5"),
+        ("resolution_px: 32", "resolution_px: '32'", "resolution_px is '32'"),
+        ("scale: 1.25", "scale: 0", "scale is 0"),
+        ("scale: 1.25", "scale: -1.0", "scale is -1.0"),
+        ("scale: 1.25", "scale: .inf", "scale is inf"),
+        ("scale: 1.25\n", "", "scale is missing"),
+        ("overhead_ms: 0.0", "overhead_ms: -0.5", "overhead_ms is -0.5"),
+        ("overhead_ms:", "overhead:", "did you mean overhead_ms?"),
+        ("median_ms: 1.5", "median_ms: .nan", "entries[0].median_ms is nan"),
+        ("median_ms: 1.5", "median_ms: -1.5", "entries[0].median_ms is -1.5"),
+        ("median_ms: 1.5", "median_ms: 1.5ms", "entries[0].median_ms is '1.5ms'"),
+        ("median_ms: 1.5", "median_ms: null", "entries[0].median_ms is a NoneType"),
+        ("median_ms: 1.5", "median: 1.5", "entries[0].median is no known field; did you mean median_ms?"),
+        ("median_ms: 1.5, ", "", "entries[0].median_ms is missing"),
+        ("p90_ms: 2.0, ", "", "entries[1].p90_ms is missing"),
+        ("samples: 5", "samples: 0", "entries[0].samples is 0"),
+        ("conv 8>16 k3", "conv 8>16 k0", "entries[0].op"),
+        ("conv 8>16 k3", "conv 8>8 k3", "entries[1].op"),
+        ("kind: edge", "kind: toaster", "device.kind is 'toaster'"),
+        ("kind: edge", "kind: [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]", "nested deeper"),
+        ("threads: 1", "threads: one", "device.threads is 'one'"),
+        ("id: board-t1-fp32", "id: ''", "device.id is ''"),
+        ("networks: 10", "networks: .inf", "validation.networks is inf"),
+        ("kendall_tau: 0.95", "kendall_tau: 2", "validation.kendall_tau is 2"),
+    ],
+)
+def test_a_malformed_table_is_refused_on_one_line_naming_file_and_field(tmp_path, old, new, said):
+    path = write(tmp_path, old, new)
+    with pytest.raises(BadProfile) as error:
+        load_table(path)
+    assert said in str(error.value)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"
+MANY = "{" + ", ".join(f"k{i}: 1" for i in range(20_000)) + "}"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is a NoneType"),
+        (b"- 1\n", "the file is a list"),
+        (b"schema: 1", "is missing"),
+        (b"a: [1", "line 1"),
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b"a: \x00", "special characters"),
+        (b"--- 1\n--- 2\n", "line 2"),
+        (b"a: 2026-13-45", "month must be"),
+        (BOMB.encode(), "anchors and aliases"),
+        (b"[" * 20_000, "nested deeper"),
+        (b"schema: 0x" + b"f" * 900, "schema"),
+        (b"x" * (MAX_BYTES + 1), "larger than"),
+        (b"schema: 1\nentries: []", "is missing"),
+        (MANY.encode(), "no known field"),
+    ],
+)
+def test_a_file_that_is_no_table_at_all_is_refused_on_one_line(tmp_path, content, said):
+    path = tmp_path / "t.yaml"
+    path.write_bytes(content)
+    with pytest.raises(BadProfile) as error:
+        load_table(path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600 + len(str(path))
+
+
+def test_a_missing_file_and_a_folder_are_refused_on_one_line(tmp_path):
+    for path in (tmp_path / "none.yaml", tmp_path):
+        with pytest.raises(BadProfile, match="cannot be read"):
+            load_table(path)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        table({}),
+        replace(table({key(8): 1.0}), scale=math.nan),
+        replace(table({key(8): 1.0}), overhead_ms=-1.0),
+        replace(table({key(8): 1.0}), net="a/b"),
+        replace(table({key(8): 1.0}), device=replace(DEVICE, chip="two\nlines")),
+        table({key(8, kind="Bad kind"): 1.0}),
+    ],
+)
+def test_a_table_that_could_not_be_read_back_is_not_written(tmp_path, bad):
+    path = save_table(table({key(16): 7.0}), tmp_path / "t.yaml")
+    before = path.read_bytes()
+    with pytest.raises(BadProfile):
+        save_table(bad, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path):
+    (tmp_path / "t.yaml").mkdir()
+    with pytest.raises(BadProfile, match="cannot be written"):
+        save_table(table({key(8): 1.0}), tmp_path / "t.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.yaml"]

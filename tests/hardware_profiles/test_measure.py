@@ -1,0 +1,156 @@
+import itertools
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from small_tables import DEVICE
+from torch import nn
+
+from hardware_profiles import (
+    MeasureFailed,
+    Network,
+    OnnxRunner,
+    OpKey,
+    ScriptedClock,
+    ScriptedRunner,
+    estimate_ms,
+    load_table,
+    measure_table,
+    save_table,
+)
+
+SIDE_PX = 8
+
+
+def conv_key(c_in: int, c_out: int) -> OpKey:
+    return OpKey(kind="conv", c_in=c_in, c_out=c_out, kernel=3, height_px=SIDE_PX, width_px=SIDE_PX)
+
+
+def conv(c_in: int, c_out: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU())
+
+
+BLOCKS = {conv_key(i, o): partial(conv, i, o) for i, o in ((3, 8), (8, 8), (8, 16), (16, 8))}
+CHAINS = [(3, 8), (3, 8, 8), (3, 8, 16, 8), (3, 8, 8, 8), (3, 8, 8, 16), (3, 8, 16, 8, 16, 8), (3, 8, 16)]
+
+
+def network(channels: tuple[int, ...]) -> Network:
+    pairs = list(itertools.pairwise(channels))
+    return Network(
+        ops=tuple(conv_key(i, o) for i, o in pairs),
+        build=lambda: nn.Sequential(*(conv(i, o) for i, o in pairs)),
+        input_nchw=(1, 3, SIDE_PX, SIDE_PX),
+    )
+
+
+NETWORKS = [network(channels) for channels in CHAINS]
+
+
+def fake_machine(clock: ScriptedClock, dispatch_ns: int, cold: float = 1.0):
+    """Runs take a dispatch, and 100 ns a weight, ``cold`` times that in a network; a burst of noise comes and goes."""
+
+    def open_runner(path: Path) -> ScriptedRunner:
+        initializers = onnx.load(path).graph.initializer
+        sizes = [numpy_helper.to_array(i).size for i in initializers if len(i.dims) == 4 and i.dims[2] == 3]
+        duration_ns = dispatch_ns + round(100 * sum(sizes) * (cold if len(sizes) > 1 else 1.0))
+        noise_ns = duration_ns if 10**8 < clock.now_ns < 2 * 10**8 else 0
+        return ScriptedRunner({}, durations_ns=[duration_ns + noise_ns], clock=clock)
+
+    return open_runner
+
+
+def measured(dispatch_ns: int = 50_000, calibrate_on: int = 4, **changes):
+    clock = ScriptedClock()
+    arguments = {
+        "net": "chain",
+        "resolution_px": SIDE_PX,
+        "device": DEVICE,
+        "calibrate_on": calibrate_on,
+        "open_runner": fake_machine(clock, dispatch_ns),
+        "clock": clock,
+    }
+    return measure_table(BLOCKS, NETWORKS, **(arguments | changes))
+
+
+def test_networks_of_measured_blocks_are_predicted():
+    table = measured()
+    assert table.validation is not None
+    assert table.validation.networks == 3
+    assert table.validation.mape_percent < 0.1
+    assert table.validation.kendall_tau == 1
+    assert table.overhead_ms == pytest.approx(0.05, rel=1e-3)
+    for network in NETWORKS:
+        weights = sum(9 * key.c_in * key.c_out for key in network.ops)
+        assert estimate_ms(table, network.ops) == pytest.approx(0.05 + weights / 1e4, rel=1e-3)
+
+
+def test_the_cost_of_calling_the_runtime_is_not_part_of_a_block():
+    cheap, dear = measured(dispatch_ns=20_000), measured(dispatch_ns=500_000)
+    for key, latency in cheap.entries.items():
+        assert latency.median_ms == pytest.approx(9 * key.c_in * key.c_out / 1e4, abs=1e-5)
+        assert dear.entries[key].median_ms == pytest.approx(latency.median_ms, abs=1e-5)
+
+
+def test_what_networks_cost_beyond_their_blocks_is_calibrated():
+    clock = ScriptedClock()
+    table = measured(open_runner=fake_machine(clock, 1000, cold=1.3), clock=clock, calibrate_on=6)
+    assert table.scale == pytest.approx(1.3, rel=0.1)
+
+
+def test_without_unseen_networks_there_is_no_validation():
+    assert measured(calibrate_on=len(NETWORKS)).validation is None
+
+
+def test_a_measured_table_survives_its_file(tmp_path):
+    table = measured()
+    assert load_table(save_table(table, tmp_path / "t.yaml")) == table
+
+
+def test_progress_reaches_the_end_of_both_stages():
+    steps = []
+    measured(progress=lambda *step: steps.append(step))
+    total = len(BLOCKS) + len(NETWORKS)
+    assert [step for step in steps if step[0] == "export"] == [("export", i + 1, total) for i in range(total)]
+    assert steps[-1] == ("time", 16, 16)
+
+
+def test_measuring_leaves_the_global_random_state_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    measured()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("calibrate_on", [0, len(NETWORKS) + 1])
+def test_too_few_networks_to_calibrate_on_are_refused(calibrate_on):
+    with pytest.raises(MeasureFailed, match=f"calibrate_on is {calibrate_on}"):
+        measured(calibrate_on=calibrate_on)
+
+
+def test_a_network_with_a_block_that_is_not_timed_is_refused_by_name():
+    with pytest.raises(MeasureFailed, match="conv 8>16 k3"):
+        measure_table(
+            {key: build for key, build in BLOCKS.items() if key.c_out != 16},
+            NETWORKS,
+            net="chain",
+            resolution_px=SIDE_PX,
+            device=DEVICE,
+            calibrate_on=3,
+        )
+
+
+def test_a_clock_that_stands_still_is_an_error_not_a_table_of_zeros():
+    with pytest.raises(MeasureFailed, match="0 ms"):
+        measured(open_runner=lambda path: ScriptedRunner({}, durations_ns=[0], clock=ScriptedClock()))
+
+
+def test_the_real_runtime_gives_a_table_with_a_time_for_every_block():
+    table = measured(open_runner=partial(OnnxRunner, threads=1), clock=time.perf_counter_ns, rounds=2)
+    assert list(table.entries) == list(BLOCKS)
+    assert table.scale > 0
+    assert all(np.isfinite(latency.median_ms) for latency in table.entries.values())

@@ -1,0 +1,166 @@
+"""A small network of the real net, its artefact and its package, made once a run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import zoo.supernets
+from export.metadata import metadata_props
+from export.run import export
+from export.targets import target_at
+from export.types import ExportReport, Preprocess
+from hardware_profiles.devices import keep_table
+from hardware_profiles.probe import probe_device
+from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, Validation
+from search.calibrate import recalibrate
+from search.nets import NETS, Backbone
+from search.supernet import Supernet, SupernetCard, save_supernet
+from search.types import Task
+from zoo.package import write_package
+from zoo.types import Evaluation, Images, ModelCard, Provenance, Try
+
+SIDE_PX = 16
+NAME = "data-mocov2-cls-1ms@bench"
+
+DEVICE = DeviceProfile(
+    id="bench",
+    kind="cloud",
+    chip="A chip | with <odd> text",
+    memory_bytes=2**30,
+    runtime="onnxruntime",
+    runtime_version="1.0",
+    precision="fp32",
+    batch=1,
+    threads=1,
+    source="measured",
+    reference="a test",
+    license="none",
+)
+VALIDATION = Validation(
+    networks=10, mape_percent=2.5, within_5_percent=80, within_10_percent=100, bias_percent=-0.1, kendall_tau=0.95
+)
+
+
+@pytest.fixture(scope="session")
+def backbone() -> Backbone:
+    torch.manual_seed(0)
+    net = NETS["mobile"]
+    made = net.build(net.smallest(SIDE_PX))
+    recalibrate(made, [torch.randn(16, 3, SIDE_PX, SIDE_PX)])
+    return made
+
+
+@pytest.fixture(scope="session")
+def preprocess() -> Preprocess:
+    return Preprocess(size_px=(SIDE_PX, SIDE_PX), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
+
+
+@pytest.fixture(scope="session")
+def report(backbone: Backbone, preprocess: Preprocess, tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    return export(
+        backbone,
+        torch.randn(4, 3, SIDE_PX, SIDE_PX),
+        target=target_at("cloud", SIDE_PX),
+        path=tmp_path_factory.mktemp("artefact") / "model.onnx",
+        metadata=metadata_props(preprocess, name=NAME, net="mobile", architecture="[]"),
+        predicted_ms=0.5,
+        device=DEVICE.id,
+        threads=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def card(preprocess: Preprocess, report: ExportReport) -> ModelCard:
+    architecture = NETS["mobile"].smallest(SIDE_PX)
+    one = Try(architecture=architecture, score=0.9, predicted_ms=0.5, measured_ms=0.6)
+    return ModelCard(
+        name=NAME,
+        architecture=architecture,
+        task=Task.CLS,
+        recipe=Provenance(
+            supernet="mobile-mocov2",
+            supernet_sha256="0" * 64,
+            supernet_recipe={"epochs": 1.5, "seed": 3, "views": {"crop_px": 32}},
+            supernet_data={"images": 40000, "terms": "non-commercial: research"},
+            device=DEVICE,
+            table_validation=VALIDATION,
+            seed=7,
+            evaluated=100,
+            seconds=12.5,
+            tries=(one, one),
+        ),
+        preprocess=preprocess,
+        reports=(report,),
+        evaluation=(Evaluation(data="cifar10", metric="knn top1", value=0.71, protocol="k = 20"),),
+        license="apache-2.0",
+        images=Images(count=64, skipped=1, fingerprint="f" * 64),
+        commit=None,
+        zoo_version="0.1.0",
+    )
+
+
+@pytest.fixture(scope="session")
+def pristine(card: ModelCard, backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package that no test may change."""
+    folder = tmp_path_factory.mktemp("packages") / "pristine"
+    write_package(folder, card=card, backbone=backbone)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a supernet that was never trained; its projections are what the seed made them."""
+    torch.manual_seed(0)
+    net = NETS["mobile"]
+    backbone = net.build(net.largest(SIDE_PX))
+    projector = nn.Sequential(nn.Linear(backbone.embedding_dim, 16), nn.ReLU(), nn.Linear(16, 8))
+    parts = {"backbone": backbone, "projector": projector}
+    weights = {f"{part}.{key}": w.detach() for part, m in parts.items() for key, w in m.named_parameters()}
+    card = SupernetCard(
+        name="mobile-mocov2",
+        net="mobile",
+        objective="mocov2",
+        resolution_px=SIDE_PX,
+        projection=(16, 8),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        recipe={"epochs": 0, "seed": 0, "views": {"crop_px": SIDE_PX}},
+        data={"images": 0, "terms": "none: it was never trained"},
+        training={"steps": 0, "seconds": 0},
+        evaluation={},
+        versions={},
+    )
+    folder = tmp_path_factory.mktemp("supernets") / "mobile-mocov2"
+    save_supernet(Supernet(card=card, weights=weights), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own_table() -> LatencyTable:
+    """A made-up table of this machine: 1 ms a block, so that predictions are far above what the clock says."""
+    entries = {key: Latency(median_ms=1.0, p90_ms=1.0, samples=1) for key in NETS["mobile"].op_keys(SIDE_PX)}
+    return LatencyTable(
+        device=probe_device(threads=1),
+        net="mobile",
+        resolution_px=SIDE_PX,
+        entries=entries,
+        overhead_ms=0.0,
+        scale=1.0,
+        validation=VALIDATION,
+        measured_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path, own_table: LatencyTable) -> Path:
+    """A cache with that supernet, which hides any bundled one, and that table."""
+    folder = tmp_path / "home"
+    monkeypatch.setenv("ZOO_HOME", str(folder))
+    monkeypatch.setattr(zoo.supernets, "BUNDLED", tmp_path / "none")
+    (folder / "supernets").mkdir(parents=True)
+    shutil.copytree(supernet, folder / "supernets" / "mobile-mocov2")
+    keep_table(own_table, folder / "devices")
+    return folder

@@ -1,0 +1,48 @@
+import inspect
+import re
+
+import pytest
+
+import zoo.errors
+from export.errors import ComparisonFailed, UnusableInput
+from export.types import ExportReport
+from hardware_profiles.errors import UnknownDevice
+from search.errors import BadSupernet, InfeasibleBudget
+from search.types import Architecture
+from zoo.errors import BadName, BudgetMissed, OutputExists, VerificationFailed, ZooError, exit_code, one_line
+
+
+def test_every_package_s_failures_have_the_documented_exit_codes(report: ExportReport) -> None:
+    nearest = Architecture(net="mobile", choices=(), resolution_px=32)
+    assert exit_code(InfeasibleBudget(asked=1, reachable=2, unit="ms", nearest=nearest)) == 3
+    assert exit_code(BudgetMissed("x")) == 3
+    assert exit_code(ComparisonFailed(report)) == 4
+    assert exit_code(VerificationFailed("x")) == 4
+    for usage in (BadName("x"), OutputExists("x")):
+        assert exit_code(usage) == 2
+    for failure in (BadSupernet("x"), UnusableInput("x"), UnknownDevice("x", []), OSError("x"), TypeError("x")):
+        assert exit_code(failure) == 1
+    assert exit_code(KeyboardInterrupt()) == 130
+
+
+def test_the_drawing_of_the_hierarchy_is_true() -> None:
+    drawn = re.findall(r"[├└]── (\w+) .* exit (\d)", zoo.errors.__doc__ or "")
+    exists = {
+        name: c.exit_code
+        for name, c in inspect.getmembers(zoo.errors)
+        if inspect.isclass(c) and issubclass(c, ZooError)
+    }
+    assert {name: int(code) for name, code in drawn} == {k: v for k, v in exists.items() if k != "ZooError"}
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("a\n  b\n\nc"), "a b c"),
+        (OSError(28, "No space left on device", "/x"), "No space left on device: /x"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (KeyError(), "KeyError"),
+    ],
+)
+def test_any_error_fits_on_one_line(error: Exception, line: str) -> None:
+    assert one_line(error) == line

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+from zoo.errors import BadHome
+from zoo.home import home_folder, zoo_home
+
+
+def test_the_environment_names_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    assert zoo_home() == tmp_path / "home"
+    assert not zoo_home().exists()
+    assert home_folder("packages").is_dir()
+
+
+def test_without_it_the_home_is_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZOO_HOME", raising=False)
+    assert zoo_home().is_absolute() and zoo_home().name == "subnet-zoo"
+
+
+def test_a_home_that_cannot_be_made_says_which_variable_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
+    with pytest.raises(BadHome, match="set ZOO_HOME"):
+        home_folder("packages")

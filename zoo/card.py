@@ -1,0 +1,153 @@
+"""A model's card as files: ``config.json`` (what it is), ``perf.yaml`` (how fast), ``numerics.yaml`` (how exact).
+
+``config.json`` holds the manifest of all other files and, under ``sha256``, the digest of its own text without that
+line; its text is canonical, so that any changed byte shows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from export.documents import read_document, to_document
+from export.errors import MalformedReport
+from export.types import ExportReport, Preprocess
+from search.types import Architecture, Task
+from zoo.errors import BadPackage
+from zoo.manifest import Digest, check_path
+from zoo.types import Evaluation, Images, ModelCard, Provenance
+
+SCHEMA = 1
+CONFIG, PERF, NUMERICS = "config.json", "perf.yaml", "numerics.yaml"
+
+# A report's keys that speak of exactness; all others speak of speed and of what the artefact is.
+_NUMERIC_KEYS = ("comparison",)
+
+
+class _ConfigFile(BaseModel):
+    """``config.json``; nested values inherit that unknown keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    schema_number: Literal[1] = Field(alias="schema")
+    name: str
+    architecture: Architecture
+    task: Task
+    preprocess: Preprocess
+    recipe: Provenance
+    evaluation: tuple[Evaluation, ...]
+    images: Images
+    license: str
+    commit: str | None
+    zoo_version: str
+    manifest: dict[str, Digest]
+
+
+def config_text(card: ModelCard, manifest: Mapping[str, Digest]) -> str:
+    """The text of ``config.json``."""
+    digests = {file: asdict(digest) for file, digest in manifest.items()}
+    return _sealed({"schema": SCHEMA, **_fields(card), "manifest": digests})
+
+
+def card_document(card: ModelCard) -> dict[str, Any]:
+    """The whole card, evidence included, as plain values for JSON."""
+    return {"schema": SCHEMA, **_fields(card), "reports": [to_document(report) for report in card.reports]}
+
+
+def read_config(text: str, reports: tuple[ExportReport, ...] = ()) -> tuple[ModelCard, dict[str, Digest]]:
+    """``config.json`` -> the card, with the reports given, and the manifest.
+
+    Raises:
+        BadPackage: the text is damaged, or of another schema.
+    """
+    body = _opened(text)
+    try:
+        parsed = _ConfigFile.model_validate_json(json.dumps(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadPackage(f"{CONFIG} has a bad {where}: {first['msg']}; get the package again") from None
+    for file in parsed.manifest:
+        check_path(file)
+    fields = {name: value for name, value in parsed if name not in ("schema_number", "manifest")}
+    return ModelCard(**fields, reports=reports), parsed.manifest
+
+
+def reports_texts(reports: tuple[ExportReport, ...]) -> dict[str, str]:
+    """The texts of ``perf.yaml`` and ``numerics.yaml``."""
+    documents = [to_document(report) for report in reports]
+    speed = [{k: v for k, v in document.items() if k not in _NUMERIC_KEYS} for document in documents]
+    numeric = [{k: document[k] for k in ("schema", "path", *_NUMERIC_KEYS)} for document in documents]
+    return {
+        PERF: _yaml({"schema": SCHEMA, "artefacts": speed}),
+        NUMERICS: _yaml({"schema": SCHEMA, "artefacts": numeric}),
+    }
+
+
+def read_reports(perf: str, numerics: str) -> tuple[ExportReport, ...]:
+    """``perf.yaml`` and ``numerics.yaml`` -> reports.
+
+    Raises:
+        BadPackage: one of them is of another schema, or they do not speak of the same artefacts.
+    """
+    speed, numeric = _artefacts(perf, PERF), _artefacts(numerics, NUMERICS)
+    if not speed:
+        raise BadPackage(f"{PERF} speaks of no artefact; get the package again")
+    if [entry.get("path") for entry in speed] != [entry.get("path") for entry in numeric]:
+        raise BadPackage(f"{PERF} and {NUMERICS} speak of different artefacts; get the package again")
+    try:
+        pairs = zip(speed, numeric, strict=True)
+        return tuple(read_document(ExportReport, {**first, **second}) for first, second in pairs)
+    except MalformedReport as error:
+        raise BadPackage(f"{PERF} or {NUMERICS} cannot be read: {error}") from None
+
+
+def _artefacts(text: str, file: str) -> list[dict[str, Any]]:
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        document = None
+    match document:
+        case {"schema": 1, "artefacts": [*entries], **extra} if not extra and all(isinstance(e, dict) for e in entries):
+            return entries
+    raise BadPackage(f"{file} is not of schema {SCHEMA}; get the package again, or a newer subnet-zoo")
+
+
+def _fields(card: ModelCard) -> dict[str, Any]:
+    fields = TypeAdapter(ModelCard).dump_python(replace(card, reports=()), mode="json")
+    del fields["reports"]
+    return dict(fields)
+
+
+def _sealed(body: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(_canonical(body).encode()).hexdigest()
+    return _canonical({**body, "sha256": digest})
+
+
+def _opened(text: str) -> dict[str, Any]:
+    try:
+        body = json.loads(text)
+    except (json.JSONDecodeError, RecursionError):
+        body = None
+    if not isinstance(body, dict) or "schema" not in body:
+        raise BadPackage(f"{CONFIG} is not a package's; name a folder that `zoo search` or `zoo get` made")
+    if body["schema"] != SCHEMA:
+        raise BadPackage(f"{CONFIG} has schema {body['schema']!r}; this version reads {SCHEMA}: update subnet-zoo")
+    body.pop("sha256", None)
+    if _sealed(body) != text:
+        raise BadPackage(f"{CONFIG} is damaged: its sha256 is not that of its text; get the package again")
+    return body
+
+
+def _canonical(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+
+
+def _yaml(body: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(body), sort_keys=False, allow_unicode=True, width=120)

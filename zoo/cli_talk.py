@@ -1,0 +1,82 @@
+"""How the commands speak: data on stdout, talk and bars on stderr, JSON when asked."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from zoo.progress import Progress, no_progress
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk and no bars on stderr; errors still show.")]
+
+
+class Talk:
+    """The voice of one command.
+
+    Args:
+        as_json: print data as JSON.
+        quiet: no talk.
+    """
+
+    def __init__(self, *, as_json: bool, quiet: bool) -> None:
+        self._as_json = as_json
+        self._quiet = quiet
+        self._stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    def say(self, line: str) -> None:
+        """Talk: one line on stderr."""
+        if not self._quiet:
+            self._stderr.print(line)
+
+    def data(self, value: Any, lines: Iterable[str]) -> None:
+        """The result: ``value`` as JSON, or ``lines`` for people."""
+        text = json.dumps(value, indent=2, ensure_ascii=False) if self._as_json else "\n".join(lines)
+        sys.stdout.write(f"{text}\n" if text else "")
+
+    def next(self, *commands: str) -> None:
+        """Talk: commands to paste."""
+        self.say("next:")
+        for command in commands:
+            self.say(f"  {command}")
+
+    @contextmanager
+    def progress(self) -> Iterator[Progress]:
+        """A bar for each stage, where stderr is a terminal."""
+        if self._quiet or not self._stderr.is_terminal:
+            yield no_progress
+            return
+        columns = (TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Bars(*columns, console=self._stderr, transient=True) as bars:
+            tasks: dict[str, TaskID] = {}
+
+            def progress(name: str, done: int, total: int) -> None:
+                if name not in tasks:
+                    tasks[name] = bars.add_task(name)
+                bars.update(tasks[name], completed=done, total=total)
+
+            yield progress
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows, the first one a heading, as aligned lines that nothing cuts."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))] if rows else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def size_text(size_bytes: int) -> str:
+    """``3.7 MB``; units of 1000."""
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
+
+
+def ms_text(value_ms: float | None) -> str:
+    """``0.931``; a dash for what is not known."""
+    return "-" if value_ms is None else f"{value_ms:.3f}"

@@ -1,0 +1,128 @@
+"""What can go wrong in this package, and the exit code of every failure of the program.
+
+ZooError
+├── BadName              not a name of the grammar                                        exit 2
+├── UnknownName          nothing has that name, and nothing can be made for it            exit 1
+├── UnscoredTask         no score exists yet for the task                                exit 2
+├── NeedsImages          no images were given, and none come with the supernet            exit 2
+├── UnreadableImage      a single image that cannot be decoded                            exit 1
+├── OutputExists         the output folder holds something                                exit 2
+├── BadRecipe            numbers that cannot train                                        exit 2
+├── MissingExtra         a part that needs libraries which are not installed              exit 1
+├── BadHome              the cache folder cannot be used                                  exit 1
+├── BadPackage           a package folder is damaged, incomplete or of another schema     exit 1
+├── VerificationFailed   a package does not reproduce its golden outputs                  exit 4
+└── BudgetMissed         what the table promised, the clock did not confirm               exit 3
+"""
+
+# ruff: noqa: N818 - the names say the condition; "Error" would add nothing where they are caught.
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from export.errors import ComparisonFailed
+from search.errors import InfeasibleBudget
+
+if TYPE_CHECKING:
+    from zoo.types import Try
+
+OK, FAILURE, USAGE, CONSTRAINT_NOT_MET, VERIFICATION_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+class ZooError(Exception):
+    """Any failure of this package that its user can mend."""
+
+    exit_code = FAILURE
+
+
+class BadName(ZooError):
+    """The text is not a name of the grammar."""
+
+    exit_code = USAGE
+
+
+class UnknownName(ZooError):
+    """Nothing in the catalogue has that name, and nothing can be made for it."""
+
+
+class NeedsImages(ZooError):
+    """A search needs images to score networks on, and none were given."""
+
+    exit_code = USAGE
+
+
+class UnreadableImage(ZooError):
+    """One image that cannot be decoded."""
+
+
+class UnscoredTask(ZooError):
+    """No score exists yet for the task."""
+
+    exit_code = USAGE
+
+
+class OutputExists(ZooError):
+    """The output folder holds something that must not be lost."""
+
+    exit_code = USAGE
+
+
+class BadRecipe(ZooError):
+    """Numbers that cannot train a supernet."""
+
+    exit_code = USAGE
+
+
+class MissingExtra(ZooError):
+    """A part of the zoo needs libraries that are not installed."""
+
+
+class BadHome(ZooError):
+    """The cache folder cannot be used."""
+
+
+class BadPackage(ZooError):
+    """A package folder is damaged, incomplete, or of a schema that this version does not read."""
+
+
+class VerificationFailed(ZooError):
+    """A package does not reproduce its golden outputs."""
+
+    exit_code = VERIFICATION_FAILED
+
+
+class BudgetMissed(ZooError):
+    """No tried network met the budget when it was timed; ``tries`` are all of them."""
+
+    exit_code = CONSTRAINT_NOT_MET
+
+    def __init__(self, *, device_id: str, limit_ms: float, tries: Sequence[Try]) -> None:
+        self.tries = tuple(tries)
+        fastest_ms = min(t.measured_ms for t in tries if t.measured_ms is not None)
+        super().__init__(
+            f"none of the {len(tries)} networks timed on {device_id} met {limit_ms:g} ms; the fastest took"
+            f" {fastest_ms:.3g} ms: ask for at least that, or stop what else this machine does and measure it again"
+        )
+
+
+def exit_code(error: BaseException) -> int:
+    """The program's exit code for ``error``, of this package or of another."""
+    if isinstance(error, ZooError):
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    if isinstance(error, InfeasibleBudget):
+        return CONSTRAINT_NOT_MET
+    if isinstance(error, ComparisonFailed):
+        return VERIFICATION_FAILED
+    return FAILURE
+
+
+def one_line(error: BaseException) -> str:
+    """The error's message on one line; the type's name in front where the message alone says too little."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return text or type(error).__name__

@@ -1,0 +1,130 @@
+"""Names: ``<method>-<objective>-<task>-<budget>[@<device>]``, for example ``data-mocov2-cls-3ms@pixel3``.
+
+A budget is a number and a unit, written without exponent:
+
+    3ms, 0.8ms    latency_ms of one image on the device
+    20mmacs       max_macs, in millions of multiply-accumulates
+    1mb           max_params, by the bytes (in 10**6) of their fp32 weights: 1mb is 250,000 parameters
+
+A name is canonical text: ``parse_name(str(name)) == name``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from search.types import Budget, Task
+from zoo.errors import BadName
+
+METHODS = ("data", "ssnas")
+OBJECTIVES = ("mocov2", "byol", "densecl", "ressl", "simclr")
+GRAMMAR = "<method>-<objective>-<task>-<budget>[@<device>], e.g. data-mocov2-cls-3ms"
+
+_BYTES_PER_PARAM = 4
+_BUDGET = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|mmacs|mb)")
+_DEVICE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Name:
+    """A question that the zoo can answer with a network; ``device`` None means the catalogue's reference device."""
+
+    method: str
+    objective: str
+    task: Task
+    budget: Budget
+    device: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what the grammar cannot write."""
+        _one_of("method", self.method, METHODS)
+        _one_of("objective", self.objective, OBJECTIVES)
+        if self.device is not None and (not _DEVICE.fullmatch(self.device) or ".." in self.device):
+            raise BadName(f"device {shown(self.device)} is not a device id: a-z, 0-9, inner dots, dashes, underscores")
+        if parse_budget(format_budget(self.budget)) != self.budget:
+            raise BadName(f"the budget {self.budget} has no exact name; use at most 6 decimals")
+
+    def __str__(self) -> str:
+        """The canonical text."""
+        place = f"@{self.device}" if self.device else ""
+        return f"{self.method}-{self.objective}-{self.task}-{format_budget(self.budget)}{place}"
+
+
+def parse_name(text: str) -> Name:
+    """Text of the grammar -> Name.
+
+    Raises:
+        BadName: which part is wrong, and what it may be.
+
+    Example:
+        >>> parse_name("data-mocov2-cls-0.80ms@this").budget.latency_ms
+        0.8
+    """
+    question, at, device = text.partition("@")
+    parts = question.split("-")
+    if len(text) > 250 or len(parts) != 4 or (at and not device):
+        raise BadName(f"{shown(text)} is not a name: {GRAMMAR}")
+    method, objective, task, budget = parts
+    _one_of("task", task, tuple(Task))
+    return Name(method=method, objective=objective, task=Task(task), budget=parse_budget(budget), device=device or None)
+
+
+def parse_budget(text: str) -> Budget:
+    """``3ms``, ``20mmacs`` or ``1mb`` -> Budget.
+
+    Raises:
+        BadName: the text is no budget.
+    """
+    match = _BUDGET.fullmatch(text)
+    amount = Decimal(match[1]) if match else Decimal(0)
+    if match is None or amount <= 0:
+        raise BadName(f"budget {shown(text)} is not a number above 0 with a unit: 3ms, 20mmacs or 1mb")
+    if match[2] == "ms":
+        return Budget(latency_ms=float(amount))
+    if match[2] == "mmacs":
+        return Budget(max_macs=int(amount * 1_000_000))
+    params = int(amount * 1_000_000 / _BYTES_PER_PARAM)
+    if params < 1:
+        raise BadName(f"budget {shown(text)} holds no parameter; 0.000004mb is one")
+    return Budget(max_params=params)
+
+
+def format_budget(budget: Budget) -> str:
+    """The shortest text of a budget with a single limit.
+
+    Raises:
+        BadName: the budget has several limits, or one that the grammar has no unit for.
+    """
+    match budget:
+        case Budget(latency_ms=float() | int() as ms, max_macs=None, max_params=None, max_memory_bytes=None):
+            return _plain(Decimal(repr(ms))) + "ms"
+        case Budget(latency_ms=None, max_macs=int() as macs, max_params=None, max_memory_bytes=None):
+            return _plain(Decimal(macs) / 1_000_000) + "mmacs"
+        case Budget(latency_ms=None, max_macs=None, max_params=int() as params, max_memory_bytes=None):
+            return _plain(Decimal(params * _BYTES_PER_PARAM) / 1_000_000) + "mb"
+    raise BadName(f"{budget} has no name; a name holds exactly one limit: ms, mmacs or mb")
+
+
+def nearest(text: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The ``count`` known names most like ``text``, best first."""
+    return difflib.get_close_matches(text[:200], list(known), n=count, cutoff=0.0)
+
+
+def shown(text: str) -> str:
+    """Text of a stranger for an error message: quoted, control characters escaped, cut at 60 characters."""
+    return ascii(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def _plain(amount: Decimal) -> str:
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _one_of(part: str, value: str, known: Iterable[str]) -> None:
+    names = [str(name) for name in known]
+    if value not in names:
+        raise BadName(f"{part} {shown(value)} is not one of {', '.join(nearest(value, names, len(names)))}: {GRAMMAR}")

@@ -1,0 +1,100 @@
+"""Train a supernet on a folder of images, and keep the folder's promises: nothing lost, nothing mixed up."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from search.images import read_images
+from search.nets import NETS
+from search.recipes import Recipe, Stage
+from search.supernet import Supernet
+from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
+from zoo.folders import check_free
+from zoo.names import OBJECTIVES, nearest, shown
+from zoo.progress import Progress, Say, no_progress, silent, stage
+
+CHECKPOINTS = "checkpoints"
+# Crops are cut from images this many times larger than they are.
+_OVERSIZE = 2
+
+
+def recipe_of(
+    *, net: str, objective: str, epochs: float | None, batch: int | None, seed: int, resolution_px: int | None
+) -> Recipe:
+    """The default recipe with what the user changed.
+
+    Raises:
+        UnknownName: no such net or objective.
+        BadRecipe: numbers that cannot train.
+    """
+    for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, OBJECTIVES)):
+        if value not in known:
+            raise UnknownName(f"no {kind} is called {shown(value)}; nearest: {', '.join(nearest(value, known))}")
+    default = Recipe()
+    stages, views = default.stages, default.views
+    if resolution_px is not None:
+        scale = resolution_px / default.resolution_px
+        stages = tuple(Stage(until=s.until, crop_px=max(8, round(s.crop_px * scale))) for s in stages)
+        views = replace(views, crop_px=resolution_px)
+    batch = batch or default.batch
+    queue = max(batch, default.queue // batch * batch)
+    try:
+        return replace(
+            default,
+            net=net,
+            objective=objective,
+            epochs=default.epochs if epochs is None else epochs,
+            batch=batch,
+            queue=queue,
+            seed=seed,
+            stages=stages,
+            views=views,
+        )
+    except ValueError as error:
+        raise BadRecipe(str(error)) from None
+
+
+def train(
+    recipe: Recipe,
+    images: Path,
+    out: Path,
+    *,
+    terms: str,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = silent,
+) -> Supernet:
+    """Train by ``recipe`` and write the supernet to ``out``.
+
+    Args:
+        recipe: how.
+        images: the folder of images.
+        out: the supernet's folder; checkpoints lie there, too.
+        terms: on which the images may be used, for the card.
+        resume: go on from the last checkpoint in ``out``.
+        overwrite: delete an earlier run in ``out`` first.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        OutputExists: ``out`` is not empty, and neither ``resume`` nor ``overwrite`` is given.
+        NotEnoughImages: too few images can be read.
+        MissingExtra: the training libraries are not installed.
+    """
+    if resume and overwrite:
+        raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
+    if not resume:
+        check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
+    try:
+        from search.oneshot.training import pretrain
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
+    read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))
+    say(f"{len(read.pixels)} images, {len(read.skipped)} skipped; {recipe.steps(len(read.pixels))} steps")
+    if overwrite and out.is_dir():
+        shutil.rmtree(out)
+    data = {"folder": images.resolve().name, "terms": terms}
+    return pretrain(recipe, read.pixels, out, name=out.resolve().name, data=data, resume=resume)

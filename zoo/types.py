@@ -1,0 +1,99 @@
+"""The values of this package: a model's card, with the evidence and the provenance inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from export.types import ExportReport, Preprocess
+from hardware_profiles.types import DeviceProfile, Validation
+from search.types import Architecture, Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The user's images that scored the networks: how many, and a fingerprint; never their names.
+
+    Args:
+        count: images that were read.
+        skipped: files that looked like images and could not be read.
+        fingerprint: sha256 over the relative paths, sizes and times of the files.
+    """
+
+    count: int
+    skipped: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Try:
+    """A network that was exported and timed because the search liked it."""
+
+    architecture: Architecture
+    score: float
+    predicted_ms: float
+    measured_ms: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """How a network was made, so that it can be made again.
+
+    Args:
+        supernet: name of the supernet that it was cut from.
+        supernet_sha256: of that supernet's weight file.
+        supernet_recipe: how the supernet was trained (objective, epochs, seed, ...).
+        supernet_data: what it was trained on, and the terms of that data.
+        device: the profile that the budget holds for.
+        table_validation: how well the latency table predicted networks it had not seen.
+        seed: of the search.
+        evaluated: networks that were scored.
+        seconds: duration of the search.
+        tries: networks that were timed on the device, in order; the last one is the package's.
+    """
+
+    supernet: str
+    supernet_sha256: str
+    supernet_recipe: Mapping[str, JsonValue] = field(hash=False)
+    supernet_data: Mapping[str, JsonValue] = field(hash=False)
+    device: DeviceProfile
+    table_validation: Validation | None
+    seed: int
+    evaluated: int
+    seconds: float
+    tries: tuple[Try, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One figure on labelled data, e.g. ``knn top1`` of ``cifar10``, with the way it was obtained."""
+
+    data: str
+    metric: str
+    value: float
+    protocol: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """All that is known of a packaged network, its weights apart.
+
+    Args:
+        name: of the grammar, e.g. ``data-mocov2-cls-1ms@this``.
+        reports: one for each artefact, its ``path`` relative to the package.
+        commit: of the code that made it, where known.
+    """
+
+    name: str
+    architecture: Architecture
+    task: Task
+    recipe: Provenance
+    preprocess: Preprocess
+    reports: tuple[ExportReport, ...]
+    evaluation: tuple[Evaluation, ...]
+    license: str
+    images: Images
+    commit: str | None
+    zoo_version: str
