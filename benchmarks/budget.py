@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from hardware_profiles import OnnxRunner, time_call
 with OnnxRunner(Path(sys.argv[1]), threads=int(sys.argv[3])) as runner:
-    x = {"input": np.random.default_rng(0).standard_normal((1, 3, int(sys.argv[2]), int(sys.argv[2])), dtype=np.float32)}
+    side_px = int(sys.argv[2])
+    x = {"input": np.random.default_rng(0).standard_normal((1, 3, side_px, side_px), dtype=np.float32)}
     print(min(time_call(lambda: runner.run(x)).median_ms for _ in range(5)))
 """
 

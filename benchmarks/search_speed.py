@@ -47,7 +47,7 @@ def main() -> None:
             write_demo_images(folder)
         pixels = read_images(folder, size_px=px).pixels
         result = find(supernet, table, pixels, parse_budget(args.budget))
-    print(f"search: {result.seconds:.1f} s for {len(result.evaluated)} networks on {min(len(pixels), 256)} images")
+    print(f"search: {result.seconds:.1f} s for {len(result.evaluated)} networks on {min(len(pixels), 128)} images")
     print(json.dumps({"architectures_per_s": round(float(np.median(rates))), "search_s": round(result.seconds, 1)}))
 
 

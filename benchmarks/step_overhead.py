@@ -3,8 +3,8 @@
     python benchmarks/step_overhead.py [--net mobile] [--batch 64] [--crop 16] [--pairs 7]
 
 Both do: keys of the teacher, then forward, loss and backward of the same three networks, then the optimizer and the
-teacher's update. They alternate, A B A B, in one process, so that a drift of the machine hits both; the ratio is that of
-each pair. Also printed: images a second and the process's peak memory.
+teacher's update. They alternate, A B A B, in one process, so that a drift of the machine hits both; the ratio is that
+of each pair. Also printed: images a second and the process's peak memory.
 """
 
 import argparse

@@ -2,7 +2,8 @@
 
     python benchmarks/supernet_quality.py --train DIR --test DIR [--supernet mobile-mocov2] [--subnets 6]
 
-A labelled set is a folder with one sub-folder a class. Labels serve only to judge here; no training or search sees them.
+A labelled set is a folder with one sub-folder a class. Labels only judge here;
+no training or search sees them.
 Every network's normalization statistics are recalibrated on the same 2,048 training images. Seeded, so repeatable.
 """
 

@@ -165,9 +165,10 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _checked(document: object, name: str) -> _Table:
-    found: Any = document.get("schema") if isinstance(document, dict) else None
-    if isinstance(found, int) and found != SCHEMA:
-        raise BadProfile(f"{name}: schema is {found}, this version reads {SCHEMA}; measure again or update subnet-zoo")
+    found: Any = document.get("schema", SCHEMA) if isinstance(document, dict) else SCHEMA
+    if type(found) is not int or found != SCHEMA:  # True equals 1
+        shown = repr(found)[:40]
+        raise BadProfile(f"{name}: schema is {shown}, this version reads {SCHEMA}; measure again or update subnet-zoo")
     try:
         return _Table.model_validate(document)
     except ValidationError as error:

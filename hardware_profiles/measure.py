@@ -76,7 +76,7 @@ def measure_table(
         The table; an entry is what its block adds to a network, the empty block's time being taken off.
 
     Raises:
-        MeasureFailed: no network to calibrate on, one with a block that is not in ``blocks``, or times of zero.
+        MeasureFailed: no network to calibrate on, one with a block not in ``blocks``, or blocks too small to time.
     """
     _check(blocks, networks, calibrate_on)
     report = progress or (lambda stage, done, of: None)
@@ -94,7 +94,10 @@ def measure_table(
     sums_ms = np.array([sum(entries[key].median_ms for key in network.ops) for network in networks])
     networks_ms = np.array([times[i].median_ms for i in range(len(networks))])
     if not (sums_ms.all() and networks_ms.all()):
-        raise MeasureFailed(f"a network of {net} took 0 ms; its blocks are too small for this clock to time")
+        raise MeasureFailed(
+            f"the blocks of a {net} network took no longer than empty ones at {resolution_px} px;"
+            " measure at a higher resolution"
+        )
     overhead_ms, scale = calibrate(sums_ms[:calibrate_on], networks_ms[:calibrate_on])
     unseen = slice(calibrate_on, None)
     return LatencyTable(

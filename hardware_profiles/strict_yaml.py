@@ -9,7 +9,7 @@ import yaml
 
 from hardware_profiles.errors import BadProfile
 
-MAX_BYTES = 2_000_000
+MAX_BYTES = 500_000
 _MAX_DEPTH = 5
 _MAX_SCALAR = 1000
 
@@ -49,7 +49,7 @@ def read_strict_yaml(path: Path) -> object:
     """The one document in ``path``.
 
     Raises:
-        BadProfile: the file cannot be read, is larger than 2 MB, is not UTF-8 or not this strict YAML.
+        BadProfile: the file cannot be read, is larger than 500 kB, is not UTF-8 or not this strict YAML.
     """
     try:
         with path.open("rb") as file:

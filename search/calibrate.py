@@ -14,15 +14,29 @@ from torch import Tensor, nn
 
 @torch.no_grad()
 def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Replace all running statistics by the average over ``batches`` ([B, 3, H, W], normalized); leaves eval mode on."""
+    """Replace all running statistics by the average over the batches, and leave eval mode on.
+
+    Args:
+        module: with ``BatchNorm2d`` layers.
+        batches: of normalized images, each [B, 3, H, W]; every batch weighs the same.
+
+    Raises:
+        ValueError: there is no batch.
+    """
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # cumulative average
-    module.train()
-    for batch_BCHW in batches:  # noqa: N806
-        module(batch_BCHW)
-    module.eval()
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    seen = 0
+    try:
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # cumulative average
+        module.train()
+        for batch_BCHW in batches:  # noqa: N806
+            module(batch_BCHW)
+            seen += 1
+    finally:
+        module.eval()
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    if not seen:
+        raise ValueError("0 batches; statistics need at least 1")

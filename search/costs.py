@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from hardware_profiles import LatencyTable, OpKey, count_compute, part_ms
 from search.nets import NETS, Net
 
 Rows = NDArray[np.int64]
+Number = TypeVar("Number", np.int64, np.float64)
 _BYTES = 4  # fp32
 
 
@@ -43,8 +45,9 @@ class CostModel:
     """
 
     def __init__(self, net: Net, table: LatencyTable) -> None:
+        self.resolution_px = table.resolution_px
         parts = net.parts(table.resolution_px)
-        shapes = [tuple(len(net.space[i].options) for i in part.choices) for part in parts]
+        shapes = [[len(net.space[i].options) for i in part.choices] for part in parts]
         self._overhead_ms = table.overhead_ms
         self._parts = list(zip(parts, shapes, strict=True))
         self._ms = [part_ms(table, part.ops) for part in parts]
@@ -56,18 +59,30 @@ class CostModel:
 
     def __call__(self, rows_nl: Rows) -> Costs:
         """Option positions [N, len(space)] -> the costs of N networks."""
-        at = [
-            np.ravel_multi_index(tuple(rows_nl[:, list(part.choices)].T), shape) if shape else np.zeros(len(rows_nl), np.int64)
-            for part, shape in self._parts
-        ]
-        params = sum(table[i] for table, i in zip(self._params, at, strict=True))
+        at = [_positions(rows_nl[:, list(part.choices)], shape) for part, shape in self._parts]
+        params = _total(self._params, at)
         activations = np.max([table[i] for table, i in zip(self._peak, at, strict=True)], axis=0)
         return Costs(
-            predicted_ms=self._overhead_ms + sum(table[i] for table, i in zip(self._ms, at, strict=True)),
-            macs=np.asarray(sum(table[i] for table, i in zip(self._macs, at, strict=True))),
-            params=np.asarray(params),
-            peak_memory_bytes=np.asarray(_BYTES * (activations + params)),
+            predicted_ms=self._overhead_ms + _total(self._ms, at),
+            macs=_total(self._macs, at),
+            params=params,
+            peak_memory_bytes=_BYTES * (activations + params),
         )
+
+
+def _positions(options_nc: Rows, shape: list[int]) -> Rows:
+    """Where each of N networks stands in a part's table, given the options of the part's choices."""
+    if not shape:
+        return np.zeros(len(options_nc), dtype=np.int64)
+    return np.asarray(np.ravel_multi_index(tuple(options_nc.T), shape), dtype=np.int64)
+
+
+def _total(tables: list[NDArray[Number]], at: list[Rows]) -> NDArray[Number]:
+    """Added part by part, for np.sum's order of additions depends on N, and a network has one cost."""
+    total = tables[0][at[0]]
+    for table, i in zip(tables[1:], at[1:], strict=True):
+        total = total + table[i]
+    return total
 
 
 @cache
@@ -81,11 +96,11 @@ def _count(net: str, key: OpKey) -> tuple[int, int, int]:
 
 
 def _peak_elements(block: nn.Module, shape: tuple[int, int, int, int]) -> int:
-    """Largest sum of one layer's input and output beside the block's own input, which a residual keeps alive."""
+    """Largest sum of one layer's input and output and of the block's own input, which a residual keeps alive."""
     peaks: list[int] = []
 
     def note(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        peaks.append(inputs[0].numel() + output.numel())
+        peaks.append(output.numel() + x.numel() + (0 if inputs[0] is x else inputs[0].numel()))
 
     for layer in block.modules():
         if isinstance(layer, nn.Conv2d):
@@ -93,4 +108,4 @@ def _peak_elements(block: nn.Module, shape: tuple[int, int, int, int]) -> int:
     x = torch.empty(shape, device="meta")
     with torch.no_grad():
         block.eval()(x)
-    return x.numel() + max(peaks)
+    return max(peaks)

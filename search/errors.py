@@ -4,6 +4,9 @@ SearchError
 ├── NotEnoughImages      the folder holds too few usable images
 ├── InfeasibleBudget     no network of the space meets the budget
 ├── BadSupernet          the weights are missing, damaged, or belong to another net
+├── WrongTable           the latency table is of another net or resolution
+├── TrainingError        a supernet cannot be trained, or not any further
+├── WriteFailed          a file cannot be written
 ├── UnknownNet           no net has that name
 └── BadArchitecture      the choices are not a point of the net's space
 """
@@ -48,9 +51,21 @@ class BadSupernet(SearchError):
     """The supernet's weights are missing, damaged, or do not fit the net."""
 
 
-class UnknownNet(SearchError):
+class WrongTable(SearchError, ValueError):
+    """The latency table is of another net or of another resolution than the search."""
+
+
+class TrainingError(SearchError):
+    """A supernet cannot be trained, or not any further: the images, the checkpoint or the loss is unusable."""
+
+
+class WriteFailed(SearchError):
+    """A file cannot be written: the disk is full, or the folder does not allow it."""
+
+
+class UnknownNet(SearchError, ValueError):
     """No net has that name."""
 
 
-class BadArchitecture(SearchError):
+class BadArchitecture(SearchError, ValueError):
     """The choices are not a point of the net's space."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hardware_profiles import LatencyTable
 from search.costs import CostModel, Costs, Rows
-from search.errors import InfeasibleBudget
+from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
 from search.nets import Net
 from search.scores import agreement, projections
 from search.supernet import Supernet
@@ -40,7 +40,7 @@ def find(
     resolution_px: int | None = None,
     evaluations: int = 64,
     generations: int = 4,
-    images: int = 256,
+    images: int = 128,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> SearchResult:
@@ -60,22 +60,29 @@ def find(
         progress: called with (networks scored, networks in all).
 
     Raises:
-        InfeasibleBudget: not even the fastest network meets the budget.
+        InfeasibleBudget: not even the network nearest to the budget meets it.
         MissingOp: the table lacks a block.
-        ValueError: the table is of another net or resolution.
+        WrongTable: the table is of another net or resolution.
+        NotEnoughImages: fewer than two, and nothing can be compared.
+        BadSupernet: its weights give features that are not finite.
+        ValueError: a task without a score, or numbers that ask for no search.
     """
     started = time.perf_counter()
-    _check(supernet, table, resolution_px, task)
+    _check_table(supernet, table, resolution_px)
+    _check_numbers(task, evaluations=evaluations, generations=generations, images=min(images, len(pixels)))
     rng = np.random.default_rng(seed)
     cost = CostModel(supernet.net, table)
     chosen = np.sort(rng.permutation(len(pixels))[:images])
     card = supernet.card
     batch_BCHW = center(pixels[torch.from_numpy(chosen)], table.resolution_px, card.mean, card.std)  # noqa: N806
+    rows = _propose(supernet.net, {}, rng)
+    nearest = _nearest(rows, cost, budget, supernet.net)
     score = _Scorer(supernet, batch_BCHW)
     per_round = -(-evaluations // (generations + 1))
     scored: dict[tuple[int, ...], Candidate] = {}
     for _ in range(generations + 1):
-        pool = _feasible(_propose(supernet.net, scored, rng), cost, budget, supernet.net, table.resolution_px)
+        rows = np.concatenate([_propose(supernet.net, scored, rng) if scored else rows, nearest[None]])
+        pool = _feasible(rows, _load(cost(rows), budget))
         fresh = [row for row in pool if tuple(row.tolist()) not in scored]
         for row in fresh[: min(per_round, evaluations - len(scored))]:
             scored[tuple(row.tolist())] = _candidate(row, cost, score, supernet.net, table.resolution_px)
@@ -114,17 +121,28 @@ class _Scorer:
 
     def _projections(self, row: Rows) -> Tensor:
         (architecture,) = self._supernet.net.decode(row[None], self._batch.shape[-1])
-        backbone = self._supernet.subnet(architecture).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return projections(backbone, self._supernet.projector(backbone.embedding_dim), self._batch)
+        backbone = self._supernet.subnet(architecture).to(memory_format=torch.channels_last)
+        z_BD = projections(backbone, self._supernet.projector(backbone.embedding_dim), self._batch)  # noqa: N806
+        if not z_BD.isfinite().all():
+            raise BadSupernet(f"{self._supernet.card.name} gives features that are not finite; train it again")
+        return z_BD
 
 
-def _check(supernet: Supernet, table: LatencyTable, resolution_px: int | None, task: Task) -> None:
+def _check_table(supernet: Supernet, table: LatencyTable, resolution_px: int | None) -> None:
+    device, net = table.device.id, supernet.net.name
+    if table.net != net:
+        raise WrongTable(f"the table of {device} is of net {table.net!r}, the supernet of {net!r}; measure {net}")
+    if resolution_px not in (None, table.resolution_px):
+        raise WrongTable(f"the table of {device} holds for {table.resolution_px} px, not {resolution_px}; measure that")
+
+
+def _check_numbers(task: Task, *, evaluations: int, generations: int, images: int) -> None:
     if task is not Task.CLS:
         raise ValueError(f"task {task} has no score yet; ask for cls")
-    if table.net != supernet.net.name:
-        raise ValueError(f"the table of {table.device.id} is of net {table.net!r}, the supernet of {supernet.net.name!r}")
-    if resolution_px not in (None, table.resolution_px):
-        raise ValueError(f"the table of {table.device.id} holds for {table.resolution_px} px, not {resolution_px}")
+    if evaluations < 1 or generations < 0:
+        raise ValueError(f"{evaluations} evaluations in {generations} generations; at least 1 and 0 make a search")
+    if images < 2:
+        raise NotEnoughImages(f"{images} image(s) to compare networks on; at least 2 are needed")
 
 
 def _propose(net: Net, scored: dict[tuple[int, ...], Candidate], rng: np.random.Generator) -> Rows:
@@ -135,7 +153,8 @@ def _propose(net: Net, scored: dict[tuple[int, ...], Candidate], rng: np.random.
         tilt_n1 = rng.uniform(-4, 4, (_DRAWS, 1))
         u_nl = rng.random((_DRAWS, len(sizes)))
         tilted = np.log1p(u_nl * np.expm1(tilt_n1)) / tilt_n1
-        return np.minimum((tilted * sizes).astype(np.int64), sizes - 1)
+        rows: Rows = np.minimum((tilted * sizes).astype(np.int64), sizes - 1)
+        return rows
     ranked = sorted(scored, key=lambda row: scored[row].score, reverse=True)[:_PARENTS]
     parents = np.array(ranked, dtype=np.int64)
     mother, father = (parents[rng.integers(len(parents), size=_DRAWS // 10)] for _ in range(2))
@@ -143,22 +162,34 @@ def _propose(net: Net, scored: dict[tuple[int, ...], Candidate], rng: np.random.
     return np.where(rng.random(child.shape) < _MUTATION, rng.integers(sizes, size=child.shape), child)
 
 
-def _feasible(rows: Rows, cost: CostModel, budget: Budget, net: Net, resolution_px: int) -> Rows:
-    """The rows that meet the budget, nearest to it first in coarse bands, so that like is compared with like.
+def _nearest(rows: Rows, cost: CostModel, budget: Budget, net: Net) -> Rows:
+    """The network that uses the smallest share of the budget; a measured table may well prefer a larger kernel.
+
+    From the best of ``rows`` on, each choice is improved in turn until none improves: exact where no two choices meet
+    in a part.
 
     Raises:
-        InfeasibleBudget: the smallest network does not meet it either.
+        InfeasibleBudget: it does not meet the budget either.
     """
-    smallest = net.encode([net.smallest(resolution_px)])
-    rows = np.unique(np.concatenate([rows, smallest]), axis=0)
-    costs = cost(rows)
-    loads = _loads(costs, budget)
-    load = np.max(list(loads.values()), axis=0)
-    fits = load <= 1
-    if not fits.any():
-        _refuse(rows, loads, budget, net, resolution_px)
-    rows, load = rows[fits], load[fits]
-    # Deterministic shuffle inside a band of 10 %: unique() sorts rows, and equal bands must not favor small first choices.
+    rows = np.concatenate([rows, net.encode([net.smallest(cost.resolution_px)])])
+    row: Rows = rows[int(_load(cost(rows), budget).argmin())]
+    least = np.inf
+    while (load := float(_load(cost(row[None]), budget)[0])) < least:
+        least = load
+        for i, choice in enumerate(net.space):
+            rows = np.repeat(row[None], len(choice.options), axis=0)
+            rows[:, i] = np.arange(len(choice.options))
+            row = rows[int(_load(cost(rows), budget).argmin())]
+    if least > 1:
+        _refuse(row, cost, budget, net)
+    return row
+
+
+def _feasible(rows: Rows, load: NDArray[np.float64]) -> Rows:
+    """The rows that meet the budget, nearest to it first in coarse bands, so that like is compared with like."""
+    rows, first = np.unique(rows[load <= 1], axis=0, return_index=True)
+    load = load[load <= 1][first]
+    # unique() sorts the rows: without a shuffle (the same each time) a band would begin with small first choices.
     order = np.random.default_rng(len(rows)).permutation(len(rows))
     return rows[order][np.argsort(-np.floor(load[order] * 10), kind="stable")]
 
@@ -174,18 +205,19 @@ def _limits(budget: Budget) -> dict[str, tuple[str, float]]:
     return {cost: (unit, limit) for cost, (unit, limit) in limits.items() if limit is not None}
 
 
-def _loads(costs: Costs, budget: Budget) -> dict[str, NDArray[np.float64]]:
-    """The used share of each limit: 1 is the budget."""
-    return {cost: np.asarray(getattr(costs, cost) / limit) for cost, (_, limit) in _limits(budget).items()}
+def _load(costs: Costs, budget: Budget) -> NDArray[np.float64]:
+    """The used share of the tightest limit, [N]: 1 is the budget."""
+    shares = [getattr(costs, cost) / limit for cost, (_, limit) in _limits(budget).items()]
+    return np.max(shares, axis=0)  # type: ignore[no-any-return]
 
 
-def _refuse(rows: Rows, loads: dict[str, NDArray[np.float64]], budget: Budget, net: Net, resolution_px: int) -> NoReturn:
-    """Name the limit that is furthest out of reach, and the network that comes nearest to it."""
-    cost = max(loads, key=lambda cost: loads[cost].min())
-    unit, limit = _limits(budget)[cost]
-    i = int(loads[cost].argmin())
-    (nearest,) = net.decode(rows[i][None], resolution_px)
-    raise InfeasibleBudget(asked=limit, reachable=float(loads[cost][i] * limit), unit=unit, nearest=nearest)
+def _refuse(row: Rows, cost: CostModel, budget: Budget, net: Net) -> NoReturn:
+    """Name the limit that the nearest network misses by most."""
+    costs, limits = cost(row[None]), _limits(budget)
+    worst = max(limits, key=lambda name: getattr(costs, name)[0] / limits[name][1])
+    unit, limit = limits[worst]
+    (nearest,) = net.decode(row[None], cost.resolution_px)
+    raise InfeasibleBudget(asked=limit, reachable=float(getattr(costs, worst)[0]), unit=unit, nearest=nearest)
 
 
 def _candidate(row: Rows, cost: CostModel, score: _Scorer, net: Net, resolution_px: int) -> Candidate:

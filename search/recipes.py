@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from search.nets import NETS
+from search.objectives import OBJECTIVES
 from search.views import Views
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -61,21 +64,29 @@ class Recipe:
     ema: float = 0.99
     hidden_dim: int = 512
     projection_dim: int = 128
-    stages: tuple[Stage, ...] = (Stage(until=0.8, crop_px=16), Stage(until=1.0, crop_px=32))
+    stages: tuple[Stage, ...] = (Stage(until=0.9, crop_px=16), Stage(until=1.0, crop_px=32))
     views: Views = Views(crop_px=32)  # noqa: RUF009 - frozen
     seed: int = 0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
+        for kind, value, known in (("net", self.net, NETS), ("objective", self.objective, OBJECTIVES)):
+            if value not in known:
+                raise ValueError(f"{kind} is {value!r}; this version trains {', '.join(known)}")
         if self.batch < 2:
             raise ValueError(f"batch is {self.batch}; batch normalization needs at least 2 images")
         if self.queue % self.batch:
             raise ValueError(f"queue is {self.queue}, no multiple of batch {self.batch}; make it one")
         if not (self.epochs > 0 and math.isfinite(self.epochs)):
             raise ValueError(f"epochs is {self.epochs}; it must be above 0")
-        if not self.stages or self.stages[-1].until != 1.0:
-            raise ValueError("the last stage must end at 1.0")
+        ends = [stage.until for stage in self.stages]
+        if not ends or ends[0] <= 0 or ends[-1] != 1.0 or any(a >= b for a, b in itertools.pairwise(ends)):
+            raise ValueError(f"the stages end at {ends}; they must rise from above 0 to 1.0")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup is {self.warmup}; it must be at least 0 and below 1")
+        if self.random_subnets < 0:
+            raise ValueError(f"random_subnets is {self.random_subnets}; it must be at least 0")
 
     @property
     def resolution_px(self) -> int:

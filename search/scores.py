@@ -20,15 +20,15 @@ def agreement(student_BD: Tensor, teacher_BD: Tensor) -> float:  # noqa: N803
         student_BD: projections of the network that is scored.
         teacher_BD: projections of the largest network, same images in the same order.
     """
-    student_BD, teacher_BD = student_BD.float(), teacher_BD.float()  # noqa: N806
-    centered = (F.normalize(z_BD, dim=1) for z_BD in (student_BD, teacher_BD))
-    s_BD, t_BD = (z_BD - z_BD.mean(0) for z_BD in centered)  # noqa: N806
+    # In double, what is left of a constant map after centering is far below eps, and counts as nothing.
+    unit = (F.normalize(z_BD.double(), dim=1) for z_BD in (student_BD, teacher_BD))
+    s_BD, t_BD = (z_BD - z_BD.mean(0) for z_BD in unit)  # noqa: N806
     return float(F.cosine_similarity(s_BD, t_BD, dim=1, eps=1e-6).mean())
 
 
 @torch.no_grad()
 def projections(backbone: torch.nn.Module, projector: torch.nn.Module, batch_BCHW: Tensor) -> Tensor:  # noqa: N803
-    """[B, 3, H, W] -> [B, D] with the batch's own normalization statistics, which are those of a recalibrated network."""
+    """[B, 3, H, W] -> [B, D] with the batch's own normalization statistics: recalibrating on it, in one pass."""
     backbone.train()
     z_BD: Tensor = projector(backbone(batch_BCHW))  # noqa: N806
     backbone.eval()

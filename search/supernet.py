@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from search.errors import BadSupernet
+from search.errors import BadSupernet, WriteFailed
 from search.nets import NETS, Backbone, Net
 from search.types import Architecture
 
@@ -46,6 +46,21 @@ class SupernetCard:
     evaluation: Mapping[str, Any]
     versions: Mapping[str, str]
 
+    def __post_init__(self) -> None:
+        """Refuse what no network could be built or fed with."""
+        if self.net not in NETS:
+            raise ValueError(f"net is {self.net!r}; known are {', '.join(NETS)}")
+        for field, values, count, kind in (
+            ("resolution_px", (self.resolution_px,), 1, int),
+            ("projection", self.projection, 2, int),
+            ("mean", self.mean, 3, float | int),
+            ("std", self.std, 3, float | int),
+        ):
+            if len(values) != count or not all(isinstance(value, kind) for value in values):
+                raise ValueError(f"{field} is {values}; it must be {count} number(s)")
+        if min(self.resolution_px, *self.projection, *self.std) <= 0:
+            raise ValueError("resolution_px, projection and std must be above 0")
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Supernet:
@@ -68,17 +83,31 @@ class Supernet:
         """The plain network of ``architecture`` in eval mode; its tensors are copies, its running statistics fresh.
 
         Recalibrate those (``search.calibrate.recalibrate``) before looking at its output.
+
+        Raises:
+            BadArchitecture: the net has no such network.
         """
-        backbone = self.net.build(architecture)
+        with torch.device("meta"):  # no random weights are drawn only to be overwritten
+            backbone = self.net.build(architecture)
+        backbone.to_empty(device="cpu")
         load_slices(backbone, {k.removeprefix("backbone."): v for k, v in self.weights.items()})
+        for part in backbone.modules():
+            if isinstance(part, nn.BatchNorm2d):
+                part.reset_running_stats()
         return backbone.eval()
 
     def projector(self, c_in: int) -> nn.Sequential:
         """The projection head for embeddings of ``c_in`` features: [B, c_in] -> [B, projection[1]]."""
-        hidden_dim, dim = self.card.projection
-        projector = nn.Sequential(nn.Linear(c_in, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim))
+        with torch.device("meta"):
+            projector = projector_of(c_in, *self.card.projection)
+        projector.to_empty(device="cpu")
         load_slices(projector, {k.removeprefix("projector."): v for k, v in self.weights.items()})
         return projector.eval()
+
+
+def projector_of(c_in: int, hidden_dim: int, dim: int) -> nn.Sequential:
+    """MoCo v2's projection head, without batch normalization: [B, c_in] -> [B, dim]."""
+    return nn.Sequential(nn.Linear(c_in, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim))
 
 
 @torch.no_grad()
@@ -103,44 +132,69 @@ def load_supernet(folder: Path) -> Supernet:
         BadSupernet: a file is missing or damaged (sha256), or is of another schema or net.
     """
     try:
-        fields = json.loads((folder / CARD).read_text("utf-8"))
-        schema, sha256 = fields.pop("schema"), fields.pop("sha256")
-        if schema != SCHEMA:
-            raise BadSupernet(f"{folder / CARD} has schema {schema}; this version reads {SCHEMA}")
-        for name in ("projection", "mean", "std"):
-            fields[name] = tuple(fields[name])
-        card = SupernetCard(**fields)
-        data = (folder / WEIGHTS).read_bytes()
+        text, data = (folder / CARD).read_bytes(), (folder / WEIGHTS).read_bytes()
     except OSError as error:
-        raise BadSupernet(f"{error.filename} cannot be read ({error.strerror}); a supernet needs {CARD} and {WEIGHTS}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadSupernet(f"{folder / CARD} is no supernet's card ({error}); train or install the supernet again") from error
+        raise BadSupernet(
+            f"{error.filename} cannot be read ({error.strerror}); a supernet needs {CARD} and {WEIGHTS}"
+        ) from error
+    card, sha256 = _parse_card(folder / CARD, text)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise BadSupernet(f"{folder / WEIGHTS} is damaged: its sha256 is not the card's; install the supernet again")
-    if card.net not in NETS:
-        raise BadSupernet(f"{folder / CARD} is of net {card.net!r}; known are {', '.join(NETS)}")
     try:
         weights = {name: tensor.float() for name, tensor in load(data).items()}
     except SafetensorError as error:
-        raise BadSupernet(f"{folder / WEIGHTS} is no safetensors file ({error})") from error
+        raise BadSupernet(f"{folder / WEIGHTS} is no safetensors file ({error}); install the supernet again") from error
+    shapes = {name: tensor.shape for name, tensor in weights.items()}
+    expected = _shapes(card.net, card.projection)
+    if wrong := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
+        raise BadSupernet(
+            f"{folder / WEIGHTS} is no supernet of {card.net}: {len(wrong)} tensors differ, first {wrong[0]};"
+            " train or install the supernet again"
+        )
     return Supernet(card=card, weights=weights)
 
 
 def save_supernet(supernet: Supernet, folder: Path) -> None:
-    """Write ``card.json`` and ``model.safetensors`` (fp16), each whole or not at all; the card, which names the other, last."""
+    """Write ``model.safetensors`` (fp16) and ``card.json``; what is there stays whole until both are on the disk.
+
+    Raises:
+        WriteFailed: they cannot be written.
+    """
     data = save({name: tensor.half().contiguous() for name, tensor in supernet.weights.items()})
     fields = {"schema": SCHEMA, "sha256": hashlib.sha256(data).hexdigest(), **vars(supernet.card)}
-    folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / WEIGHTS, data)
-    _replace(folder / CARD, (json.dumps(fields, indent=1) + "\n").encode())
-
-
-def _replace(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    text = json.dumps(fields, indent=1) + "\n"
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
+            for name, content in ((WEIGHTS, data), (CARD, text.encode())):
+                (Path(temporary) / name).write_bytes(content)
+            for name in (WEIGHTS, CARD):
+                (Path(temporary) / name).replace(folder / name)
+    except OSError as error:
+        raise WriteFailed(f"the supernet cannot be written to {folder} ({error.strerror}); free some space") from error
+
+
+def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
+    """The card and the sha256 of the weights that it names."""
+    again = "train or install the supernet again"
+    try:
+        fields = json.loads(text)
+        if (schema := fields.pop("schema")) != SCHEMA:
+            raise BadSupernet(f"{path} has schema {schema!r}; this version reads {SCHEMA}: {again}")
+        sha256 = fields.pop("sha256")
+        for name in ("projection", "mean", "std"):
+            fields[name] = tuple(fields[name])
+        return SupernetCard(**fields), sha256
+    except KeyError as error:
+        raise BadSupernet(f"{path} is no supernet's card (it has no {error}); {again}") from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadSupernet(f"{path} is no supernet's card ({error}); {again}") from error
+
+
+@cache
+def _shapes(net: str, projection: tuple[int, int]) -> dict[str, torch.Size]:
+    """Name -> shape of every tensor of a supernet."""
+    with torch.device("meta"):
+        backbone = NETS[net].build(NETS[net].largest(1))
+        parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, *projection)}
+    return {f"{part}.{name}": p.shape for part, module in parts.items() for name, p in module.named_parameters()}

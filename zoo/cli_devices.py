@@ -52,7 +52,12 @@ def show_command(
     facts += [("measured at", table.measured_at), ("quality", quality(table))]
     facts += [("a network takes", f"{table.overhead_ms:.4f} ms + {table.scale:.4f} x the sum of its blocks")]
     blocks = [("slowest blocks", "ms"), *((str(key), ms_text(latency.median_ms)) for key, latency in slowest[:5])]
-    document = asdict(table) | {"entries": {str(key): asdict(latency) for key, latency in table.entries.items()}}
+    document = {
+        **vars(table),
+        "device": asdict(table.device),
+        "validation": table.validation and asdict(table.validation),
+        "entries": {str(key): asdict(latency) for key, latency in table.entries.items()},
+    }
     Talk(as_json=as_json, quiet=quiet).data(document, [*columns(facts), "", *columns(blocks)])
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.types import Task
 from zoo.cli_talk import Json, Quiet, Talk, ms_text, size_text
-from zoo.types import ModelCard
+from zoo.names import parse_budget
+
+if TYPE_CHECKING:
+    from zoo.types import ModelCard
 
 Images = Annotated[Path, typer.Option("--images", help="A folder of images, any nesting; no labels are needed.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")]
@@ -31,6 +34,7 @@ def search_command(
     quiet: Quiet = False,
 ) -> None:
     """Find the best network for these images within a budget; deliver it compared, timed and packaged."""
+    limits = parse_budget(budget)  # before the second that it takes to import torch
     from zoo.card import card_document
     from zoo.make import search
 
@@ -39,7 +43,7 @@ def search_command(
         made = search(
             images,
             out=out,
-            budget=budget,
+            budget=limits,
             task=task,
             device=device,
             supernet=supernet,

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from hardware_profiles.runners import OnnxRunner
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +20,7 @@ from export.compare import compare_outputs
 from export.outputs import torch_outputs
 from export.targets import TARGETS
 from export.types import Comparison, ExportReport, Tolerance
+from hardware_profiles.runners import OnnxRunner
 from search.nets import Backbone
 from zoo.errors import VerificationFailed
 from zoo.outputs import AllOutputs

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from search.images import read_images
 from search.nets import NETS
+from search.objectives import OBJECTIVES
 from search.recipes import Recipe, Stage
 from search.supernet import Supernet
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.folders import check_free
-from zoo.names import OBJECTIVES, nearest, shown
+from zoo.names import nearest, shown
 from zoo.progress import Progress, Say, no_progress, silent, stage
 
 CHECKPOINTS = "checkpoints"
@@ -29,7 +30,7 @@ def recipe_of(
         UnknownName: no such net or objective.
         BadRecipe: numbers that cannot train.
     """
-    for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, OBJECTIVES)):
+    for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, tuple(OBJECTIVES))):
         if value not in known:
             raise UnknownName(f"no {kind} is called {shown(value)}; nearest: {', '.join(nearest(value, known))}")
     default = Recipe()
@@ -97,4 +98,12 @@ def train(
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     data = {"folder": images.resolve().name, "terms": terms}
-    return pretrain(recipe, read.pixels, out, name=out.resolve().name, data=data, resume=resume)
+    return pretrain(
+        recipe,
+        read.pixels,
+        out,
+        name=out.resolve().name,
+        data=data,
+        resume=resume,
+        progress=stage(progress, "train"),
+    )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from hardware_profiles import OpKey
+from search.errors import BadArchitecture
 from search.nets.layers import Backbone, Layers, PlainLayers
 from search.types import Architecture
 
@@ -94,9 +95,12 @@ class Net(ABC):
         return self._at([int(rng.integers(len(choice.options))) for choice in self.space], resolution_px)
 
     def encode(self, architectures: Iterable[Architecture]) -> NDArray[np.int64]:
-        """Architectures -> option positions [N, len(space)]."""
+        """Architectures, which are checked -> option positions [N, len(space)]."""
         where = [{option: i for i, option in enumerate(choice.options)} for choice in self.space]
-        rows = [[index[option] for index, option in zip(where, a.choices, strict=True)] for a in architectures]
+        rows = []
+        for architecture in architectures:
+            self.check(architecture)
+            rows.append([index[option] for index, option in zip(where, architecture.choices, strict=True)])
         return np.array(rows, dtype=np.int64).reshape(-1, len(self.space))
 
     def decode(self, rows: NDArray[np.int64], resolution_px: int) -> list[Architecture]:
@@ -119,14 +123,15 @@ class Net(ABC):
         return tuple(dict.fromkeys(itertools.chain.from_iterable(grid)))
 
     def check(self, architecture: Architecture) -> None:
-        """Raise ValueError for an architecture that this net does not have."""
+        """Raise BadArchitecture (a ValueError) for an architecture that this net does not have."""
         if architecture.net != self.name:
-            raise ValueError(f"architecture is of net {architecture.net!r}, not {self.name!r}")
+            raise BadArchitecture(f"architecture is of net {architecture.net!r}, not {self.name!r}")
         if len(architecture.choices) != len(self.space):
-            raise ValueError(f"{self.name} needs {len(self.space)} choices, got {len(architecture.choices)}")
+            raise BadArchitecture(f"{self.name} needs {len(self.space)} choices, got {len(architecture.choices)}")
         for choice, option in zip(self.space, architecture.choices, strict=True):
             if option not in choice.options:
-                raise ValueError(f"{choice.name} is {option!r}; {self.name} has {', '.join(map(str, choice.options))}")
+                known = ", ".join(map(str, choice.options))
+                raise BadArchitecture(f"{choice.name} is {option!r}; {self.name} has {known}")
 
     @property
     def size(self) -> int:

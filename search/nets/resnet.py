@@ -1,8 +1,8 @@
 """ResNet: DATA's dynamic bottleneck ResNet; stem width, stage widths and depths are chosen, prefixes are shared.
 
-Preset ``ar50to101`` has the numbers of the released ar50to101v2 space for 224 px (7x7 stem, max-pool); preset ``resnet``
+Net ``resnet-ar50to101`` has the numbers of the released ar50to101v2 space for 224 px (7x7 stem, max-pool); ``resnet``
 is the same design for 32-96 px (3x3 stem, stride 1). Chang et al., CVPR 2022, section 3; a deeper stage keeps the first
-blocks of the shallower one, and a block's first convolutions carry the stride ("pytorch" style: on the 3x3).
+blocks of the shallower one, and the first block of a stage carries the stride on its 3x3 ("pytorch" style).
 """
 
 from __future__ import annotations

@@ -2,4 +2,6 @@
 
 from search.objectives.moco import MoCo, info_nce
 
-__all__ = ["MoCo", "info_nce"]
+OBJECTIVES = {"mocov2": MoCo}
+
+__all__ = ["OBJECTIVES", "MoCo", "info_nce"]

@@ -1,9 +1,9 @@
-"""MoCo v2: tell an image's other view, encoded by a slowly moving teacher, from a queue of other images' views.
+"""MoCo v2: tell an image's other view, encoded by a slowly moving teacher, from other images' views.
 
 He et al., CVPR 2020, algorithm 1; Chen et al., arXiv:2003.04297. In a supernet (DATA, CVPR 2022, section 3) the teacher
 is always the largest network, and one update and one enqueue happen in each step however many students it has.
 
-Symbols: B images, D features of a projection, K negatives.
+Symbols: B images, D features of a projection, K keys in the queue, N = B + K.
 """
 
 # ruff: noqa: N803, N806 - a tensor's name ends in its shape.
@@ -18,13 +18,16 @@ from torch import Tensor, nn
 
 
 def info_nce(q_BD: Tensor, k_BD: Tensor, queue_KD: Tensor, temperature: float) -> Tensor:
-    """Contrastive loss of queries against their keys and a queue of negatives; all are L2-normalized.
+    """Contrastive loss of queries against their keys, the other keys of the batch, and a queue; all are L2-normalized.
 
-    ``-log(exp(q.k/t) / (exp(q.k/t) + sum_j exp(q.n_j/t)))``, mean over B: equation 1 of He et al.
+    ``-log(exp(q.k/t) / (exp(q.k/t) + sum_j exp(q.n_j/t)))``, mean over B: equation 1 of He et al., but for the
+    negatives n_j: the other keys of the same step are among them, as in MoCo v3 (Chen et al., ICCV 2021). With the
+    queue alone a student can tell its key from the negatives by age: one direction for all images, which turns a
+    little in each step, lowers the loss and learns nothing. Batch statistics, which a key and its query share, would
+    serve the same purpose. Keys of the same step have the same age and the same statistics.
     """
-    positive_B1 = (q_BD * k_BD).sum(1, keepdim=True)
-    logits_BK1 = torch.cat([positive_B1, q_BD @ queue_KD.T], dim=1) / temperature
-    return F.cross_entropy(logits_BK1, torch.zeros(len(q_BD), dtype=torch.long, device=q_BD.device))
+    logits_BN = torch.cat([q_BD @ k_BD.T, q_BD @ queue_KD.T], dim=1) / temperature
+    return F.cross_entropy(logits_BN, torch.arange(len(q_BD), device=q_BD.device))
 
 
 class MoCo(nn.Module):
@@ -39,7 +42,7 @@ class MoCo(nn.Module):
         generator: fills the queue with random directions.
     """
 
-    queue_KD: Tensor
+    queue_KD: Tensor  # noqa: N815
     enqueued: Tensor
 
     def __init__(
@@ -58,8 +61,9 @@ class MoCo(nn.Module):
         return F.normalize(self.teacher(view_BCHW).float(), dim=1)
 
     def loss(self, projection_BD: Tensor, k_BD: Tensor) -> Tensor:
-        """Of one student network."""
-        return info_nce(F.normalize(projection_BD.float(), dim=1), k_BD, self.queue_KD, self.temperature)
+        """Of one student network; in fp32 throughout, because the temperature multiplies bf16's rounding by ten."""
+        with torch.autocast(projection_BD.device.type, enabled=False):
+            return info_nce(F.normalize(projection_BD.float(), dim=1), k_BD, self.queue_KD, self.temperature)
 
     @torch.no_grad()
     def update(self, student: Mapping[str, Tensor], k_BD: Tensor) -> None:

@@ -1,27 +1,44 @@
-"""Work-arounds for NNI 3.0, each with its symptom; tests/search/test_compat.py fails when NNI no longer needs one.
+"""Work-arounds for NNI 3.0 and Lightning 2.6, each with its symptom.
 
-- ``FixedConv2d``: ``MixedConv2d(bias=False).freeze`` returns a state dict with ``bias: None``, which ``load_state_dict``
-  refuses (``Unexpected key(s): "bias"``).
+tests/search/test_compat.py holds a test for each, which fails when it is no longer needed.
+
+- ``FixedConv2d``: ``MixedConv2d(bias=False).freeze`` returns a state dict with ``bias: None``, which
+  ``load_state_dict`` refuses (``Unexpected key(s): "bias"``).
 - NNI hangs for ever on filelock >= 3.12: pinned in pyproject.toml.
-- ``freeze`` aliases the supernet's tensors: nothing here calls it; ``search.supernet`` slices copies.
+- NNI warns at its first import of two classes in newer torch's ``torch.nn`` that are no modules, and of an installation
+  that is read-only: the import below.
+- NNI logs to stdout, which is for data, and repeats each failure there; Lightning logs what it found and an
+  advertisement to stderr: ``quiet``.
+- Lightning asks ``isinstance(spec, LeafSpec)`` of torch's deprecated class, which warns: ``quiet``.
+- Lightning answers Ctrl-C with ``sys.exit(1)``, as if training had failed: ``interruptible``.
 """
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from nni.nas.nn.pytorch import MutableConv2d
-from nni.nas.oneshot.pytorch.supermodule.operation import MixedConv2d
 from torch import Tensor
 
 from search.nets.depthwise import conv2d
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", ".*is found to be not a nn.Module", RuntimeWarning)
+    warnings.filterwarnings("ignore", "Cannot write to .*_layers.py")
+    import nni.nas.nn.pytorch
+    from nni.nas.oneshot.pytorch.supermodule.operation import MixedConv2d
+
+_CHATTY = ("nni", "pytorch_lightning", "lightning_fabric")
 
 
 class FixedConv2d(MixedConv2d):
     """NNI's weight-sharing convolution without the ``bias: None`` fault, through our fast depthwise gradient."""
 
-    bound_type = MutableConv2d
+    bound_type = nni.nas.nn.pytorch.MutableConv2d
 
     def freeze_weight(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The sliced tensors, without those that do not exist."""
@@ -49,3 +66,30 @@ class FixedConv2d(MixedConv2d):
             with torch.autocast("cpu", enabled=False):
                 return conv2d(inputs.float(), weight, stride, padding, groups)
         return conv2d(inputs, weight, stride, padding, groups)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let only warnings and errors of NNI and Lightning through; NNI's are none: an exception carries each of them."""
+    loggers = [logging.getLogger(name) for name in _CHATTY]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL if logger.name == "nni" else logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn Lightning's exit after Ctrl-C back into KeyboardInterrupt."""
+    try:
+        yield
+    except SystemExit as exit:
+        if isinstance(exit.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise

@@ -1,5 +1,6 @@
 """Small tables, devices and blocks that the tests of this folder share."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from hardware_profiles import DeviceProfile, Latency, LatencyTable, OpKey, Validation
@@ -26,6 +27,9 @@ VALIDATION = Validation(
     bias_percent=-0.5,
     kendall_tau=0.95,
 )
+# On a busy machine an example may take long; that is no failure.
+FEW = settings(max_examples=30, deadline=None)
+
 _SIZE = st.integers(1, 9_999_999)
 OP_KEYS = st.builds(
     OpKey,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tables import VALIDATION, key, table
+from small_tables import FEW, VALIDATION, key, table
 
 from hardware_profiles import Latency, MissingOp, block_ms, estimate_ms, margin, part_ms
 
@@ -14,6 +14,7 @@ TIMES = st.lists(st.floats(0, 100), min_size=4, max_size=4)
 OPS = st.lists(st.sampled_from(KEYS))
 
 
+@FEW
 @given(TIMES, OPS, OPS, st.floats(0, 5), st.floats(0.1, 3))
 def test_an_estimate_is_additive_in_its_blocks(times, first, second, overhead_ms, scale):
     t = table(dict(zip(KEYS, times, strict=True)), overhead_ms=overhead_ms, scale=scale)
@@ -22,6 +23,7 @@ def test_an_estimate_is_additive_in_its_blocks(times, first, second, overhead_ms
     assert math.isclose(together, overhead_ms + block_ms(t, first + second).sum(), rel_tol=1e-12)
 
 
+@FEW
 @given(TIMES, OPS)
 def test_a_device_twice_as_slow_has_estimates_twice_as_long(times, ops):
     t = table(dict(zip(KEYS, times, strict=True)), overhead_ms=0.25)
@@ -30,6 +32,7 @@ def test_a_device_twice_as_slow_has_estimates_twice_as_long(times, ops):
     assert math.isclose(estimate_ms(slow, ops), 2 * estimate_ms(t, ops), rel_tol=1e-12)
 
 
+@FEW
 @given(TIMES, st.lists(st.lists(OPS, min_size=1, max_size=3), max_size=4), st.data())
 def test_indexing_the_costs_of_parts_equals_estimating_each_network(times, parts, data):
     t = table(dict(zip(KEYS, times, strict=True)), overhead_ms=0.5, scale=1.1)

@@ -1,12 +1,13 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tables import OP_KEYS, key
+from small_tables import FEW, OP_KEYS, key
 
 from hardware_profiles import BadOp, parse_op
 from hardware_profiles.ops import nearest_op
 
 
+@FEW
 @given(OP_KEYS)
 def test_a_block_written_as_text_reads_back_as_the_same_block(op):
     assert parse_op(str(op)) == op
@@ -34,7 +35,8 @@ def test_any_other_text_is_refused_on_one_line(text):
     assert "\n" not in str(error.value)
 
 
-@given(st.lists(OP_KEYS, min_size=1))
+@FEW
+@given(st.lists(OP_KEYS, min_size=1, max_size=5))
 def test_the_nearest_block_to_one_that_is_there_is_that_block(ops):
     assert nearest_op(ops[-1], ops) == ops[-1]
 

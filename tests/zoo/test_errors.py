@@ -10,12 +10,14 @@ from hardware_profiles.errors import UnknownDevice
 from search.errors import BadSupernet, InfeasibleBudget
 from search.types import Architecture
 from zoo.errors import BadName, BudgetMissed, OutputExists, VerificationFailed, ZooError, exit_code, one_line
+from zoo.types import Try
 
 
 def test_every_package_s_failures_have_the_documented_exit_codes(report: ExportReport) -> None:
     nearest = Architecture(net="mobile", choices=(), resolution_px=32)
     assert exit_code(InfeasibleBudget(asked=1, reachable=2, unit="ms", nearest=nearest)) == 3
-    assert exit_code(BudgetMissed("x")) == 3
+    late = Try(architecture=nearest, score=0, predicted_ms=1, measured_ms=1.5)
+    assert exit_code(BudgetMissed(device_id="x", limit_ms=1, tries=[late])) == 3
     assert exit_code(ComparisonFailed(report)) == 4
     assert exit_code(VerificationFailed("x")) == 4
     for usage in (BadName("x"), OutputExists("x")):

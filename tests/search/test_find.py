@@ -1,0 +1,246 @@
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from hardware_profiles import Latency, LatencyTable, estimate_ms
+from search.costs import CostModel
+from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
+from search.find import find, front
+from search.supernet import Supernet
+from search.types import Budget, Candidate, SearchResult, Task
+from tests.search.small_supernets import made_up_table, random_supernet, stripes
+
+PX = 16
+
+
+@pytest.fixture(scope="module")
+def supernet() -> Supernet:
+    return random_supernet("tiny", PX)
+
+
+@pytest.fixture(scope="module")
+def table() -> LatencyTable:
+    return made_up_table("tiny", PX)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Tensor:
+    return stripes(24, 20)
+
+
+@pytest.fixture(scope="module")
+def all_costs(supernet: Supernet, table: LatencyTable) -> dict[str, np.ndarray]:
+    net = supernet.net
+    grid = np.meshgrid(*[np.arange(len(choice.options)) for choice in net.space], indexing="ij")
+    return dict(vars(CostModel(net, table)(np.stack([g.ravel() for g in grid], axis=1))))
+
+
+def search(supernet: Supernet, table: LatencyTable, pixels: Tensor, budget: Budget, **options: Any) -> SearchResult:
+    return find(supernet, table, pixels, budget, **{"evaluations": 12, "generations": 2, "images": 16} | options)
+
+
+def middle(values: np.ndarray) -> float:
+    return float(np.median(values))
+
+
+def test_same_arguments_give_the_same_result(supernet: Supernet, table: LatencyTable, pixels: Tensor) -> None:
+    budget = Budget(latency_ms=5)
+    torch.manual_seed(1)
+    first = search(supernet, table, pixels, budget)
+    torch.manual_seed(2)
+    second = search(supernet, table, pixels, budget)
+    assert dataclasses.replace(first, seconds=0) == dataclasses.replace(second, seconds=0)
+    other = search(supernet, table, pixels, budget, seed=1)
+    assert other.seed == 1 and other.evaluated != first.evaluated
+
+
+def test_a_search_leaves_the_supernet_and_the_images_as_they_were(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    weights, before = {k: v.clone() for k, v in supernet.weights.items()}, pixels.clone()
+    search(supernet, table, pixels, Budget(latency_ms=5))
+    assert torch.equal(pixels, before)
+    assert all(torch.equal(v, weights[k]) for k, v in supernet.weights.items())
+
+
+@pytest.mark.parametrize(
+    ("cost", "limit"),
+    [
+        ("predicted_ms", "latency_ms"),
+        ("macs", "max_macs"),
+        ("params", "max_params"),
+        ("peak_memory_bytes", "max_memory_bytes"),
+    ],
+)
+def test_every_network_that_is_scored_meets_the_budget(
+    supernet: Supernet,
+    table: LatencyTable,
+    pixels: Tensor,
+    all_costs: dict[str, np.ndarray],
+    cost: str,
+    limit: str,
+) -> None:
+    most = middle(all_costs[cost])
+    result = search(supernet, table, pixels, Budget(**{limit: most}))
+    costs = [getattr(candidate, cost) for candidate in result.evaluated]
+    assert max(costs) <= most
+    assert max(costs) > 0.9 * most or max(costs) == max(v for v in all_costs[cost] if v <= most)
+
+
+def test_all_limits_hold_at_once(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, all_costs: dict[str, np.ndarray]
+) -> None:
+    budget = Budget(latency_ms=middle(all_costs["predicted_ms"]), max_params=int(middle(all_costs["params"])))
+    result = search(supernet, table, pixels, budget)
+    assert all(c.predicted_ms <= budget.latency_ms and c.params <= budget.max_params for c in result.evaluated)
+
+
+def test_a_candidate_s_numbers_are_its_architecture_s(supernet: Supernet, table: LatencyTable, pixels: Tensor) -> None:
+    for candidate in search(supernet, table, pixels, Budget(latency_ms=5)).evaluated:
+        subnet = supernet.subnet(candidate.architecture)
+        assert candidate.params == sum(p.numel() for p in subnet.parameters())
+        ops = supernet.net.ops(candidate.architecture)
+        assert candidate.predicted_ms == pytest.approx(estimate_ms(table, ops), rel=1e-9)
+        assert -1 <= candidate.score <= 1 + 1e-9
+
+
+def test_the_best_is_the_highest_score_and_along_the_front_more_time_never_scores_lower(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    result = search(supernet, table, pixels, Budget(latency_ms=8))
+    assert result.best in result.evaluated
+    assert result.best.score == max(candidate.score for candidate in result.evaluated) == result.front[-1].score
+    times = [candidate.predicted_ms for candidate in result.front]
+    scores = [candidate.score for candidate in result.front]
+    assert times == sorted(times) and scores == sorted(scores)
+    for candidate in result.evaluated:
+        assert any(f.predicted_ms <= candidate.predicted_ms and f.score >= candidate.score for f in result.front)
+
+
+def test_the_front_holds_no_network_that_a_faster_one_outscores() -> None:
+    def candidate(predicted_ms: float, score: float) -> Candidate:
+        return Candidate(
+            architecture=None,  # type: ignore[arg-type]
+            score=score,
+            predicted_ms=predicted_ms,
+            macs=1,
+            params=1,
+            peak_memory_bytes=1,
+        )
+
+    points = [(3, 0.5), (1, 0.2), (2, 0.6), (2, 0.1), (4, 0.6), (5, 0.9)]
+    found = front(tuple(candidate(ms, score) for ms, score in points))
+    assert [(c.predicted_ms, c.score) for c in found] == [(1, 0.2), (2, 0.6), (5, 0.9)]
+    assert front(()) == ()
+
+
+def test_a_budget_above_everything_lets_the_largest_win(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    result = search(supernet, table, pixels, Budget(latency_ms=1e6), evaluations=10, generations=1)
+    assert 1 <= len(result.evaluated) <= 10
+    assert len({candidate.architecture for candidate in result.evaluated}) == len(result.evaluated)
+    largest = supernet.net.largest(PX)
+    scores = {c.architecture: c.score for c in result.evaluated}
+    assert scores.get(largest, 1.0) == pytest.approx(1.0)
+
+
+def test_a_space_smaller_than_the_evaluations_is_scored_whole(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, all_costs: dict[str, np.ndarray]
+) -> None:
+    few_ms = float(np.sort(all_costs["predicted_ms"])[4])
+    result = search(supernet, table, pixels, Budget(latency_ms=few_ms), evaluations=60)
+    assert len(result.evaluated) == 5
+
+
+def test_one_evaluation_is_a_search(supernet: Supernet, table: LatencyTable, pixels: Tensor) -> None:
+    assert len(search(supernet, table, pixels, Budget(latency_ms=5), evaluations=1).evaluated) == 1
+
+
+def test_progress_counts_to_the_number_of_networks_scored(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    seen: list[tuple[int, int]] = []
+    result = search(
+        supernet, table, pixels, Budget(latency_ms=5), progress=lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(i + 1, 12) for i in range(len(result.evaluated))]
+
+
+def test_an_unreachable_budget_names_the_fastest_network(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, all_costs: dict[str, np.ndarray]
+) -> None:
+    # A block that is no prefix of the smallest network is made the fast one: measured tables do such things.
+    shortcut = supernet.net.ops(supernet.net.largest(PX))[0]
+    quick = Latency(median_ms=1e-6, p90_ms=1e-6, samples=1)
+    uneven = dataclasses.replace(table, entries={**table.entries, shortcut: quick})
+    for of in (table, uneven):
+        cost = CostModel(supernet.net, of)
+        grid = np.meshgrid(*[np.arange(len(choice.options)) for choice in supernet.net.space], indexing="ij")
+        fastest_ms = cost(np.stack([g.ravel() for g in grid], axis=1)).predicted_ms.min()
+        with pytest.raises(InfeasibleBudget) as caught:
+            search(supernet, of, pixels, Budget(latency_ms=0.9 * fastest_ms, max_params=10**9))
+        error = caught.value
+        assert (error.asked, error.unit) == (0.9 * fastest_ms, "ms")
+        assert error.reachable == pytest.approx(fastest_ms)
+        assert estimate_ms(of, supernet.net.ops(error.nearest)) == pytest.approx(fastest_ms)
+        assert "\n" not in str(error)
+        exact = search(supernet, of, pixels, Budget(latency_ms=fastest_ms))
+        assert exact.best.predicted_ms == pytest.approx(fastest_ms)
+
+
+def test_an_unreachable_limit_is_named_by_its_own_unit(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, all_costs: dict[str, np.ndarray]
+) -> None:
+    for budget, unit, cost in (
+        (Budget(latency_ms=1e6, max_params=1), "parameters", "params"),
+        (Budget(latency_ms=1e6, max_macs=1), "MACs", "macs"),
+        (Budget(latency_ms=1e6, max_memory_bytes=1), "bytes", "peak_memory_bytes"),
+    ):
+        with pytest.raises(InfeasibleBudget) as caught:
+            search(supernet, table, pixels, budget)
+        assert (caught.value.unit, caught.value.reachable) == (unit, all_costs[cost].min())
+
+
+def test_a_table_of_another_net_or_resolution_is_refused(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    with pytest.raises(WrongTable, match="is of net 'resnet', the supernet of 'tiny'"):
+        search(supernet, made_up_table("resnet", PX), pixels, Budget(latency_ms=5))
+    with pytest.raises(WrongTable, match="holds for 16 px, not 32"):
+        search(supernet, table, pixels, Budget(latency_ms=5), resolution_px=32)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"task": Task.DET}, ValueError, "task det has no score yet; ask for cls"),
+        ({"evaluations": 0}, ValueError, "0 evaluations"),
+        ({"generations": -1}, ValueError, "-1 generations"),
+        ({"images": 1}, NotEnoughImages, "1 image"),
+    ],
+)
+def test_what_asks_for_no_search_is_refused(
+    supernet: Supernet,
+    table: LatencyTable,
+    pixels: Tensor,
+    options: dict[str, Any],
+    error: type[Exception],
+    message: str,
+) -> None:
+    with pytest.raises(error, match=message):
+        search(supernet, table, pixels, Budget(latency_ms=5), **options)
+
+
+def test_weights_that_give_no_finite_features_are_refused(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    broken = dataclasses.replace(
+        supernet, weights={**supernet.weights, "projector.0.weight": supernet.weights["projector.0.weight"] * np.nan}
+    )
+    with pytest.raises(BadSupernet, match="untrained gives features that are not finite"):
+        search(broken, table, pixels, Budget(latency_ms=5))

@@ -1,0 +1,52 @@
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from search.recipes import Recipe, Stage, mobile_mocov2, quick
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"net": "vit"}, "net is 'vit'; this version trains mobile, resnet, resnet-ar50to101"),
+        ({"objective": "byol"}, "objective is 'byol'; this version trains mocov2"),
+        ({"batch": 1}, "batch is 1; batch normalization needs at least 2"),
+        ({"queue": 100}, "queue is 100, no multiple of batch 64"),
+        ({"epochs": 0}, "epochs is 0; it must be above 0"),
+        ({"epochs": float("inf")}, "epochs is inf"),
+        ({"stages": ()}, "the stages end at"),
+        ({"stages": (Stage(until=0.5, crop_px=16),)}, r"the stages end at \[0.5\]; they must rise from above 0 to 1"),
+        ({"stages": (Stage(until=1.0, crop_px=16), Stage(until=1.0, crop_px=32))}, "the stages end at"),
+        ({"warmup": 1.0}, "warmup is 1.0"),
+        ({"random_subnets": -1}, "random_subnets is -1"),
+    ],
+)
+def test_what_cannot_train_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(Recipe(), **change)
+
+
+def test_every_stage_has_its_crops_and_the_last_is_the_net_s() -> None:
+    recipe = replace(Recipe(), stages=(Stage(until=0.5, crop_px=16), Stage(until=1.0, crop_px=32)))
+    assert [recipe.crop_px(progress) for progress in (0, 0.49, 0.5, 0.99, 1.0)] == [16, 16, 32, 32, 32]
+    assert recipe.resolution_px == 32
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
+    recipe = replace(Recipe(), lr=0.2, warmup=0.1)
+    rates = [recipe.lr_at(i / 100) for i in range(101)]
+    assert rates[0] == 0 and max(rates) == rates[10] == pytest.approx(0.2) and rates[100] == pytest.approx(0)
+    assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
+    assert replace(recipe, warmup=0).lr_at(0) == 0.2
+
+
+def test_steps_drop_the_incomplete_batch_and_are_at_least_one() -> None:
+    recipe = replace(Recipe(), batch=16, queue=64, epochs=2.5)
+    assert [recipe.steps(images) for images in (16, 31, 32, 64)] == [2, 2, 5, 10]
+    assert replace(recipe, epochs=0.01).steps(64) == 1
+
+
+def test_any_recipe_can_be_made_quick() -> None:
+    recipe = quick(mobile_mocov2())
+    assert recipe.net == "mobile" and recipe.steps(64) == 4 and recipe.resolution_px == 16

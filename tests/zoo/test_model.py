@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from search.images import read_images
+from search.views import center
+from zoo.errors import UnreadableImage
+from zoo.model import Model
+from zoo.package import load_package
+
+
+@pytest.fixture(scope="module")
+def model(pristine: Path) -> Model:
+    return load_package(pristine)
+
+
+def test_preprocessing_is_what_the_search_saw(model: Model, image_folder: Path) -> None:
+    images = read_images(image_folder, size_px=16)
+    how = model.card.preprocess
+    torch.testing.assert_close(
+        model.preprocess(images.paths), center(images.pixels, 16, how.mean, how.std), rtol=0, atol=1e-6
+    )
+
+
+def test_every_form_of_a_picture_gives_the_same_input(model: Model, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (40, 30, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "a.png")
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    forms = [tmp_path / "a.png", str(tmp_path / "a.png"), Image.fromarray(array), array, tensor, tensor[None], [array]]
+    inputs = [model.preprocess(form) for form in forms]
+    assert inputs[0].shape == (1, 3, 16, 16) and inputs[0].dtype == torch.float32
+    assert all(torch.equal(one, inputs[0]) for one in inputs)
+    assert model.preprocess([array, Image.fromarray(array).convert("L")]).shape == (2, 3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [torch.zeros(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), np.zeros((8, 8, 3)), np.zeros((3, 8, 8), np.uint8)],
+)
+def test_arrays_of_another_kind_are_refused(model: Model, bad: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="is not uint8"):
+        model.preprocess(bad)
+
+
+def test_a_file_that_is_no_image_is_one_line(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("hello")
+    Image.new("RGB", (64, 64)).save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:300])
+    for path in (tmp_path / "text.jpg", tmp_path / "cut.jpg", tmp_path / "absent.jpg", tmp_path):
+        with pytest.raises(UnreadableImage) as caught:
+            model.preprocess(path)
+        assert str(path) in str(caught.value) and len(str(caught.value).splitlines()) == 1
+
+
+def test_embeddings_are_the_pooled_coarsest_features(model: Model) -> None:
+    x = torch.randn(2, 3, 16, 16)
+    with torch.inference_mode():
+        maps = model.features(x)
+        assert torch.equal(model(x), model.embed(x))
+        assert torch.equal(model(x), model.backbone.embed(list(maps.values())[-1]))
+    assert [16 // m.shape[-1] for m in maps.values()] == [2 ** int(name[1:]) for name in maps]
+
+
+def test_its_text_says_how_to_use_it(model: Model) -> None:
+    assert model.card.name in repr(model) and "model.preprocess(" in repr(model)
+    assert model.onnx_path.is_file() and str(model.onnx_path) in repr(model)
