@@ -40,7 +40,8 @@ class Recipe:
         random_subnets: networks a step besides the largest and the smallest.
         temperature: of the contrastive loss.
         queue: negatives kept; a multiple of ``batch``.
-        ema: momentum of the teacher, updated once a step.
+        ema: momentum of the teacher, updated once a step; the smaller the batch, the closer to 1: the teacher must move
+            little while the queue is filled once.
         hidden_dim: width of the projector's hidden layer.
         projection_dim: width of its output.
         stages: crop sizes over time; the last one is the net's resolution.
@@ -51,20 +52,20 @@ class Recipe:
 
     net: str = "mobile"
     objective: str = "mocov2"
-    epochs: float = 4.5
+    epochs: float = 2.0
     batch: int = 64
     optimizer: Optimizer = "sgd"
-    lr: float = 0.1
+    lr: float = 0.03
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup: float = 0.05
     random_subnets: int = 1
     temperature: float = 0.1
-    queue: int = 4096
-    ema: float = 0.99
+    queue: int = 1024
+    ema: float = 0.996
     hidden_dim: int = 512
     projection_dim: int = 128
-    stages: tuple[Stage, ...] = (Stage(until=0.9, crop_px=16), Stage(until=1.0, crop_px=32))
+    stages: tuple[Stage, ...] = (Stage(until=0.92, crop_px=16), Stage(until=1.0, crop_px=32))
     views: Views = Views(crop_px=32)  # noqa: RUF009 - frozen
     seed: int = 0
     precision: Precision = "auto"

@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from search.errors import BadSupernet, WriteFailed
-from search.nets import NETS, Backbone, Net
+from search.nets import NETS, Backbone, Net, PlainLayers
 from search.types import Architecture
 
 SCHEMA = 1
@@ -87,20 +87,16 @@ class Supernet:
         Raises:
             BadArchitecture: the net has no such network.
         """
-        with torch.device("meta"):  # no random weights are drawn only to be overwritten
-            backbone = self.net.build(architecture)
-        backbone.to_empty(device="cpu")
+        self.net.check(architecture)
+        with torch.random.fork_rng(devices=[]):  # weights are drawn only to be overwritten
+            backbone = self.net.make(PlainLayers(self.net.values(architecture)))
         load_slices(backbone, {k.removeprefix("backbone."): v for k, v in self.weights.items()})
-        for part in backbone.modules():
-            if isinstance(part, nn.BatchNorm2d):
-                part.reset_running_stats()
         return backbone.eval()
 
     def projector(self, c_in: int) -> nn.Sequential:
         """The projection head for embeddings of ``c_in`` features: [B, c_in] -> [B, projection[1]]."""
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]):
             projector = projector_of(c_in, *self.card.projection)
-        projector.to_empty(device="cpu")
         load_slices(projector, {k.removeprefix("projector."): v for k, v in self.weights.items()})
         return projector.eval()
 

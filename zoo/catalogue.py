@@ -41,7 +41,8 @@ def get(
 
     Args:
         name: a package's folder, or a name such as ``data-mocov2-cls-1ms`` (without a device: this machine).
-        images: a folder of unlabelled images to search on, where the answer is not in the cache.
+        images: a folder of unlabelled images to search on, where the answer is not in the cache; without one,
+            generated images (dead leaves) stand in.
         supernet: the supernet to search; by default the one trained with the name's objective.
         verify: replay the package's golden tensors before returning it.
         progress: called with (stage, done, all).
@@ -49,7 +50,6 @@ def get(
 
     Raises:
         UnknownName: nothing has that name, and nothing can be made for it.
-        NeedsImages: a search is needed, and there are no images for it.
         BadPackage: the package is damaged.
         VerificationFailed: it does not reproduce its golden outputs.
 

@@ -4,7 +4,6 @@ ZooError
 ├── BadName              not a name of the grammar                                        exit 2
 ├── UnknownName          nothing has that name, and nothing can be made for it            exit 1
 ├── UnscoredTask         no score exists yet for the task                                exit 2
-├── NeedsImages          no images were given, and none come with the supernet            exit 2
 ├── UnreadableImage      a single image that cannot be decoded                            exit 1
 ├── OutputExists         the output folder holds something                                exit 2
 ├── BadRecipe            numbers that cannot train                                        exit 2
@@ -45,12 +44,6 @@ class BadName(ZooError):
 
 class UnknownName(ZooError):
     """Nothing in the catalogue has that name, and nothing can be made for it."""
-
-
-class NeedsImages(ZooError):
-    """A search needs images to score networks on, and none were given."""
-
-    exit_code = USAGE
 
 
 class UnreadableImage(ZooError):

@@ -53,7 +53,7 @@ def search(
     """Find the network that does best on a folder of unlabelled images within a budget, and package it.
 
     Args:
-        images: the folder; None takes the sample that comes with the supernet, where there is one.
+        images: the folder; None takes generated ones (dead leaves), and the card says so.
         out: the package's folder; it appears when everything has succeeded.
         budget: ``3ms``, ``20mmacs``, ``1mb``, or a ``Budget`` that has a name.
         task: ``cls``, ``det`` or ``seg``.
@@ -86,7 +86,7 @@ def search(
     about = ready.supernet.card
     size_px = resolution_px or about.resolution_px
     folder = None if images is None else Path(images)
-    photos = read_photos(folder, supernet=ready.folder, size_px=size_px, progress=stage(progress, "images"))
+    photos = read_photos(folder, size_px=size_px, progress=stage(progress, "images"))
     say(f"{photos.about.count} images, {photos.about.skipped} skipped")
     for line in photos.skipped[:_SHOWN_SKIPPED]:
         say(f"  skipped {line}")

@@ -19,7 +19,7 @@ class Images:
     Args:
         count: images that were read.
         skipped: files that looked like images and could not be read.
-        fingerprint: sha256 over the relative paths, sizes and times of the files.
+        fingerprint: sha256 over the relative paths, sizes and times of the files; or how they were generated.
     """
 
     count: int

@@ -169,8 +169,9 @@ class SandwichModule(RandomSamplingLightningModule):
 class Sandwich(RandomOneShot):
     """NNI's strategy whose one-shot module applies the sandwich rule."""
 
-    def __init__(self) -> None:
-        super().__init__(mutation_hooks=[FixedConv2d.mutate])
+    def default_mutation_hooks(self) -> list[Any]:
+        """NNI's, after ours for convolutions."""
+        return [FixedConv2d.mutate, *super().default_mutation_hooks()]
 
     def configure_oneshot_module(self, training_module: SSL) -> SandwichModule:
         """See NNI."""

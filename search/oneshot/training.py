@@ -18,7 +18,9 @@ from search.errors import TrainingError
 from search.oneshot.checkpoints import CheckpointFile, KeepCheckpoint
 from search.oneshot.compat import interruptible, quiet
 from search.oneshot.metrics import MetricsFile
-from search.oneshot.sandwich import SSL, Sandwich
+from search.oneshot.sandwich import SSL as SSL
+from search.oneshot.sandwich import Sandwich as Sandwich
+from search.oneshot.sandwich import SandwichModule as SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.recipes import Recipe
 from search.supernet import Supernet, SupernetCard, save_supernet
