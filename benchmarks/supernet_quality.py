@@ -37,7 +37,7 @@ def labelled(folder: Path, supernet: Supernet, limit: int | None) -> tuple[Tenso
 
 @torch.no_grad()
 def embed(backbone: Backbone, x_NCHW: Tensor) -> Tensor:
-    return torch.cat([backbone(batch_BCHW) for batch_BCHW in x_NCHW.split(256)])
+    return torch.cat([backbone(batch_BCHW) for batch_BCHW in x_NCHW.split(64)])
 
 
 def accuracy(backbone: Backbone, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> float:
