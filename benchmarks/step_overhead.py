@@ -18,11 +18,10 @@ import torch
 
 from search.nets import NETS
 from search.objectives import info_nce
-from search.oneshot.compat import FixedConv2d
 from search.oneshot.space import SupernetSpace
 from search.oneshot.training import SSL, Sandwich, SandwichModule
 from search.recipes import Recipe, Stage
-from search.supernet import load_slices
+from search.supernet import load_slices, projector_of
 
 
 class Supernet:
@@ -31,7 +30,7 @@ class Supernet:
     def __init__(self, recipe: Recipe, pixels: torch.Tensor) -> None:
         ssl = SSL(recipe, pixels)
         space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
-        ssl.set_model(Sandwich(mutation_hooks=[FixedConv2d.mutate]).mutate_model(space))
+        ssl.set_model(Sandwich().mutate_model(space))
         self.ssl, self.module = ssl, SandwichModule(ssl)
         self.optimizer = ssl.configure_optimizers()
         self.module.train()
@@ -46,7 +45,7 @@ class Supernet:
             self.module.choose(architecture)
             (ssl.objective.loss(ssl.model(x1), keys) / len(networks)).backward()
         self.optimizer.step()
-        ssl.objective.update(ssl.student, keys)
+        ssl.objective.update(ssl.student, keys, ema=ssl.recipe.ema_at(step / ssl.steps))
 
 
 class Plain:
@@ -63,11 +62,7 @@ class Plain:
     def _projected(self, architecture: object) -> torch.nn.Sequential:
         ssl = self.other.ssl
         backbone = NETS[ssl.recipe.net].build(architecture)  # type: ignore[arg-type]
-        projector = torch.nn.Sequential(
-            torch.nn.Linear(int(backbone.embedding_dim), ssl.recipe.hidden_dim),
-            torch.nn.ReLU(),
-            torch.nn.Linear(ssl.recipe.hidden_dim, ssl.recipe.projection_dim),
-        )
+        projector = projector_of(int(backbone.embedding_dim), ssl.recipe.hidden_dim, ssl.recipe.projection_dim)
         load_slices(backbone, {k.removeprefix("backbone."): v.detach() for k, v in ssl.student.items()})
         return torch.nn.Sequential(backbone, projector).to(memory_format=torch.channels_last).train()
 
@@ -80,7 +75,7 @@ class Plain:
             q = torch.nn.functional.normalize(network(x1), dim=1)
             (info_nce(q, keys, ssl.objective.queue_KD, ssl.recipe.temperature) / 3).backward()
         self.optimizers[step].step()
-        ssl.objective.update(ssl.student, keys)
+        ssl.objective.update(ssl.student, keys, ema=ssl.recipe.ema_at(step / ssl.steps))
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from search.nets import NETS
-from search.objectives import OBJECTIVES
+from search.objectives import OBJECTIVES, SINGLE
+from search.types import Architecture
 from search.views import Views
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -40,41 +41,49 @@ class Recipe:
         random_subnets: networks a step besides the largest and the smallest.
         temperature: of the contrastive loss.
         queue: negatives kept; a multiple of ``batch``.
-        ema: momentum of the teacher, updated once a step; the smaller the batch, the closer to 1: the teacher must move
-            little while the queue is filled once.
+        ema: momentum of the teacher, updated once a step: the first and the last value, with a cosine between them
+            (BYOL, Grill et al., NeurIPS 2020, section 3.3). A teacher that is slow from the start copies the untrained
+            network for most of a short run.
         hidden_dim: width of the projector's hidden layer.
         projection_dim: width of its output.
         stages: crop sizes over time; the last one is the net's resolution.
         views: augmentation (its ``crop_px`` is replaced by the stage's).
         seed: of everything random.
         precision: ``auto`` is bf16 where the hardware multiplies it fast, else fp32.
+        architecture: the choices of the one network to train; None trains all networks of the net.
     """
 
     net: str = "mobile"
     objective: str = "mocov2"
-    epochs: float = 2.0
+    epochs: float = 3.2
     batch: int = 64
     optimizer: Optimizer = "sgd"
-    lr: float = 0.03
+    lr: float = 0.06
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup: float = 0.05
     random_subnets: int = 1
     temperature: float = 0.1
-    queue: int = 1024
-    ema: float = 0.996
+    queue: int = 256
+    ema: tuple[float, float] = (0.9, 0.99)
     hidden_dim: int = 512
     projection_dim: int = 128
-    stages: tuple[Stage, ...] = (Stage(until=0.92, crop_px=16), Stage(until=1.0, crop_px=32))
+    stages: tuple[Stage, ...] = (
+        Stage(until=0.875, crop_px=16),
+        Stage(until=0.975, crop_px=24),
+        Stage(until=1.0, crop_px=32),
+    )
     views: Views = Views(crop_px=32)  # noqa: RUF009 - frozen
     seed: int = 0
     precision: Precision = "auto"
+    architecture: tuple[str | int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
         for kind, value, known in (("net", self.net, NETS), ("objective", self.objective, OBJECTIVES)):
             if value not in known:
                 raise ValueError(f"{kind} is {value!r}; this version trains {', '.join(known)}")
+        _check_architecture(self)
         if self.batch < 2:
             raise ValueError(f"batch is {self.batch}; batch normalization needs at least 2 images")
         if self.queue % self.batch:
@@ -86,6 +95,8 @@ class Recipe:
             raise ValueError(f"the stages end at {ends}; they must rise from above 0 to 1.0")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"warmup is {self.warmup}; it must be at least 0 and below 1")
+        if not all(0 <= ema < 1 for ema in self.ema):
+            raise ValueError(f"ema is {self.ema}; both values must be at least 0 and below 1")
         if self.random_subnets < 0:
             raise ValueError(f"random_subnets is {self.random_subnets}; it must be at least 0")
 
@@ -102,11 +113,29 @@ class Recipe:
         """Crop size after a fraction ``progress`` of the steps."""
         return next(stage.crop_px for stage in self.stages if progress < stage.until or stage is self.stages[-1])
 
+    def ema_at(self, progress: float) -> float:
+        """The teacher's momentum after a fraction ``progress`` of the steps."""
+        first, last = self.ema
+        return last - (last - first) * 0.5 * (1 + math.cos(math.pi * progress))
+
     def lr_at(self, progress: float) -> float:
         """Learning rate after a fraction ``progress`` of the steps."""
         if progress < self.warmup:
             return self.lr * progress / self.warmup
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
+
+
+def _check_architecture(recipe: Recipe) -> None:
+    alone = recipe.architecture is not None
+    if not alone and not NETS[recipe.net].shares_weights:
+        raise ValueError(f"the networks of {recipe.net} share no weights; name the one to train with --architecture")
+    if alone != (recipe.objective in SINGLE):
+        which = "one network" if alone else "a supernet"
+        fitting = [name for name in OBJECTIVES if (name in SINGLE) == alone]
+        raise ValueError(f"objective is {recipe.objective!r}; {which} is trained with {', '.join(fitting)}")
+    if recipe.architecture is not None:
+        px = recipe.stages[-1].crop_px if recipe.stages else 1
+        NETS[recipe.net].check(Architecture(net=recipe.net, choices=recipe.architecture, resolution_px=px))
 
 
 def mobile_mocov2() -> Recipe:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,16 +22,20 @@ from torch import Tensor, nn
 
 from search.errors import BadSupernet, WriteFailed
 from search.nets import NETS, Backbone, Net, PlainLayers
+from search.nets.fixed import Fixed
 from search.types import Architecture
 
-SCHEMA = 1
+SCHEMA = 2
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetCard:
-    """What a supernet is, what it was trained on and how well its networks do."""
+    """What a supernet is, what it was trained on and how well its networks do.
+
+    Where ``architecture`` is given, it holds that one network of its net and no other.
+    """
 
     name: str
     net: str
@@ -45,6 +49,7 @@ class SupernetCard:
     training: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     versions: Mapping[str, str]
+    architecture: tuple[str | int, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no network could be built or fed with."""
@@ -60,6 +65,15 @@ class SupernetCard:
                 raise ValueError(f"{field} is {values}; it must be {count} number(s)")
         if min(self.resolution_px, *self.projection, *self.std) <= 0:
             raise ValueError("resolution_px, projection and std must be above 0")
+        _ = self.family  # which refuses an architecture that the net does not have
+
+    @property
+    def family(self) -> Net:
+        """The net, or the single network."""
+        net = NETS[self.net]
+        if self.architecture is None:
+            return net
+        return Fixed(net, Architecture(net=self.net, choices=self.architecture, resolution_px=self.resolution_px))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +91,7 @@ class Supernet:
     @property
     def net(self) -> Net:
         """The family that the weights belong to."""
-        return NETS[self.card.net]
+        return self.card.family
 
     def subnet(self, architecture: Architecture) -> Backbone:
         """The plain network of ``architecture`` in eval mode; its tensors are copies, its running statistics fresh.
@@ -102,8 +116,13 @@ class Supernet:
 
 
 def projector_of(c_in: int, hidden_dim: int, dim: int) -> nn.Sequential:
-    """MoCo v2's projection head, without batch normalization: [B, c_in] -> [B, dim]."""
-    return nn.Sequential(nn.Linear(c_in, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim))
+    """MoCo v2's projection head with the normalized hidden layer of MoCo v3: [B, c_in] -> [B, dim].
+
+    Without it a short training hardly leaves the one direction that untrained networks give all images.
+    """
+    return nn.Sequential(
+        nn.Linear(c_in, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim)
+    )
 
 
 @torch.no_grad()
@@ -141,7 +160,7 @@ def load_supernet(folder: Path) -> Supernet:
     except SafetensorError as error:
         raise BadSupernet(f"{folder / WEIGHTS} is no safetensors file ({error}); install the supernet again") from error
     shapes = {name: tensor.shape for name, tensor in weights.items()}
-    expected = _shapes(card.net, card.projection)
+    expected = _shapes(card.net, card.architecture, card.resolution_px, card.projection)
     if wrong := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
         raise BadSupernet(
             f"{folder / WEIGHTS} is no supernet of {card.net}: {len(wrong)} tensors differ, first {wrong[0]};"
@@ -180,6 +199,8 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
         sha256 = fields.pop("sha256")
         for name in ("projection", "mean", "std"):
             fields[name] = tuple(fields[name])
+        if (choices := fields.get("architecture")) is not None:
+            fields["architecture"] = tuple(choices)
         return SupernetCard(**fields), sha256
     except KeyError as error:
         raise BadSupernet(f"{path} is no supernet's card (it has no {error}); {again}") from error
@@ -188,9 +209,12 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
 
 
 @cache
-def _shapes(net: str, projection: tuple[int, int]) -> dict[str, torch.Size]:
-    """Name -> shape of every tensor of a supernet."""
+def _shapes(
+    net: str, choices: tuple[str | int, ...] | None, resolution_px: int, projection: tuple[int, int]
+) -> dict[str, torch.Size]:
+    """Name -> shape of every tensor of a supernet; of one network where its ``choices`` are given."""
+    largest = NETS[net].largest(resolution_px)
     with torch.device("meta"):
-        backbone = NETS[net].build(NETS[net].largest(1))
+        backbone = NETS[net].build(largest if choices is None else replace(largest, choices=choices))
         parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, *projection)}
     return {f"{part}.{name}": p.shape for part, module in parts.items() for name, p in module.named_parameters()}

@@ -38,7 +38,6 @@ class MoCo(nn.Module):
         dim: D.
         queue: K.
         temperature: of the loss.
-        ema: share of the teacher that stays in each update.
         generator: fills the queue with random directions.
     """
 
@@ -46,12 +45,11 @@ class MoCo(nn.Module):
     enqueued: Tensor
 
     def __init__(
-        self, teacher: nn.Module, *, dim: int, queue: int, temperature: float, ema: float, generator: torch.Generator
+        self, teacher: nn.Module, *, dim: int, queue: int, temperature: float, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.teacher = teacher.requires_grad_(False)
         self.temperature = temperature
-        self.ema = ema
         self.register_buffer("queue_KD", F.normalize(torch.randn(queue, dim, generator=generator), dim=1))
         self.register_buffer("enqueued", torch.zeros((), dtype=torch.long))
 
@@ -66,15 +64,16 @@ class MoCo(nn.Module):
             return info_nce(F.normalize(projection_BD.float(), dim=1), k_BD, self.queue_KD, self.temperature)
 
     @torch.no_grad()
-    def update(self, student: Mapping[str, Tensor], k_BD: Tensor) -> None:
+    def update(self, student: Mapping[str, Tensor], k_BD: Tensor, *, ema: float) -> None:
         """Once a step, after the optimizer: move the teacher's parameters (never its buffers), then enqueue the keys.
 
         Args:
             student: the largest network's parameters by the teacher's names.
             k_BD: what ``targets`` returned; B divides K.
+            ema: share of the teacher that stays.
         """
         mine = dict(self.teacher.named_parameters())
-        torch._foreach_lerp_(list(mine.values()), [student[name] for name in mine], 1 - self.ema)
+        torch._foreach_lerp_(list(mine.values()), [student[name] for name in mine], 1 - ema)
         start = int(self.enqueued) % len(self.queue_KD)
         self.queue_KD[start : start + len(k_BD)] = k_BD
         self.enqueued += len(k_BD)

@@ -2,8 +2,8 @@
 
 tests/search/test_compat.py holds a test for each, which fails when it is no longer needed.
 
-- ``FixedConv2d``: ``MixedConv2d(bias=False).freeze`` returns a state dict with ``bias: None``, which
-  ``load_state_dict`` refuses (``Unexpected key(s): "bias"``).
+- ``FixedConv2d``, ``FixedLinear``: ``MixedConv2d(bias=False).freeze`` returns a state dict with ``bias: None``, which
+  ``load_state_dict`` refuses (``Unexpected key(s): "bias"``); so does ``MixedLinear``.
 - NNI hangs for ever on filelock >= 3.12: pinned in pyproject.toml.
 - NNI warns at its first import of two classes in newer torch's ``torch.nn`` that are no modules, and of an installation
   that is read-only: the import below.
@@ -30,7 +30,7 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", ".*is found to be not a nn.Module", RuntimeWarning)
     warnings.filterwarnings("ignore", "Cannot write to .*_layers.py")
     import nni.nas.nn.pytorch
-    from nni.nas.oneshot.pytorch.supermodule.operation import MixedConv2d
+    from nni.nas.oneshot.pytorch.supermodule.operation import MixedConv2d, MixedLinear
 
 _CHATTY = ("nni", "pytorch_lightning", "lightning_fabric")
 
@@ -42,8 +42,7 @@ class FixedConv2d(MixedConv2d):
 
     def freeze_weight(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         """The sliced tensors, without those that do not exist."""
-        sliced: dict[str, Tensor | None] = super().freeze_weight(*args, **kwargs)
-        return {name: tensor for name, tensor in sliced.items() if tensor is not None}
+        return _existing(super().freeze_weight(*args, **kwargs))
 
     def forward_with_args(
         self,
@@ -66,6 +65,20 @@ class FixedConv2d(MixedConv2d):
             with torch.autocast("cpu", enabled=False):
                 return conv2d(inputs.float(), weight, stride, padding, groups)
         return conv2d(inputs, weight, stride, padding, groups)
+
+
+class FixedLinear(MixedLinear):
+    """NNI's weight-sharing linear layer without the ``bias: None`` fault."""
+
+    bound_type = nni.nas.nn.pytorch.MutableLinear
+
+    def freeze_weight(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """The sliced tensors, without those that do not exist."""
+        return _existing(super().freeze_weight(*args, **kwargs))
+
+
+def _existing(tensors: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from search.errors import TrainingError
 from search.nets import NETS, Net
 from search.objectives import MoCo
 from search.oneshot.checkpoints import Run
-from search.oneshot.compat import FixedConv2d
+from search.oneshot.compat import FixedConv2d, FixedLinear
 from search.oneshot.space import SupernetSpace, plain_key, sample_of
 from search.recipes import Recipe
 from search.supernet import load_slices, projector_of
@@ -71,7 +71,6 @@ class SSL(LightningModule):
             dim=r.projection_dim,
             queue=r.queue,
             temperature=r.temperature,
-            ema=r.ema,
             generator=torch.Generator().manual_seed(r.seed),
         )
         self.to(memory_format=torch.channels_last)
@@ -151,7 +150,7 @@ class SandwichModule(RandomSamplingLightningModule):
                 f" train anew with a lower learning rate than {ssl.recipe.lr:g}"
             )
         optimizer.step()
-        ssl.objective.update(ssl.student, keys)
+        ssl.objective.update(ssl.student, keys, ema=ssl.recipe.ema_at(step / ssl.steps))
         mean = float(np.mean(random)) if random else None
         self.metrics = {"step": step, "crop_px": x1.shape[-1], "lr": lr}
         self.metrics |= {"loss_largest": largest, "loss_smallest": smallest, "loss_random": mean}
@@ -170,8 +169,8 @@ class Sandwich(RandomOneShot):
     """NNI's strategy whose one-shot module applies the sandwich rule."""
 
     def default_mutation_hooks(self) -> list[Any]:
-        """NNI's, after ours for convolutions."""
-        return [FixedConv2d.mutate, *super().default_mutation_hooks()]
+        """NNI's, after ours for convolutions and linear layers."""
+        return [FixedConv2d.mutate, FixedLinear.mutate, *super().default_mutation_hooks()]
 
     def configure_oneshot_module(self, training_module: SSL) -> SandwichModule:
         """See NNI."""

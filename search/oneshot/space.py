@@ -20,14 +20,17 @@ _USED = ("skip", "block")
 class SupernetSpace(ModelSpace):
     """Backbone and projector of every network of ``net`` at once: [B, 3, H, W] -> [B, projection_dim].
 
-    The projector is MoCo v2's: linear, ReLU, linear, without batch normalization.
+    The projector is ``search.supernet.projector_of``'s, for embeddings of any width.
     """
 
     def __init__(self, net: Net, *, hidden_dim: int, projection_dim: int) -> None:
         super().__init__()
         self.backbone = net.make(NniLayers(net.labels()))
         self.projector = nn.Sequential(
-            MutableLinear(self.backbone.embedding_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, projection_dim)
+            MutableLinear(self.backbone.embedding_dim, hidden_dim, bias=False),
+            nn.BatchNorm1d(hidden_dim),
+            nn.ReLU(),
+            nn.Linear(hidden_dim, projection_dim),
         )
 
     def forward(self, x_BCHW: Tensor) -> Tensor:  # noqa: N803
@@ -75,7 +78,12 @@ class NniLayers:
 
 def sample_of(net: Net, architecture: Architecture) -> dict[str, Any]:
     """NNI's sample for one architecture: a value for every label."""
-    return {label: _USED[v] if label.endswith(".used") else v for label, v in net.values(architecture).items()}
+    return {label: option_of(label, value) for label, value in net.values(architecture).items()}
+
+
+def option_of(label: str, value: int) -> str | int:
+    """NNI's name for the number under a label."""
+    return _USED[value] if label.endswith(".used") else value
 
 
 def plain_key(key: str) -> str:

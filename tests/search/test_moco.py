@@ -21,9 +21,9 @@ def encoder(seed: int = 0) -> nn.Sequential:
         return nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(5 * 36, D))
 
 
-def moco(teacher: nn.Module | None = None, ema: float = 0.9) -> MoCo:
+def moco(teacher: nn.Module | None = None) -> MoCo:
     generator = torch.Generator().manual_seed(0)
-    return MoCo(teacher or encoder(), dim=D, queue=K, temperature=0.2, ema=ema, generator=generator)
+    return MoCo(teacher or encoder(), dim=D, queue=K, temperature=0.2, generator=generator)
 
 
 @pytest.mark.parametrize("temperature", [0.07, 0.2, 1.0])
@@ -88,7 +88,7 @@ def test_an_update_moves_each_parameter_by_name_and_no_buffer() -> None:
     student[1].running_mean.fill_(5.0)
     before = copy.deepcopy(teacher.state_dict())
     shuffled = dict(reversed(list(student.named_parameters())))
-    moco(teacher, ema=0.9).update(shuffled, unit(B, D))
+    moco(teacher).update(shuffled, unit(B, D), ema=0.9)
     for name, parameter in teacher.named_parameters():
         torch.testing.assert_close(parameter, 0.9 * before[name] + 0.1 * dict(student.named_parameters())[name])
     for name, buffer in teacher.named_buffers():
@@ -109,17 +109,17 @@ def test_keys_are_queued_once_and_the_oldest_leave_first() -> None:
     first = objective.queue_KD.clone()
     torch.testing.assert_close(first.norm(dim=1), torch.ones(K))
     batches = [unit(B, D, seed=seed) for seed in range(K // B + 1)]
-    objective.update(student, batches[0])
+    objective.update(student, batches[0], ema=0.9)
     assert torch.equal(objective.queue_KD, torch.cat([batches[0], first[B:]])) and objective.enqueued == B
     for batch in batches[1:]:
-        objective.update(student, batch)
+        objective.update(student, batch, ema=0.9)
     assert torch.equal(objective.queue_KD, torch.cat([batches[-1], *batches[1:-1]]))
     assert objective.enqueued == K + B
 
 
 def test_teacher_and_queue_are_all_in_the_state_dict() -> None:
     objective, other = moco(), moco(encoder(2))
-    objective.update(dict(encoder(1).named_parameters()), unit(B, D))
+    objective.update(dict(encoder(1).named_parameters()), unit(B, D), ema=0.9)
     other.load_state_dict(objective.state_dict())
     x = torch.randn(B, 3, 8, 8)
     assert torch.equal(objective.targets(x), other.targets(x))

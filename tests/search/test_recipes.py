@@ -19,6 +19,7 @@ from search.recipes import Recipe, Stage, mobile_mocov2, quick
         ({"stages": (Stage(until=0.5, crop_px=16),)}, r"the stages end at \[0.5\]; they must rise from above 0 to 1"),
         ({"stages": (Stage(until=1.0, crop_px=16), Stage(until=1.0, crop_px=32))}, "the stages end at"),
         ({"warmup": 1.0}, "warmup is 1.0"),
+        ({"ema": (0.9, 1.0)}, r"ema is \(0.9, 1.0\)"),
         ({"random_subnets": -1}, "random_subnets is -1"),
     ],
 )
@@ -39,6 +40,12 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_zero() -> None:
     assert rates[0] == 0 and max(rates) == rates[10] == pytest.approx(0.2) and rates[100] == pytest.approx(0)
     assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
     assert replace(recipe, warmup=0).lr_at(0) == 0.2
+
+
+def test_the_teacher_slows_down_from_the_first_momentum_to_the_last() -> None:
+    recipe = replace(Recipe(), ema=(0.5, 0.9))
+    momenta = [recipe.ema_at(i / 10) for i in range(11)]
+    assert momenta[0] == pytest.approx(0.5) and momenta[10] == pytest.approx(0.9) and momenta == sorted(momenta)
 
 
 def test_steps_drop_the_incomplete_batch_and_are_at_least_one() -> None:

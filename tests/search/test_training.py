@@ -195,7 +195,7 @@ def test_one_update_and_one_enqueue_a_step(pixels: Tensor, finished: Path, tmp_p
     for steps in (1, 2):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             interrupt_at(steps, patch, ctrl_c)
-            train(tiny(warmup=0, ema=0.75), pixels, tmp_path / str(steps), checkpoint_steps=1)
+            train(tiny(warmup=0, ema=(0.75, 0.75)), pixels, tmp_path / str(steps), checkpoint_steps=1)
         states.append(teacher_and_student(checkpoint(tmp_path / str(steps))["state_dict"]))
     assert len(states[0]) == len(states[1]) > 20
     for (before, _), (after, student) in zip(*states, strict=True):
@@ -278,8 +278,8 @@ def test_a_checkpoint_without_a_mark_is_known_by_its_shapes(pixels: Tensor, fini
     torch.save(unmarked(finished), tmp_path / LAST)
     train(tiny(), pixels, tmp_path, resume=True)
     assert (tmp_path / WEIGHTS).read_bytes() == (finished / WEIGHTS).read_bytes()
-    torch.save(unmarked(finished, **{"training_module._model.projector.2.bias": torch.zeros(9)}), tmp_path / LAST)
-    with pytest.raises(TrainingError, match=r"of another network \(it differs in training_module._model.projector.2"):
+    torch.save(unmarked(finished, **{"training_module._model.projector.3.bias": torch.zeros(9)}), tmp_path / LAST)
+    with pytest.raises(TrainingError, match=r"of another network \(it differs in training_module._model.projector.3"):
         train(tiny(), pixels, tmp_path, resume=True)
 
 
