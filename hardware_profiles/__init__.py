@@ -1,7 +1,9 @@
 """How long networks take on devices: latency tables, made by measuring, kept as YAML, used to estimate.
 
-types (the values) · ops, files, devices (tables as text, as files, by name) · estimate (use one) ·
-probe, runners, torch_runner, onnx_bytes, timing, calibrate, measure (make one) · compute (what needs no device)
+types (the values) · ops, files, devices (tables as text, as files, by name) · estimate (use one) · resize (to another
+resolution) · fit, adapt (make one from times of whole networks; whole_times, work, nnls, diverse) ·
+measure (make one: probe, noise, runtimes, runners, precision, bench, plan, rounds, timing, calibrate, started) ·
+kit (make one elsewhere) · torch_runner, onnx_bytes (what all of them time) · compute, memory (what needs no device)
 """
 
 from __future__ import annotations
@@ -9,23 +11,31 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from hardware_profiles.errors import BadKit as BadKit
 from hardware_profiles.errors import BadOp as BadOp
 from hardware_profiles.errors import BadProfile as BadProfile
+from hardware_profiles.errors import BadTimes as BadTimes
 from hardware_profiles.errors import MeasureFailed as MeasureFailed
 from hardware_profiles.errors import MissingOp as MissingOp
+from hardware_profiles.errors import MissingRuntime as MissingRuntime
 from hardware_profiles.errors import MissingTable as MissingTable
+from hardware_profiles.errors import NoisyMachine as NoisyMachine
 from hardware_profiles.errors import ProfileError as ProfileError
 from hardware_profiles.errors import UnknownDevice as UnknownDevice
 from hardware_profiles.ops import parse_op as parse_op
+from hardware_profiles.types import Check as Check
 from hardware_profiles.types import DeviceProfile as DeviceProfile
 from hardware_profiles.types import Kind as Kind
 from hardware_profiles.types import Latency as Latency
 from hardware_profiles.types import LatencyTable as LatencyTable
 from hardware_profiles.types import OpKey as OpKey
+from hardware_profiles.types import Scaling as Scaling
 from hardware_profiles.types import Source as Source
+from hardware_profiles.types import TableHead as TableHead
 from hardware_profiles.types import Validation as Validation
 
 if TYPE_CHECKING:
+    from hardware_profiles.adapt import adapt_table as adapt_table
     from hardware_profiles.compute import Compute as Compute
     from hardware_profiles.compute import count_compute as count_compute
     from hardware_profiles.devices import TableFile as TableFile
@@ -33,16 +43,20 @@ if TYPE_CHECKING:
     from hardware_profiles.devices import find_table as find_table
     from hardware_profiles.devices import keep_table as keep_table
     from hardware_profiles.devices import list_tables as list_tables
+    from hardware_profiles.diverse import pick_diverse as pick_diverse
     from hardware_profiles.estimate import block_ms as block_ms
     from hardware_profiles.estimate import estimate_ms as estimate_ms
     from hardware_profiles.estimate import margin as margin
     from hardware_profiles.estimate import part_ms as part_ms
+    from hardware_profiles.files import load_head as load_head
     from hardware_profiles.files import load_table as load_table
     from hardware_profiles.files import save_table as save_table
+    from hardware_profiles.fit import fit_table as fit_table
     from hardware_profiles.measure import Network as Network
     from hardware_profiles.measure import measure_table as measure_table
     from hardware_profiles.onnx_bytes import to_onnx_bytes as to_onnx_bytes
     from hardware_profiles.probe import probe_device as probe_device
+    from hardware_profiles.resize import resize_table as resize_table
     from hardware_profiles.runners import OnnxRunner as OnnxRunner
     from hardware_profiles.runners import Runner as Runner
     from hardware_profiles.runners import ScriptedClock as ScriptedClock
@@ -62,18 +76,23 @@ _LAZY = {
     "ScriptedRunner": "hardware_profiles.runners",
     "TableFile": "hardware_profiles.devices",
     "TorchRunner": "hardware_profiles.torch_runner",
+    "adapt_table": "hardware_profiles.adapt",
     "block_ms": "hardware_profiles.estimate",
     "count_compute": "hardware_profiles.compute",
     "estimate_ms": "hardware_profiles.estimate",
     "find_device": "hardware_profiles.devices",
     "find_table": "hardware_profiles.devices",
+    "fit_table": "hardware_profiles.fit",
     "keep_table": "hardware_profiles.devices",
     "list_tables": "hardware_profiles.devices",
+    "load_head": "hardware_profiles.files",
     "load_table": "hardware_profiles.files",
     "margin": "hardware_profiles.estimate",
     "measure_table": "hardware_profiles.measure",
     "part_ms": "hardware_profiles.estimate",
+    "pick_diverse": "hardware_profiles.diverse",
     "probe_device": "hardware_profiles.probe",
+    "resize_table": "hardware_profiles.resize",
     "save_table": "hardware_profiles.files",
     "time_call": "hardware_profiles.timing",
     "time_runners": "hardware_profiles.timing",

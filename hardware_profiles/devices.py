@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardware_profiles.errors import BadProfile, MissingTable, UnknownDevice
-from hardware_profiles.files import load_table, save_table
-from hardware_profiles.types import LatencyTable
+from hardware_profiles.files import load_head, load_table, save_table
+from hardware_profiles.types import LatencyTable, TableHead
 
 BUNDLED = Path(__file__).parent / "devices"
 
-# A representative of each kind: an accelerator of a microcontroller's size, a board, a phone, a server.
-ALIASES = {"point": "eyeriss", "edge": "raspi4", "mobile": "pixel3", "cloud": "gold-6240"}
+# A representative of each kind: an accelerator of a microcontroller's size, a board, a phone, a server's GPU.
+ALIASES = {"point": "eyeriss", "edge": "raspi4", "mobile": "pixel3", "cloud": "titan-rtx"}
 
 _FILE = re.compile(r"(?P<device>[a-z0-9][a-z0-9_-]*)\.(?P<net>[a-z0-9][a-z0-9_-]*)-(?P<resolution>[1-9]\d*)px\.yaml")
 
@@ -39,9 +39,18 @@ class TableFile:
             BadProfile: the file is malformed, or holds another table than its name says.
         """
         table = load_table(self.path)
+        self._check(table)
+        return table
+
+    def head(self) -> TableHead:
+        """Read all but the table's blocks, which is fast; errors as ``load``."""
+        head = load_head(self.path)
+        self._check(head)
+        return head
+
+    def _check(self, table: TableHead) -> None:
         if (table.device.id, table.net, table.resolution_px) != (self.device_id, self.net, self.resolution_px):
             raise BadProfile(f"{self.path}: holds the table {table_name(table)}; rename the file to that")
-        return table
 
 
 def list_tables(folders: Sequence[Path] = ()) -> tuple[TableFile, ...]:
@@ -102,6 +111,6 @@ def keep_table(table: LatencyTable, folder: Path) -> Path:
     return save_table(table, folder / table_name(table))
 
 
-def table_name(table: LatencyTable) -> str:
+def table_name(table: TableHead) -> str:
     """The file name of a table: ``DEVICE.NET-RESOLUTIONpx.yaml``."""
     return f"{table.device.id}.{table.net}-{table.resolution_px}px.yaml"

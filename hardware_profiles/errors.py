@@ -6,6 +6,10 @@ ProfileError
 ├── UnknownDevice   no table of a device with this name; the three nearest names
 ├── MissingTable    the device is known, but not for this net at this resolution
 ├── MissingOp       the table does not time this block; the nearest one that it does time
+├── BadTimes        times of whole networks that no table can be made from
+├── MissingRuntime  it is not installed, has no device, or does not compute in this precision
+├── BadKit          a device kit's result, or a started measurement, that is malformed or of something else
+├── NoisyMachine    other work runs beside the measurement
 └── MeasureFailed   a block or a network could not be timed
 """
 
@@ -63,6 +67,22 @@ class MissingOp(ProfileError):
             f"the table of {table.net} at {table.resolution_px} px on {table.device.id} has no time for {op}"
             f" (nearest: {nearest or 'none'}); measure it: {measure_command(table.net, table.resolution_px)}"
         )
+
+
+class BadTimes(ProfileError):
+    """Times of whole networks that no table can be made from."""
+
+
+class MissingRuntime(ProfileError):
+    """The runtime is not installed, has no device, or does not compute in this precision."""
+
+
+class BadKit(ProfileError):
+    """A device kit's result, or a started measurement, that is malformed or of something else."""
+
+
+class NoisyMachine(ProfileError):
+    """Other work runs beside the measurement, and every number would be too large by an unknown amount."""
 
 
 class MeasureFailed(ProfileError):

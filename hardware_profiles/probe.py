@@ -17,30 +17,44 @@ _FLAGS = ({"amx_tile": "amx"}, {"avx512f": "avx512", "avx2": "avx2", "asimd": "n
 
 
 def probe_device(
-    *, threads: int, precision: Literal["fp32", "fp16", "int8"] = "fp32", batch: int = 1, kind: Kind | None = None
+    *,
+    threads: int,
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    batch: int = 1,
+    kind: Kind | None = None,
+    runtime: str = "onnxruntime",
 ) -> DeviceProfile:
-    """The profile of this machine with ONNX Runtime on its CPU.
+    """The profile of this machine.
 
     Args:
         threads: that the runtime will use.
         precision: of the models that will run.
         batch: images in one forward pass.
-        kind: of device; by default ``cloud`` for an x86 machine and ``edge`` for any other.
+        kind: of device; by default ``cloud`` for an x86 machine or a GPU and ``edge`` for any other.
+        runtime: a name of ``runtimes``; ONNX Runtime on the CPU is described without loading any of them.
 
     Returns:
-        A profile whose id stays the same for the same processor, cores, threads, precision and batch.
+        A profile whose id stays the same for the same chip, runtime, threads, precision and batch.
+
+    Raises:
+        MissingRuntime: it is not installed, or does not compute in ``precision`` here.
     """
-    info = _cpuinfo()
-    model = info.get("model name") or platform.processor() or platform.machine() or "unknown processor"
-    chip = ", ".join([" ".join(model.split()), f"{_cores()} cores", *_flags(info)])
-    used = [f"t{threads}", precision, *([f"b{batch}"] if batch != 1 else [])]
+    chip, memory_bytes, version, gpu = _chip(), psutil.virtual_memory().total, onnxruntime_version(), False
+    if runtime != "onnxruntime":
+        from hardware_profiles.runtimes import find_runtime, gpu_chip
+
+        found = find_runtime(runtime, precision=precision)
+        version, gpu = found.version, found.gpu
+        if gpu:
+            chip, memory_bytes = gpu_chip() or (chip, memory_bytes)
+    used = [*([runtime] if runtime != "onnxruntime" else []), *([] if gpu else [f"t{threads}"]), precision]
     return DeviceProfile(
-        id=_slug(" ".join([chip, *used])),
-        kind=kind or ("cloud" if platform.machine().lower() in ("x86_64", "amd64") else "edge"),
+        id=slug(" ".join([chip, *used, *([f"b{batch}"] if batch != 1 else [])])),
+        kind=kind or ("cloud" if gpu or platform.machine().lower() in ("x86_64", "amd64") else "edge"),
         chip=chip,
-        memory_bytes=psutil.virtual_memory().total,
-        runtime="onnxruntime",
-        runtime_version=onnxruntime_version(),
+        memory_bytes=memory_bytes,
+        runtime=runtime,
+        runtime_version=version,
         precision=precision,
         batch=batch,
         threads=threads,
@@ -48,6 +62,18 @@ def probe_device(
         reference="zoo devices measure",
         license="Apache-2.0",
     )
+
+
+def cpu_flags() -> set[str]:
+    """What the processor can do, as Linux names it; nothing elsewhere."""
+    info = _cpuinfo()
+    return set((info.get("flags") or info.get("Features") or "").split())
+
+
+def _chip() -> str:
+    info = _cpuinfo()
+    model = info.get("model name") or platform.processor() or platform.machine() or "unknown processor"
+    return ", ".join([" ".join(model.split()), f"{_cores()} cores", *_flags(cpu_flags())])
 
 
 def _cpuinfo(path: Path = Path("/proc/cpuinfo")) -> dict[str, str]:
@@ -64,12 +90,12 @@ def _cores() -> int:
     return len(psutil.Process().cpu_affinity() or [0]) if psutil.LINUX else psutil.cpu_count() or 1
 
 
-def _flags(info: dict[str, str]) -> list[str]:
-    present = set((info.get("flags") or info.get("Features") or "").split())
+def _flags(present: set[str]) -> list[str]:
     families = ([name for flag, name in family.items() if flag in present] for family in _FLAGS)
     return [names[0] for names in families if names]
 
 
-def _slug(text: str) -> str:
+def slug(text: str) -> str:
+    """``text`` as a device's id: lower case, words joined by hyphens."""
     plain = re.sub(r"\((?:r|tm)\)", "", text.lower())
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")

@@ -1,31 +1,20 @@
 """Timing: how long a call takes, on a machine that does other things, too.
 
-time_call (one function) · time_runners (many models, in turns)
-
-Interference only ever adds time, and comes in bursts of milliseconds to seconds. So every call is timed in several
-short rounds, each summed up by its median, and the quietest round counts. Many models take turns within each round: a
-burst then hits all of them alike instead of making one look slow.
+time_call (one function) · time_runners (many models, in turns); ``rounds`` holds the loop and says why it is as it is.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-import numpy as np
-
+from hardware_profiles.rounds import Clock as Clock
+from hardware_profiles.rounds import Turn, one_turn, quietest, take_turns
 from hardware_profiles.runners import Arrays, Runner
 from hardware_profiles.types import Latency
 
-Clock = Callable[[], int]
 Subject = tuple[Callable[[], Runner], Arrays]
-
-# Reading the clock takes some 50 ns: in a sample this long that is 0.1 % at most.
-_MIN_SAMPLE_NS = 50_000
-_MAX_CALLS = 100
-_STABLE = 0.01
 
 
 def time_call(
@@ -52,7 +41,8 @@ def time_call(
     Returns:
         Median and 90th percentile of the quietest round, and the samples of all rounds.
     """
-    return _quietest([_round(call, clock, warmup, min_samples, max_samples, max_seconds) for _ in range(rounds)])
+    limits = {"warmup": warmup, "min_samples": min_samples, "max_samples": max_samples}
+    return latency_of([one_turn(call, clock, max_seconds=max_seconds, **limits) for _ in range(rounds)])
 
 
 def time_runners(
@@ -63,10 +53,7 @@ def time_runners(
     max_seconds: float = 0.004,
     progress: Callable[[int], None] | None = None,
 ) -> list[Latency]:
-    """Time many models, one after the other, ``rounds`` times over.
-
-    Each model is loaded anew in each round: with one runner open at a time no other runner's idle threads take a core,
-    and an unlucky placement in memory lasts one round only.
+    """Time many models, one after the other, ``rounds`` times over, each loaded anew in each round.
 
     Args:
         subjects: what opens each model's runner, and the inputs to run it on.
@@ -78,53 +65,27 @@ def time_runners(
     Returns:
         For each subject median and 90th percentile of its quietest round, and the samples of all its rounds.
     """
-    turns: list[list[Latency]] = [[] for _ in subjects]
-    for finished in range(1, rounds + 1):
-        for turn, (open_runner, inputs) in zip(turns, subjects, strict=True):
-            turn.append(_turn(open_runner, inputs, clock, max_seconds))
-        if progress is not None:
-            progress(finished)
-    return [_quietest(turn) for turn in turns]
+    turns: dict[int, list[Turn]] = {i: [] for i in range(len(subjects))}
+    take_turns(
+        lambda i: open_call(subjects[i]),
+        turns,
+        rounds=rounds,
+        clock=clock,
+        max_seconds=max_seconds,
+        progress=progress or (lambda finished: None),
+    )
+    return [latency_of(had) for had in turns.values()]
 
 
-def _turn(open_runner: Callable[[], Runner], inputs: Arrays, clock: Clock, max_seconds: float) -> Latency:
-    with ExitStack() as stack:
-        runner = stack.enter_context(open_runner())
-        return _round(lambda: runner.run(inputs), clock, 2, 3, 500, max_seconds)
+@contextmanager
+def open_call(subject: Subject) -> Iterator[Callable[[], object]]:
+    """Load a model and lend the call that runs it."""
+    open_runner, inputs = subject
+    with open_runner() as runner:
+        yield lambda: runner.run(inputs)
 
 
-def _quietest(rounds: Sequence[Latency]) -> Latency:
-    best = min(rounds, key=lambda latency: latency.median_ms)
-    return Latency(median_ms=best.median_ms, p90_ms=best.p90_ms, samples=sum(latency.samples for latency in rounds))
-
-
-def _round(
-    call: Callable[[], object], clock: Clock, warmup: int, min_samples: int, max_samples: int, max_seconds: float
-) -> Latency:
-    begin_ns = clock()
-    for _ in range(warmup - 1):
-        call()
-    calls = min(_MAX_CALLS, math.ceil(_MIN_SAMPLE_NS / max(1, _sample_ns(call, clock, 1))))
-    samples_ns: list[float] = []
-    target, median_ns = min_samples, math.inf
-    while True:
-        while len(samples_ns) < target:
-            if len(samples_ns) >= min_samples and clock() - begin_ns > max_seconds * 1e9:
-                return _latency(samples_ns)
-            samples_ns.append(_sample_ns(call, clock, calls))
-        before_ns, median_ns = median_ns, float(np.median(samples_ns))
-        if abs(median_ns - before_ns) <= _STABLE * median_ns or target >= max_samples:
-            return _latency(samples_ns)
-        target = min(2 * target, max_samples)
-
-
-def _sample_ns(call: Callable[[], object], clock: Clock, calls: int) -> float:
-    begin_ns = clock()
-    for _ in range(calls):
-        call()
-    return (clock() - begin_ns) / calls
-
-
-def _latency(samples_ns: Sequence[float]) -> Latency:
-    median_ms, p90_ms = np.percentile(samples_ns, [50, 90]) / 1e6
-    return Latency(median_ms=float(median_ms), p90_ms=float(p90_ms), samples=len(samples_ns))
+def latency_of(turns: Sequence[Turn]) -> Latency:
+    """The latency that counts after these turns, which are in nanoseconds."""
+    median_ns, p90_ns, samples = quietest(turns)
+    return Latency(median_ms=median_ns / 1e6, p90_ms=p90_ns / 1e6, samples=samples)

@@ -83,7 +83,7 @@ class DeviceProfile:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """How well the table predicts whole networks that were not used to make it."""
+    """How well the table predicts whole networks that were not used to make it; see ``calibrate.validate``."""
 
     networks: int
     mape_percent: float
@@ -91,17 +91,54 @@ class Validation:
     within_10_percent: float
     bias_percent: float
     kendall_tau: float
+    spearman_rho: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatencyTable:
-    """Block times of one net at one resolution on one device; a network's estimate is ``overhead_ms + scale * sum``."""
+class Check:
+    """A network that validated a table: what the table says and what the device took."""
+
+    predicted_ms: float
+    measured_ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """That a table was carried over from another resolution, and how far off that was where both are known.
+
+    Args:
+        from_px: side of the input that the times were taken at.
+        mape_percent: mean error of the same step on a device with tables at both resolutions; None: nobody knows.
+        seen_on: that device's id; empty where there is none.
+    """
+
+    from_px: int
+    mape_percent: float | None = None
+    seen_on: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableHead:
+    """All of a latency table but its blocks: what it is of, how good it is, what a network costs beyond its blocks."""
 
     device: DeviceProfile
     net: str
     resolution_px: int
-    entries: Mapping[OpKey, Latency] = field(hash=False)
     overhead_ms: float
     scale: float
     validation: Validation | None
     measured_at: str
+    scaling: Scaling | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencyTable(TableHead):
+    """Block times of one net at one resolution on one device; a network's estimate is ``overhead_ms + scale * sum``.
+
+    Args:
+        entries: the time of each block.
+        checks: some of the networks that validated the table, for a plot.
+    """
+
+    entries: Mapping[OpKey, Latency] = field(hash=False)
+    checks: tuple[Check, ...] = ()

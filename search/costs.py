@@ -7,25 +7,23 @@ look-ups in small arrays and one sum: no Python loop over networks.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from hardware_profiles import LatencyTable, OpKey, count_compute, part_ms
-from search.nets import NETS, Net
+from hardware_profiles import LatencyTable, part_ms
+from search.nets import Net, Part
+from search.nets.counts import count_block
 
 Rows = NDArray[np.int64]
 Number = TypeVar("Number", np.int64, np.float64)
-_BYTES = 4  # fp32
+_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}  # of an activation, and of a weight
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Costs:
-    """Of N networks, in one array each."""
+    """Of N networks, in one array each; multiply-accumulates are of one image, memory of one forward pass."""
 
     predicted_ms: NDArray[np.float64]
     macs: NDArray[np.int64]
@@ -36,9 +34,12 @@ class Costs:
 class CostModel:
     """The costs of every network of a net at one resolution on one device.
 
+    Peak memory is that of a runtime that frees every map after its last use (see ``hardware_profiles.memory``) and
+    keeps all weights: in the device's precision, for its batch.
+
     Args:
         net: the family.
-        table: its latency table; the resolution is the table's.
+        table: its latency table; resolution, precision and batch are the table's.
 
     Raises:
         MissingOp: the table lacks a block of the net.
@@ -51,23 +52,28 @@ class CostModel:
         self._overhead_ms = table.overhead_ms
         self._parts = list(zip(parts, shapes, strict=True))
         self._ms = [part_ms(table, part.ops) for part in parts]
-        self._macs = [np.array([sum(_count(net.name, k)[0] for k in ops) for ops in part.ops]) for part in parts]
-        self._params = [np.array([sum(_count(net.name, k)[1] for k in ops) for ops in part.ops]) for part in parts]
-        self._peak = [
-            np.array([max((_count(net.name, k)[2] for k in ops), default=0) for ops in part.ops]) for part in parts
-        ]
+        self._macs = [np.array([sum(count_block(k).macs for k in ops) for ops in part.ops]) for part in parts]
+        self._params = [np.array([sum(count_block(k).params for k in ops) for ops in part.ops]) for part in parts]
+        self._peaks = [_peaks(part) for part in parts]
+        self._bytes, self._batch = _BYTES[table.device.precision], table.device.batch
 
     def __call__(self, rows_nl: Rows) -> Costs:
         """Option positions [N, len(space)] -> the costs of N networks."""
         at = [_positions(rows_nl[:, list(part.choices)], shape) for part, shape in self._parts]
         params = _total(self._params, at)
-        activations = np.max([table[i] for table, i in zip(self._peak, at, strict=True)], axis=0)
+        activations = np.max([table[i] for table, i in zip(self._peaks, at, strict=True)], axis=0)
         return Costs(
             predicted_ms=self._overhead_ms + _total(self._ms, at),
             macs=_total(self._macs, at),
             params=params,
-            peak_memory_bytes=_BYTES * (activations + params),
+            peak_memory_bytes=self._bytes * (self._batch * activations + params),
         )
+
+
+def _peaks(part: Part) -> NDArray[np.int64]:
+    """Elements alive at once in a part, one image, for each option; blocks follow each other unless the part knows."""
+    blocks = [max((count_block(key).peak_elements for key in ops), default=0) for ops in part.ops]
+    return np.maximum(blocks, part.peaks) if part.peaks else np.array(blocks, dtype=np.int64)
 
 
 def _positions(options_nc: Rows, shape: list[int]) -> Rows:
@@ -83,29 +89,3 @@ def _total(tables: list[NDArray[Number]], at: list[Rows]) -> NDArray[Number]:
     for table, i in zip(tables[1:], at[1:], strict=True):
         total = total + table[i]
     return total
-
-
-@cache
-def _count(net: str, key: OpKey) -> tuple[int, int, int]:
-    """Multiply-accumulates, parameters and peak activations (elements) of one block, one image."""
-    with torch.device("meta"):
-        block = NETS[net].build_op(key)
-    shape = (1, key.c_in, key.height_px, key.width_px)
-    compute = count_compute(block, shape)
-    return compute.macs, compute.params, _peak_elements(block, shape)
-
-
-def _peak_elements(block: nn.Module, shape: tuple[int, int, int, int]) -> int:
-    """Largest sum of one layer's input and output and of the block's own input, which a residual keeps alive."""
-    peaks: list[int] = []
-
-    def note(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        peaks.append(output.numel() + x.numel() + (0 if inputs[0] is x else inputs[0].numel()))
-
-    for layer in block.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.register_forward_hook(note)
-    x = torch.empty(shape, device="meta")
-    with torch.no_grad():
-        block.eval()(x)
-    return max(peaks)

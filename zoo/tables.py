@@ -1,35 +1,36 @@
-"""Latency tables by device; this machine's own is measured when first needed, and kept under ``ZOO_HOME/devices``."""
+"""Latency tables by device; this machine's own is measured when first needed, and kept under ``ZOO_HOME/devices``.
+
+Where another device has no table at a resolution, the nearest one that it has is scaled, and everybody is told.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from filelock import FileLock
 
-from hardware_profiles.devices import find_table, keep_table
+from hardware_profiles.devices import TableFile, find_device, find_table, keep_table, list_tables
 from hardware_profiles.errors import BadProfile, MissingTable, UnknownDevice
-from hardware_profiles.measure import Network, measure_table
+from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.probe import probe_device
-from hardware_profiles.types import DeviceProfile, LatencyTable
+from hardware_profiles.resize import resize_table
+from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling
 from search.nets import NETS, Net
-from search.types import Architecture
-from zoo.errors import UnknownName
-from zoo.home import home_folder, zoo_home
-from zoo.names import nearest, shown
+from zoo.home import home_folder, own_tables
+from zoo.measuring import DEFAULT_THREADS as DEFAULT_THREADS
+from zoo.measuring import measure_here as measure_here
+from zoo.measuring import spread as spread
 from zoo.progress import Progress, Say, no_progress, silent
 
 THIS = "this"
 # The device of a name without one.
 REFERENCE = THIS
-# One thread is what small devices give, and what repeats best on large ones.
-DEFAULT_THREADS = 1
 
-_CALIBRATED_ON, _VALIDATED_ON = 12, 13
 # A table measured on a quiet machine is 1-3 % off; one far above that was measured among other work.
 _DOUBTFUL_PERCENT = 10
+_SCALED_NETWORKS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def table_for(
 
     Raises:
         UnknownDevice: no such device; the three nearest.
-        MissingTable: it has none for this net and resolution.
+        MissingTable: it has none for this net, at any resolution.
         MeasureFailed: this machine could not be measured.
     """
     here = this_device(threads)
@@ -71,8 +72,52 @@ def table_for(
             off = f"{own.validation.mape_percent:.0f} % off"
             say(f"that table is {off}: run zoo devices measure when this machine is idle")
         return Table(latencies=own, here=True)
-    other = find_table(device, net=net, resolution_px=resolution_px, folders=[own_tables()])
+    other = table_of(device, net, resolution_px)
+    say(f"the table of {other.device.id} is {quality(other)}")
     return Table(latencies=other, here=False)
+
+
+def table_of(device: str, net: str, resolution_px: int) -> LatencyTable:
+    """The table of a device; where it has none at this resolution, the nearest one it has, scaled.
+
+    A scaled table's ``source`` is ``estimated``, and its ``scaling`` holds how far off the same step was on the device
+    where it did worst among those with tables at both resolutions.
+
+    Raises:
+        UnknownDevice: no such device; the three nearest.
+        MissingTable: it has none for this net, at any resolution.
+    """
+    try:
+        return find_table(device, net=net, resolution_px=resolution_px, folders=[own_tables()])
+    except MissingTable:
+        files = [file for file in list_tables([own_tables()]) if file.net == net]
+        own = [file for file in files if file.device_id == find_device(device, files)]
+        if not own or net not in NETS:
+            raise
+        nearest_file = min(own, key=lambda file: abs(np.log(file.resolution_px / resolution_px)))
+        scaled = resize_table(nearest_file.load(), resolution_px)
+        return replace(scaled, scaling=_scaling(files, NETS[net], nearest_file.resolution_px, resolution_px))
+
+
+def _scaling(files: Sequence[TableFile], net: Net, from_px: int, to_px: int) -> Scaling:
+    """How far off scaling is between two resolutions, judged by the devices whose tables at both were measured."""
+    at = {px: {file.device_id: file for file in files if file.resolution_px == px} for px in (from_px, to_px)}
+    errors = {}
+    for device in sorted(at[from_px].keys() & at[to_px].keys()):
+        before, after = at[from_px][device].load(), at[to_px][device].load()
+        if before.device.source == after.device.source == "measured":
+            errors[device] = _apart_percent(resize_table(before, to_px), after, net)
+    worst = max(errors, key=lambda device: errors[device], default=None)
+    if worst is None:
+        return Scaling(from_px=from_px)
+    return Scaling(from_px=from_px, mape_percent=round(errors[worst], 1), seen_on=worst)
+
+
+def _apart_percent(scaled: LatencyTable, measured: LatencyTable, net: Net) -> float:
+    """Mean distance of two tables' estimates."""
+    networks = [net.ops(one) for one in spread(net, measured.resolution_px, _SCALED_NETWORKS, seed=0)]
+    ratios = [estimate_ms(scaled, ops) / estimate_ms(measured, ops) for ops in networks]
+    return 100 * float(np.mean(np.abs(np.array(ratios) - 1)))
 
 
 def this_device(threads: int | None = None) -> DeviceProfile:
@@ -81,53 +126,13 @@ def this_device(threads: int | None = None) -> DeviceProfile:
 
 
 def device_id(device: str) -> str:
-    """A device's own id, for ``this``."""
-    return this_device().id if device == THIS else device
-
-
-def measure_here(
-    net: str, resolution_px: int, *, threads: int | None, progress: Progress = no_progress, seed: int = 0
-) -> LatencyTable:
-    """Measure this machine: every block of the net alone, whole networks to calibrate, others to validate.
+    """The id of a device by its id, its alias or ``this``.
 
     Raises:
-        UnknownName: no such net.
-        MeasureFailed: a block or a network could not be timed.
+        UnknownDevice: no table is of that device, and it is not this machine.
     """
-    if net not in NETS:
-        raise UnknownName(f"no net is called {shown(net)}; nearest: {', '.join(nearest(net, NETS))}")
-    family, device = NETS[net], this_device(threads)
-    networks = [
-        Network(
-            ops=family.ops(architecture),
-            build=partial(family.build, architecture),
-            input_nchw=(device.batch, 3, resolution_px, resolution_px),
-        )
-        for architecture in spread(family, resolution_px, _CALIBRATED_ON + _VALIDATED_ON, seed=seed)
-    ]
-    return measure_table(
-        {key: partial(family.build_op, key) for key in family.op_keys(resolution_px)},
-        networks,
-        net=net,
-        resolution_px=resolution_px,
-        device=device,
-        calibrate_on=_CALIBRATED_ON,
-        seed=seed,
-        progress=progress,
-    )
-
-
-def spread(net: Net, resolution_px: int, count: int, *, seed: int) -> list[Architecture]:
-    """Random networks of all sizes, in random order; with uniform choices all would be of middling size."""
-    rng = np.random.default_rng(seed)
-    tops = np.array([len(choice.options) - 1 for choice in net.space])
-    levels = rng.permutation(np.linspace(0, 1, count))
-    return net.decode(np.stack([rng.binomial(tops, level) for level in levels]), resolution_px)
-
-
-def own_tables() -> Path:
-    """The folder with the tables that were measured or put here."""
-    return zoo_home() / "devices"
+    here = this_device().id
+    return here if device in (THIS, here) else find_device(device, list_tables([own_tables()]))
 
 
 def _own_table(device: DeviceProfile, net: str, resolution_px: int, *, progress: Progress, say: Say) -> LatencyTable:
@@ -142,13 +147,20 @@ def _own_table(device: DeviceProfile, net: str, resolution_px: int, *, progress:
 
 
 def quality(table: LatencyTable) -> str:
-    """How well a table predicts, on one line."""
+    """Where a table's numbers come from and how well it predicts, on one line."""
+    what = f"{table.device.source}, {len(table.entries)} blocks"
+    if table.scaling is not None:
+        seen = table.scaling
+        off = (
+            "nobody knows how far off"
+            if seen.mape_percent is None
+            else f"{seen.mape_percent:g} % off on {seen.seen_on}"
+        )
+        return f"{what}, scaled from {seen.from_px} px, {off}"
     if table.validation is None:
-        return f"{len(table.entries)} blocks, not validated"
-    return (
-        f"{len(table.entries)} blocks, {table.validation.networks} unseen networks predicted within"
-        f" {table.validation.mape_percent:.1f} % on average"
-    )
+        return f"{what}, not validated"
+    figures = table.validation
+    return f"{what}, {figures.networks} unseen networks predicted within {figures.mape_percent:.1f} % on average"
 
 
 def _kept(device: DeviceProfile, net: str, resolution_px: int, say: Say) -> LatencyTable | None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tables import FEW
 
-from hardware_profiles.calibrate import calibrate, kendall_tau, validate
+from hardware_profiles.calibrate import calibrate, kendall_tau, spearman_rho, validate
 
 SUMS = np.array([1.0, 2.0, 3.5, 4.0, 5.0, 7.0, 8.0, 9.0])
 
@@ -41,6 +41,7 @@ def test_perfect_predictions_have_no_error():
     v = validate(SUMS, SUMS)
     assert (v.networks, v.mape_percent, v.bias_percent, v.kendall_tau) == (8, 0, 0, 1)
     assert (v.within_5_percent, v.within_10_percent) == (100, 100)
+    assert v.spearman_rho == 1
 
 
 def test_errors_are_relative_to_the_measured_times():
@@ -60,3 +61,16 @@ def test_tau_is_symmetric_and_changes_sign_with_one_ranking(values, random):
     assert -1 - 1e-12 <= kendall_tau(a, b) <= 1 + 1e-12
     if len(set(values)) > 1:
         assert kendall_tau(a, a) == pytest.approx(1)
+
+
+@FEW
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=12), st.randoms(use_true_random=False))
+def test_rank_correlations_are_those_of_scipy(values, random):
+    scipy_stats = pytest.importorskip("scipy.stats")
+    a = np.array(values, dtype=float)
+    b = np.array(random.sample(values, len(values)), dtype=float)
+    if len(set(values)) > 1:
+        assert spearman_rho(a, b) == pytest.approx(scipy_stats.spearmanr(a, b).statistic, abs=1e-12)
+        assert kendall_tau(a, b) == pytest.approx(scipy_stats.kendalltau(a, b).statistic, abs=1e-12)
+    else:
+        assert spearman_rho(a, b) == kendall_tau(a, b) == 0

@@ -39,12 +39,12 @@ def test_a_folder_that_does_not_exist_holds_no_table(tmp_path):
 
 
 def test_an_unknown_device_lists_the_three_nearest(tmp_path):
-    for name in ("pixel2", "pixel4", "pixel5", "zzz"):
+    for name in ("board2", "board4", "board5", "zzz"):
         keep_table(of(name), tmp_path)
     with pytest.raises(UnknownDevice) as error:
-        find_table("pixl4", net="mobile", resolution_px=32, folders=[tmp_path])
-    assert error.value.nearest[0] == "pixel4"
-    assert set(error.value.nearest) == {"pixel2", "pixel4", "pixel5"}
+        find_table("bord4", net="mobile", resolution_px=32, folders=[tmp_path])
+    assert error.value.nearest[0] == "board4"
+    assert set(error.value.nearest) == {"board2", "board4", "board5"}
     assert "\n" not in str(error.value)
 
 
@@ -69,6 +69,16 @@ def test_a_file_with_another_name_or_another_table_than_its_name_says_is_refused
     other.rename(tmp_path / "notes.yaml")
     with pytest.raises(BadProfile, match=r"DEVICE\.NET-RESOLUTIONpx\.yaml"):
         list_tables([tmp_path])
+
+
+def test_the_head_of_a_file_is_read_alone_and_checked_against_the_name(tmp_path):
+    path = keep_table(of("board"), tmp_path)
+    (file,) = [file for file in list_tables([tmp_path]) if file.device_id == "board"]
+    assert file.head().device.id == "board" and not hasattr(file.head(), "entries")
+    path.rename(tmp_path / "phone.mobile-32px.yaml")
+    (file,) = [file for file in list_tables([tmp_path]) if file.device_id == "phone"]
+    with pytest.raises(BadProfile, match="rename"):
+        file.head()
 
 
 def test_a_malformed_table_stops_only_those_who_ask_for_it(tmp_path):

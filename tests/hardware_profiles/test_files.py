@@ -1,18 +1,32 @@
+import importlib.util
 import math
 import string
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_tables import DEVICE, FEW, OP_KEYS, VALIDATION, key, table
 
-from hardware_profiles import BadProfile, DeviceProfile, Latency, LatencyTable, Validation, load_table, save_table
+from hardware_profiles import (
+    BadProfile,
+    Check,
+    DeviceProfile,
+    Latency,
+    LatencyTable,
+    Scaling,
+    Validation,
+    load_head,
+    load_table,
+    save_table,
+    strict_yaml,
+)
 from hardware_profiles.strict_yaml import MAX_BYTES
 
 MS = st.floats(0, 1e9, allow_nan=False)
-TEXT = st.text(max_size=60).filter(str.isprintable)
+TEXT = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=60)  # what is printable
 NAME = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=20)
 COUNT = st.integers(1, 10**9)
 PERCENT = st.floats(0, 100)
@@ -49,15 +63,55 @@ TABLES = st.builds(
         within_10_percent=PERCENT,
         bias_percent=st.floats(-1e9, 1e9),
         kendall_tau=st.floats(-1, 1),
+        spearman_rho=st.none() | st.floats(-1, 1),
     ),
     measured_at=TEXT,
+    scaling=st.none() | st.builds(Scaling, from_px=COUNT, mape_percent=st.none() | MS, seen_on=TEXT),
+    checks=st.lists(st.builds(Check, predicted_ms=MS, measured_ms=MS), max_size=3).map(tuple),
 )
 
 
 @given(TABLES)
-@settings(FEW, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(FEW, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_table_written_to_a_file_reads_back_as_the_same_table(tmp_path, t):
     assert load_table(save_table(t, tmp_path / "t.yaml")) == t
+
+
+@given(TABLES)
+@settings(FEW, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+def test_the_head_of_a_file_is_that_of_the_table_and_is_read_without_the_blocks(tmp_path, t):
+    path = save_table(t, tmp_path / "t.yaml")
+    head = load_head(path)
+    assert all(getattr(head, name) == getattr(t, name) for name in vars(head))
+    before = path.read_text("utf-8").partition("\nentries:")[0]
+    path.write_text(before + "\nentries:\n- not a block", "utf-8")
+    assert load_head(path) == head
+    with pytest.raises(BadProfile):
+        load_table(path)
+
+
+def test_files_read_the_same_without_libyaml(tmp_path, monkeypatch):
+    monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
+    spec = importlib.util.spec_from_file_location("strict_yaml_alone", strict_yaml.__file__)
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    good = replace(table({key(16): 1e-5, key(8): 2.0}, validation=VALIDATION), measured_at="\u00e9 '\U0001f600: #")
+    path = save_table(good, tmp_path / "t.yaml")
+    assert plain.read_strict_yaml(path) == strict_yaml.read_strict_yaml(path)
+    for bad in (BOMB, "[" * 10_000, "a: 1\na: 2\n"):
+        path.write_text(bad, "utf-8")
+        for module in (plain, strict_yaml):
+            with pytest.raises(BadProfile, match=r"anchors|nested|twice"):
+                module.read_strict_yaml(path)
+
+
+def test_a_file_of_schema_1_is_still_read(tmp_path):
+    path = save_table(table({key(16): 1.0}, validation=VALIDATION), tmp_path / "t.yaml")
+    old = path.read_text("utf-8").replace("schema: 2", "schema: 1").replace("scaling: null\n", "")
+    path.write_text(old.replace(", spearman_rho: 0.99", ""), "utf-8")
+    read = load_table(path)
+    assert read.validation == replace(VALIDATION, spearman_rho=None)
+    assert read.scaling is None and read.checks == ()
 
 
 def test_a_file_has_one_line_a_block_and_its_numbers_have_units(tmp_path):
@@ -71,6 +125,7 @@ def test_a_file_has_one_line_a_block_and_its_numbers_have_units(tmp_path):
 def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
     """A good table's file with one thing changed."""
     good = table({key(16): 1.5, key(8): 2.0}, scale=1.25, validation=VALIDATION)
+    good = replace(good, checks=(Check(predicted_ms=1.0, measured_ms=1.1),))
     path = save_table(good, folder / "t.yaml")
     content = path.read_text("utf-8")
     assert old in content
@@ -81,9 +136,9 @@ def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("schema: 1", "schema: 2", "schema is 2"),
-        ("schema: 1\n", "", "schema is missing"),
-        ("schema: 1", "schema: true", "schema"),
+        ("schema: 2", "schema: 3", "schema is 3"),
+        ("schema: 2\n", "", "schema is missing"),
+        ("schema: 2", "schema: true", "schema"),
         ("net: mobile", "net: ../mobile", "net is"),
         ("net: mobile", "net: mobile\nowner: me", "owner is no known field"),
         ("net: mobile", "net: mobile\nnet: mobile", "appears twice"),
@@ -116,6 +171,11 @@ def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
         ("id: board-t1-fp32", "id: ''", "device.id is ''"),
         ("networks: 10", "networks: .inf", "validation.networks is inf"),
         ("kendall_tau: 0.95", "kendall_tau: 2", "validation.kendall_tau is 2"),
+        ("spearman_rho: 0.99", "spearman_rho: -3", "validation.spearman_rho is -3"),
+        ("scaling: null", "scaling: {from_px: 0, mape_percent: 1.0, seen_on: a}", "scaling.from_px is 0"),
+        ("scaling: null", "scaling: {from: 32, mape_percent: 1.0, seen_on: a}", "did you mean from_px?"),
+        ("checks: [[1.0, 1.1]]", "checks: [[1.0]]", "checks[0]"),
+        ("checks: [[1.0, 1.1]]", "checks: [[1.0, .nan]]", "checks[0][1] is nan"),
     ],
 )
 def test_a_malformed_table_is_refused_on_one_line_naming_file_and_field(tmp_path, old, new, said):
@@ -137,9 +197,9 @@ MANY = "{" + ", ".join(f"k{i}: 1" for i in range(2_000)) + "}"
         (b"", "the file is a NoneType"),
         (b"- 1\n", "the file is a list"),
         (b"schema: 1", "is missing"),
-        (b"a: [1", "line 1"),
+        (b"a: [1", "line "),
         (b"\xff\xfe\x00", "UTF-8"),
-        (b"a: \x00", "special characters"),
+        (b"a: \x00", "characters are not allowed"),
         (b"--- 1\n--- 2\n", "line 2"),
         (b"a: 2026-13-45", "month must be"),
         (BOMB.encode(), "anchors and aliases"),

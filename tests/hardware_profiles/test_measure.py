@@ -1,17 +1,22 @@
-import itertools
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from small_chains import BLOCKS, NETWORKS, SIDE_PX, conv
 from small_tables import DEVICE
 from torch import nn
 
 from hardware_profiles import (
+    BadKit,
     MeasureFailed,
+    MissingRuntime,
     Network,
+    NoisyMachine,
     OpKey,
     ScriptedClock,
     ScriptedRunner,
@@ -20,32 +25,6 @@ from hardware_profiles import (
     measure_table,
     save_table,
 )
-
-SIDE_PX = 8
-
-
-def conv_key(c_in: int, c_out: int) -> OpKey:
-    return OpKey(kind="conv", c_in=c_in, c_out=c_out, kernel=3, height_px=SIDE_PX, width_px=SIDE_PX)
-
-
-def conv(c_in: int, c_out: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, padding=1, bias=False), nn.BatchNorm2d(c_out), nn.ReLU())
-
-
-BLOCKS = {conv_key(i, o): partial(conv, i, o) for i, o in ((3, 8), (8, 8), (8, 16), (16, 8))}
-CHAINS = [(3, 8), (3, 8, 8), (3, 8, 16, 8), (3, 8, 8, 8), (3, 8, 8, 16), (3, 8, 16, 8, 16, 8), (3, 8, 16)]
-
-
-def network(channels: tuple[int, ...]) -> Network:
-    pairs = list(itertools.pairwise(channels))
-    return Network(
-        ops=tuple(conv_key(i, o) for i, o in pairs),
-        build=lambda: nn.Sequential(*(conv(i, o) for i, o in pairs)),
-        input_nchw=(1, 3, SIDE_PX, SIDE_PX),
-    )
-
-
-NETWORKS = [network(channels) for channels in CHAINS]
 
 
 def fake_machine(clock: ScriptedClock, dispatch_ns: int, cold: float = 1.0):
@@ -144,6 +123,90 @@ def test_a_network_with_a_block_that_is_not_timed_is_refused_by_name():
 def test_blocks_that_take_no_time_are_an_error_not_a_table_of_zeros():
     with pytest.raises(MeasureFailed, match="no longer than empty ones"):
         measured(open_runner=lambda path: ScriptedRunner({}, durations_ns=[0], clock=ScriptedClock()))
+
+
+def stop_after(steps: int):
+    """Progress that is interrupted while it times."""
+    left = iter(range(steps))
+
+    def progress(stage: str, done: int, of: int) -> None:
+        if stage == "time" and next(left, None) is None:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+def test_an_interrupted_measurement_goes_on_where_it_stopped(tmp_path):
+    started, whole = tmp_path / ".started.json", measured()
+    with pytest.raises(KeyboardInterrupt):
+        measured(started=started, progress=stop_after(5))
+    steps = []
+    table = measured(started=started, progress=lambda *step: steps.append(step))
+    assert [step for step in steps if step[0] == "time"] == [("time", i, 16) for i in range(7, 17)]
+    assert {key: entry.median_ms for key, entry in table.entries.items()} == pytest.approx(
+        {key: entry.median_ms for key, entry in whole.entries.items()}, abs=1e-5
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_started_with_other_settings_is_refused(tmp_path):
+    started = tmp_path / ".started.json"
+    with pytest.raises(KeyboardInterrupt):
+        measured(started=started, progress=stop_after(2))
+    for changes in ({"rounds": 3}, {"seed": 1}, {"device": replace(DEVICE, threads=2)}, {"resolution_px": 16}):
+        with pytest.raises(BadKit, match="remove the file to start over"):
+            measured(started=started, **changes)
+    assert measured(started=started).entries
+
+
+def test_models_that_do_not_settle_get_more_turns():
+    clock = ScriptedClock()
+
+    def open_runner(path: Path) -> ScriptedRunner:
+        rng = np.random.default_rng(clock.now_ns % 2**32)
+        return ScriptedRunner({}, durations_ns=[int(5e5 * rng.uniform(1, 50))], clock=clock)
+
+    steps = []
+    arguments = {"open_runner": open_runner, "clock": clock, "rounds": 3, "progress": lambda *s: steps.append(s)}
+    try:
+        measured(**arguments)
+    except MeasureFailed:
+        pass  # of such times no table can be made
+    assert ("settle", 1, 3) in steps and len([step for step in steps if step[0] == "settle"]) <= 3
+
+
+def test_lasting_noise_ends_the_measurement_and_what_was_timed_is_kept(tmp_path):
+    class Busy:
+        def noise(self) -> str:
+            return "other work keeps 1.00 cores busy"
+
+    with pytest.raises(NoisyMachine, match="4 of 4 rounds were disturbed: other work"):
+        measured(started=tmp_path / ".started.json", watch=Busy())
+    assert [path.name for path in tmp_path.iterdir()] == [".started.json"]
+
+
+def test_in_int8_the_empty_block_s_own_work_is_not_taken_off():
+    """Convolutions and empty blocks alike take 10 us, borders 50 us in all."""
+    clock = ScriptedClock()
+
+    def open_runner(path: Path) -> ScriptedRunner:
+        convs = sum(node.op_type == "Conv" for node in onnx.load(path).graph.node)
+        return ScriptedRunner({}, durations_ns=[50_000 + 10_000 * convs], clock=clock)
+
+    table = measured(open_runner=open_runner, clock=clock, device=replace(DEVICE, precision="int8"))
+    assert {entry.median_ms for entry in table.entries.values()} == {0.01}
+    assert table.overhead_ms == pytest.approx(0.05) and table.scale == pytest.approx(1)
+
+
+def test_a_table_keeps_the_networks_that_checked_it():
+    table = measured()
+    assert len(table.checks) == table.validation.networks == 3
+    assert all(check.predicted_ms == pytest.approx(check.measured_ms, rel=0.01) for check in table.checks)
+
+
+def test_a_runtime_that_is_not_here_is_refused_before_anything_is_timed():
+    with pytest.raises(MissingRuntime, match="no runtime is called 'none'"):
+        measured(open_runner=None, device=replace(DEVICE, runtime="none"))
 
 
 def test_the_real_runtime_gives_a_table_with_a_time_for_every_block():

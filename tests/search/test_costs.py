@@ -3,7 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from hardware_profiles import LatencyTable, MissingOp, count_compute, estimate_ms
 from search.costs import CostModel, Costs
@@ -81,19 +80,16 @@ def test_a_wider_or_deeper_network_has_more_multiplications_and_parameters() -> 
             assert (np.diff(costs.macs) > 0).all() and (np.diff(costs.params) > 0).all()
 
 
-def test_peak_memory_is_the_weights_and_the_busiest_moment_of_the_busiest_block() -> None:
-    architecture = NETS["mobile"].smallest(PX)
-    costs = CostModel(NETS["mobile"], made_up_table("mobile", PX))(NETS["mobile"].encode([architecture]))
-    with torch.device("meta"):
-        backbone = NETS["mobile"].build(architecture).eval()
-    moments: list[int] = []
-    for layer in backbone.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.register_forward_hook(lambda _, i, o: moments.append(i[0].numel() + o.numel()))
-    backbone(torch.empty(1, 3, PX, PX, device="meta"))
-    params = sum(p.numel() for p in backbone.parameters())
-    # Between the busiest layer alone, and that layer while its block's input waits for a residual.
-    assert 4 * (params + max(moments)) <= costs.peak_memory_bytes[0] <= 4 * (params + 1.5 * max(moments))
+def test_memory_is_in_the_table_s_precision_and_for_its_batch() -> None:
+    net, table = NETS["mobile"], made_up_table("mobile", PX)
+    rows = random_rows(net, 3)
+    one = CostModel(net, table)(rows)
+    activations = one.peak_memory_bytes - 4 * one.params
+    assert (activations > 0).all()
+    for precision, size_bytes in (("fp32", 4), ("fp16", 2), ("int8", 1)):
+        device = dataclasses.replace(table.device, precision=precision, batch=3)
+        three = CostModel(net, dataclasses.replace(table, device=device))(rows)
+        assert (three.peak_memory_bytes == size_bytes * (3 * activations // 4 + three.params)).all()
 
 
 def test_costs_scale_with_the_resolution() -> None:

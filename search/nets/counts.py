@@ -1,0 +1,188 @@
+"""Counts: multiply-accumulates, parameters and peak memory of a block, from its shapes alone.
+
+Every kind of block is written down as the layers that it consists of; tests compare each count with the built module's.
+Building them instead takes most of a short search's time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+from hardware_profiles import OpKey
+from hardware_profiles.memory import Step, peak_elements
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockCount:
+    """Of one block and one image; batch normalization is folded for memory and counted for parameters."""
+
+    macs: int
+    params: int
+    peak_elements: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Map:
+    """A feature map: its name in the block, its channels and its side in pixels."""
+
+    name: str
+    channels: int
+    side: int
+
+
+class Tally:
+    """Counts layers as a block names them.
+
+    Args:
+        key: the block; its input is the map ``input``.
+    """
+
+    def __init__(self, key: OpKey) -> None:
+        self.input = Map(name="input", channels=key.c_in, side=key.height_px)
+        self._macs = self._params = 0
+        self._steps: list[Step] = []
+
+    def conv(
+        self,
+        x: Map,
+        c_out: int,
+        kernel: int = 1,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        norm: bool = True,
+        beyond: int = 0,
+    ) -> Map:
+        """A convolution without bias that divides the side by ``stride``, normalized unless ``norm`` is false.
+
+        ``beyond`` counts the rows and columns that it computes besides, to be cropped.
+        """
+        side = -(-x.side // stride) + beyond
+        weights = c_out * (x.channels // groups) * kernel * kernel
+        self._macs += weights * side * side
+        self._params += weights + (2 * c_out if norm else 0)
+        return self._write((x,), c_out, side)
+
+    def crop(self, x: Map, beyond: int) -> Map:
+        """Without some rows and columns."""
+        return self._write((x,), x.channels, x.side - beyond)
+
+    def pool(self, x: Map, stride: int = 1) -> Map:
+        """A pooling over small windows."""
+        return self._write((x,), x.channels, -(-x.side // stride))
+
+    def mean(self, x: Map) -> Map:
+        """The mean over all positions."""
+        return self._write((x,), x.channels, 1)
+
+    def relu(self, x: Map) -> Map:
+        """An activation that no convolution before it takes along; in place unless ``x`` is the block's input."""
+        return self._write((x,), x.channels, x.side, in_place=True)
+
+    def add(self, x: Map, y: Map) -> Map:
+        """A sum, in place."""
+        return self._write((x, y), x.channels, x.side, in_place=True)
+
+    def join(self, x: Map, y: Map) -> Map:
+        """Both maps' channels in one map."""
+        return self._write((x, y), x.channels + y.channels, x.side)
+
+    def count(self, output: Map) -> BlockCount:
+        """Everything so far."""
+        inputs = {self.input.name: self.input.channels * self.input.side**2}
+        peak = peak_elements(inputs, self._steps, [output.name])
+        return BlockCount(macs=self._macs, params=self._params, peak_elements=peak)
+
+    def _write(self, reads: tuple[Map, ...], channels: int, side: int, *, in_place: bool = False) -> Map:
+        made = Map(name=f"map{len(self._steps)}", channels=channels, side=side)
+        names = tuple(x.name for x in reads)
+        self._steps.append(Step(reads=names, writes=made.name, elements=channels * side * side, in_place=in_place))
+        return made
+
+
+@cache
+def count_block(key: OpKey) -> BlockCount:
+    """The count of a block of any net.
+
+    Raises:
+        ValueError: the kind of block is not written down here.
+    """
+    layers = _KINDS.get(key.kind)
+    if layers is None:
+        raise ValueError(f"no count is known for blocks of kind {key.kind!r}; there are {', '.join(_KINDS)}")
+    tally = Tally(key)
+    return tally.count(layers(tally, tally.input, key))
+
+
+def _stem(t: Tally, x: Map, key: OpKey) -> Map:
+    """3x3; or 7x7 of stride 2 and a pooling."""
+    y = t.conv(x, key.c_out, key.kernel, 2 if key.kernel == 7 else key.stride)
+    return t.pool(y, 2) if key.kernel == 7 else y
+
+
+def _mbconv(t: Tally, x: Map, key: OpKey) -> Map:
+    hidden = key.expand * key.c_in
+    y = t.conv(t.conv(x, hidden), hidden, key.kernel, key.stride, groups=hidden)
+    y = t.conv(y, key.c_out)
+    return t.add(x, y) if key.stride == 1 and key.c_in == key.c_out else y
+
+
+def _head(t: Tally, x: Map, key: OpKey) -> Map:
+    return t.mean(t.conv(x, key.c_out))
+
+
+def _bottleneck(t: Tally, x: Map, key: OpKey) -> Map:
+    width = key.c_out // key.expand
+    y = t.conv(t.conv(t.conv(x, width), width, key.kernel, key.stride), key.c_out)
+    return t.add(y, t.conv(x, key.c_out, 1, key.stride) if key.kind == "bottleneck_first" else x)
+
+
+def _cell_stem(t: Tally, x: Map, key: OpKey) -> Map:
+    if key.stride <= 2:
+        return t.conv(x, key.c_out, 3, key.stride)
+    y = t.conv(t.relu(t.conv(x, key.c_out // 2, 3, 2)), key.c_out, 3, 2)
+    return t.conv(t.relu(y), key.c_out, 3, 2) if key.stride == 8 else y
+
+
+def _relu_conv_norm(t: Tally, x: Map, key: OpKey) -> Map:
+    return t.conv(t.relu(x), key.c_out)
+
+
+def _factorized_reduce(t: Tally, x: Map, key: OpKey) -> Map:
+    x = t.relu(x)
+    even = t.conv(x, key.c_out // 2, 1, 2)
+    odd = t.conv(x, key.c_out - key.c_out // 2, 1, 2, beyond=1)
+    return t.join(even, t.crop(odd, 1))
+
+
+def _pool(t: Tally, x: Map, key: OpKey) -> Map:
+    return t.pool(x, key.stride)
+
+
+def _sep_conv(t: Tally, x: Map, key: OpKey) -> Map:
+    return _dil_conv(t, _dil_conv(t, x, key), replace(key, stride=1))
+
+
+def _dil_conv(t: Tally, x: Map, key: OpKey) -> Map:
+    y = t.conv(t.relu(x), key.c_in, key.kernel, key.stride, groups=key.c_in, norm=False)
+    return t.conv(y, key.c_out)
+
+
+_KINDS: dict[str, Callable[[Tally, Map, OpKey], Map]] = {
+    "stem": _stem,
+    "mbconv": _mbconv,
+    "head": _head,
+    "bottleneck_first": _bottleneck,
+    "bottleneck": _bottleneck,
+    "cell_stem": _cell_stem,
+    "relu_conv_norm": _relu_conv_norm,
+    "factorized_reduce": _factorized_reduce,
+    "max_pool_3x3": _pool,
+    "avg_pool_3x3": _pool,
+    "sep_conv_3x3": _sep_conv,
+    "sep_conv_5x5": _sep_conv,
+    "dil_conv_3x3": _dil_conv,
+    "dil_conv_5x5": _dil_conv,
+}

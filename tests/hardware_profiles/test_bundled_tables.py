@@ -1,0 +1,47 @@
+"""The tables that come with the package, and what their figures have to be."""
+
+import pytest
+
+from hardware_profiles import LatencyTable, TableFile, find_device, list_tables
+from hardware_profiles.devices import ALIASES
+
+FILES = list_tables()
+FITTED = [file for file in FILES if file.head().device.source == "fitted"]
+EXACT = ("raspi4", "pixel3", "eyeriss")
+PHONES = ("samsung-a50", "essential-ph-1")
+
+
+def test_every_kind_of_device_has_a_representative_that_is_of_that_kind():
+    for alias, device_id in ALIASES.items():
+        assert find_device(alias, FILES) == device_id
+        (file,) = [
+            file for file in FILES if (file.device_id, file.net, file.resolution_px) == (device_id, "mobile", 32)
+        ]
+        assert file.head().device.kind == alias
+
+
+def test_the_devices_that_the_documentation_names_are_there():
+    ids = {file.device_id for file in FILES}
+    assert ids >= {*EXACT, *PHONES, "titan-rtx", "titan-rtx-b32", "2080ti", "2080ti-b64", "gold-6240", "silver-4114"}
+
+
+@pytest.mark.parametrize("file", FITTED, ids=lambda file: file.device_id)
+def test_a_fitted_table_predicts_a_thousand_unseen_networks_as_well_as_promised(file: TableFile):
+    head = file.head()
+    limit = 0.1 if head.device.id in EXACT else 11 if head.device.id in PHONES else 2.5
+    assert head.validation.networks == 1000 and head.validation.mape_percent <= limit
+    assert head.validation.spearman_rho is not None
+    assert head.device.license == "MIT" and "HELP" in head.device.reference
+
+
+@pytest.fixture(scope="module")
+def tables() -> list[LatencyTable]:
+    return [file.load() for file in FITTED[:3]]
+
+
+def test_a_fitted_table_keeps_the_networks_of_its_plot_and_its_blocks(tables):
+    for table in tables:
+        assert len(table.checks) == 200
+        assert len(table.entries) == 104
+        errors = [abs(check.predicted_ms / check.measured_ms - 1) for check in table.checks]
+        assert 100 * sum(errors) / 200 == pytest.approx(table.validation.mape_percent, rel=0.5)

@@ -1,0 +1,75 @@
+"""``zoo devices measure``: the latency tables of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli_talk import Json, Quiet, Talk
+
+
+class PrecisionOption(StrEnum):
+    """Of weights and activations."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+_Precisions = Annotated[list[PrecisionOption] | None, typer.Option("--precision", help="fp32; again for more.")]
+_Resolutions = Annotated[
+    list[int] | None,
+    typer.Option("--resolution", min=8, help="Side of the input in px, 32; again for more."),
+]
+
+
+def measure_command(
+    net: Annotated[str, typer.Option(help="The family of networks.")] = "mobile",
+    resolution: _Resolutions = None,
+    precision: _Precisions = None,
+    runtime: Annotated[
+        str, typer.Option(help="onnxruntime, onnxruntime-PROVIDER, openvino, torch-cuda or tensorrt.")
+    ] = "onnxruntime",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
+    force: Annotated[bool, typer.Option("--force", help="Measure although other work runs on this machine.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to keep the tables in.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time every block of a net on this machine; calibrate and validate the sums on whole networks.
+
+    Interrupted, the same command goes on where it stopped.
+    """
+    from hardware_profiles.devices import keep_table
+    from zoo.home import own_tables
+    from zoo.measuring import DEFAULT_THREADS, Setting, measure_here
+    from zoo.tables import quality
+
+    talk, folder, found = Talk(as_json=as_json, quiet=quiet), out or own_tables(), []
+    for px in resolution or [32]:
+        for each in precision or [PrecisionOption.FP32]:
+            used = Setting(precision=each.value, batch=batch, threads=threads or DEFAULT_THREADS, runtime=runtime)
+            with talk.progress() as progress:
+                table = measure_here(
+                    net,
+                    px,
+                    setting=used,
+                    progress=progress,
+                    force=force,
+                    started=folder,
+                )
+            found.append((keep_table(table, folder), table))
+            talk.say(f"{found[-1][0]}  {quality(table)}")
+    talk.data(
+        [
+            {"path": str(path), "device": table.device.id, "validation": table.validation and asdict(table.validation)}
+            for path, table in found
+        ],
+        [str(path) for path, _ in found],
+    )
+    talk.next(*(f"zoo devices show {t.device.id} --net {net} --resolution {t.resolution_px}" for _, t in found))
