@@ -8,11 +8,13 @@ Shapes: N images; an output of any rank is taken as N vectors of D numbers (``x_
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from export.detections import DETECTIONS, agreement, with_detections
 from export.types import Comparison, OutputComparison, Tolerance
 
 Array = npt.NDArray[Any]
@@ -34,18 +36,22 @@ def compare_outputs(reference: Mapping[str, Array], candidate: Mapping[str, Arra
 
     Returns:
         Per output: the smallest cosine over images, ``||c - r|| / ||r||`` over all, PSNR in dB against the
-        reference's largest magnitude, and the absolute tolerance that would have been needed. The neighbour
-        agreement is that of the output ``embedding`` (``None`` without one, or with fewer than 3 images); it is
-        reported, not judged.
+        reference's largest magnitude, and the absolute tolerance that would have been needed. And what the task sees
+        in ``embedding`` (3 images or more), ``logits``, ``boxes`` with ``scores``, and ``masks``, where there are
+        such outputs. ``detections`` are judged by that alone: two scores that differ by rounding change their order.
     """
     names = (*reference, *(name for name in candidate if name not in reference))
-    outputs = tuple(_compare_output(name, reference.get(name), candidate.get(name)) for name in names)
-    return Comparison(
-        outputs=outputs,
+    judged = [name for name in names if name != DETECTIONS]
+    comparison = Comparison(
+        outputs=tuple(_compare_output(name, reference.get(name), candidate.get(name)) for name in judged),
         images=len(next(iter(reference.values()))),
         neighbour_agreement=_agreement_on("embedding", reference, candidate),
-        passed=all(_meets(output, tolerance) for output in outputs),
+        passed=False,
+        top1_agreement=_same_class("logits", reference, candidate),
+        box_agreement=_same_boxes(reference, candidate),
+        mask_agreement=_same_class("masks", reference, candidate),
     )
+    return replace(comparison, passed=_passes(comparison, tolerance))
 
 
 def neighbour_agreement(reference_ND: Array, candidate_ND: Array) -> float:
@@ -54,6 +60,13 @@ def neighbour_agreement(reference_ND: Array, candidate_ND: Array) -> float:
     chosen_N1 = candidate_NN.argmax(axis=1, keepdims=True)
     is_nearest_N1 = np.take_along_axis(reference_NN, chosen_N1, axis=1) >= reference_NN.max(1, keepdims=True) - _TIE
     return float(is_nearest_N1.mean())
+
+
+def _passes(comparison: Comparison, tolerance: Tolerance) -> bool:
+    seen = comparison.agreement
+    return all(_meets(output, tolerance) for output in comparison.outputs) and (
+        seen is None or seen >= tolerance.min_agreement
+    )
 
 
 def _meets(output: OutputComparison, tolerance: Tolerance) -> bool:
@@ -83,6 +96,25 @@ def _agreement_on(name: str, reference: Mapping[str, Array], candidate: Mapping[
     if name not in candidate or not _comparable(reference[name], candidate[name]):
         return 0.0
     return neighbour_agreement(_vectors(reference[name]), _vectors(candidate[name]))
+
+
+def _same_class(name: str, reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> float | None:
+    """Share of images, or of their pixels, whose largest score along the second axis is the same class's."""
+    if name not in reference or reference[name].ndim < 2:
+        return None
+    if name not in candidate or not _comparable(reference[name], candidate[name]):
+        return 0.0
+    return float((reference[name].argmax(axis=1) == candidate[name].argmax(axis=1)).mean())
+
+
+def _same_boxes(reference: Mapping[str, Array], candidate: Mapping[str, Array]) -> float | None:
+    """Agreement of detections; an artefact's own where it makes them, else those its dense outputs give."""
+    names = ("boxes", "scores")
+    if any(name not in reference for name in names):
+        return None
+    if any(name not in candidate or not _comparable(reference[name], candidate[name]) for name in names):
+        return 0.0
+    return agreement(with_detections(reference)[DETECTIONS], with_detections(candidate)[DETECTIONS])
 
 
 def _comparable(reference: Array, candidate: Array) -> bool:

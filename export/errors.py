@@ -6,6 +6,8 @@ ExportError
 ├── InvalidGraph        the exporter, the simplifier or the runtime rejects the graph
 ├── WriteFailed         the artefact could not be written; nothing was left behind
 ├── MalformedReport     a stored report that this version cannot read
+├── MissingBackend      TensorRT, or the GPU that it builds for, is not there
+├── EngineRefused       an engine that was not built here, for this, or from this; it is never loaded
 └── ComparisonFailed    the artefact's outputs are not torch's outputs; the command line exits with 4
 """
 
@@ -42,6 +44,14 @@ class MalformedReport(ExportError):
     """A stored report that this version cannot read."""
 
 
+class MissingBackend(ExportError):
+    """TensorRT, or the GPU that it builds for, is not there."""
+
+
+class EngineRefused(ExportError):
+    """An engine that was not built here, for this machine, or from this graph; it is never loaded."""
+
+
 class ComparisonFailed(ExportError):
     """The artefact's outputs are not torch's outputs; ``report.path`` is the artefact, kept to be looked at."""
 
@@ -51,15 +61,29 @@ class ComparisonFailed(ExportError):
 
 
 def _sentence(report: ExportReport) -> str:
-    limits = report.target.tolerance
-    worst = max(report.comparison.outputs, key=lambda output: output.relative_l2)
-    found = (
-        f"has cosine {worst.min_cosine:.6f} (at least {limits.min_cosine:g})"
-        f" and relative L2 {worst.relative_l2:.2g} (at most {limits.max_relative_l2:g})"
-        if math.isfinite(worst.relative_l2)
-        else "is missing, of another shape, not finite or all zero in one of the two, so nothing supports it"
-    )
-    return (
-        f"output {worst.output!r} of {report.path} differs from torch on {report.comparison.images} images: it {found};"
-        f" do not deploy it; export again without simplifying, or look there for the layer that differs"
-    )
+    artefact = f"{report.path} differs from torch on {report.comparison.images} images"
+    return f"{artefact}: {_worst(report)}; do not deploy it; {_fix(report)}"
+
+
+def _worst(report: ExportReport) -> str:
+    limits, seen = report.target.tolerance, report.comparison.agreement
+    worst = max(report.comparison.outputs, key=lambda output: (output.relative_l2, -output.min_cosine))
+    if worst.min_cosine < limits.min_cosine or worst.relative_l2 > limits.max_relative_l2:
+        if not math.isfinite(worst.relative_l2):
+            return f"output {worst.output!r} is missing, of another shape, not finite or all zero in one of the two"
+        return (
+            f"output {worst.output!r} has cosine {worst.min_cosine:.6f} (at least {limits.min_cosine:g})"
+            f" and relative L2 {worst.relative_l2:.2g} (at most {limits.max_relative_l2:g})"
+        )
+    lowest = min(report.comparison.outputs, key=lambda output: output.min_cosine)
+    if lowest.min_cosine < limits.min_cosine:
+        return f"output {lowest.output!r} has cosine {lowest.min_cosine:.6f} (at least {limits.min_cosine:g})"
+    return f"the task sees the same in {100 * (seen or 0):.1f} % of it (at least {100 * limits.min_agreement:g} %)"
+
+
+def _fix(report: ExportReport) -> str:
+    if report.target.precision == "fp32":
+        return "export again without simplifying, or look there for the layer that differs"
+    if report.target.precision == "fp16":
+        return "export fp32, or look there for values beyond what fp16 holds"
+    return "give more calibration images like those it will see, or export fp32"

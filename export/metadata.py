@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from export.documents import read_document, to_document
 from export.errors import MalformedReport, UnusableInput
 from export.types import ExportTarget, Preprocess
 
 
-def metadata_props(preprocess: Preprocess, *, name: str, net: str, architecture: str) -> dict[str, str]:
+def metadata_props(
+    preprocess: Preprocess, *, name: str, net: str, architecture: str, classes: Sequence[str] = ()
+) -> dict[str, str]:
     """Return the metadata to export a model with.
 
     Args:
@@ -18,8 +20,11 @@ def metadata_props(preprocess: Preprocess, *, name: str, net: str, architecture:
         name: the model's name, e.g. ``data-mocov2-cls-1ms``.
         net: the family of its network, e.g. ``mobile``.
         architecture: the point of that family, as JSON.
+        classes: names of the classes of a network with a head, in their order; ``classes`` is then a JSON list.
     """
-    return {"preprocess": json.dumps(to_document(preprocess)), "name": name, "net": net, "architecture": architecture}
+    about = {"name": name, "net": net, "architecture": architecture}
+    names = {"classes": json.dumps(list(classes))} if classes else {}
+    return {"preprocess": json.dumps(to_document(preprocess)), **about, **names}
 
 
 def read_preprocess(metadata: Mapping[str, str]) -> Preprocess:

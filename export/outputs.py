@@ -1,4 +1,4 @@
-"""What a module returns, as named tensors: one tensor is called ``embedding``, a dict keeps its keys."""
+"""What a module returns, as named tensors: one tensor is ``embedding``, a dict or a named tuple keeps its names."""
 
 # ruff: noqa: N803 - a tensor's name ends in its shape.
 
@@ -22,7 +22,9 @@ class NamedOutputs(nn.Module):
     """``module`` with its outputs by name.
 
     Args:
-        module: returns one tensor ``[N, ...]``, or a dict of them, e.g. ``p2`` to ``p5``.
+        module: returns one tensor ``[N, ...]``, or several by name (a dict or a named tuple), e.g. ``p2`` to ``p5``.
+            The names ``embedding``, ``logits``, ``boxes`` with ``scores``, and ``masks`` are compared by what they
+            mean, too.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -34,6 +36,8 @@ class NamedOutputs(nn.Module):
         returned = self.module(images_NCHW)
         if isinstance(returned, Tensor):
             return {"embedding": returned}
+        if isinstance(returned, tuple) and hasattr(returned, "_asdict"):
+            returned = returned._asdict()
         if isinstance(returned, Mapping) and returned:
             if all(isinstance(name, str) and isinstance(output, Tensor) for name, output in returned.items()):
                 return dict(returned)

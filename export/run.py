@@ -9,21 +9,20 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from export.batches import MIN_DYNAMIC_IMAGES, artefact_outputs
-from export.compare import compare_outputs
+from export.batches import MIN_DYNAMIC_IMAGES
 from export.draft import draft_of, move
-from export.errors import ComparisonFailed, InvalidGraph, UnusableInput
+from export.errors import ComparisonFailed, UnusableInput
+from export.examine import examine
+from export.finish import finish
+from export.memory import peak_memory_bytes
+from export.metadata import read_preprocess
 from export.outputs import torch_outputs
 from export.targets import check_target
 from export.to_onnx import make_onnx
-from export.types import Comparison, ExportReport, ExportTarget
-from hardware_profiles import Latency
-from hardware_profiles.runners import OnnxRunner
-from hardware_profiles.timing import time_runners
+from export.types import ExportReport, ExportTarget
 
 _PACKAGES = ("torch", "onnx", "onnxslim", "onnxruntime", "numpy")
 
@@ -40,6 +39,7 @@ def export(
     threads: int,
     time: bool = True,
     simplify: bool = True,
+    calibration_NCHW: Tensor | None = None,
 ) -> ExportReport:
     """Export ``module`` to ``path`` and return the evidence that the artefact computes what torch computes.
 
@@ -57,6 +57,7 @@ def export(
         threads: threads of the runtime, as for the latency table.
         time: measure one call at the target's batch size.
         simplify: let onnxslim remove what the graph does not need.
+        calibration_NCHW: for int8: other images like those, 8 or more, on which ranges and layers are chosen.
 
     Raises:
         UnsupportedTarget: a target that cannot be made.
@@ -69,11 +70,23 @@ def export(
     check_target(target)
     if threads < 1:
         raise UnusableInput(f"threads is {threads}; the runtime needs at least 1")
-    _check_images(images_NCHW, target)
-    content = make_onnx(module, target, metadata, simplify=simplify).SerializeToString()
+    for given in (images_NCHW, calibration_NCHW):
+        if given is not None:
+            _check_images(given, target)
+    preprocess = read_preprocess(metadata)
+    model = make_onnx(module, target, metadata, simplify=simplify)
+    model, quantization = finish(model, module, target, preprocess, calibration_NCHW)
     failed = path.with_name(f"{path.stem}.failed{path.suffix}")
-    with draft_of(path, content) as draft:
-        comparison, measured = _examine(draft, module, images_NCHW, target=target, threads=threads, time=time)
+    with draft_of(path, model.SerializeToString()) as draft:
+        comparison, measured = examine(
+            draft,
+            images_NCHW.detach().cpu().numpy(),
+            torch_outputs(module, images_NCHW),
+            target=target,
+            preprocess=preprocess,
+            threads=threads,
+            time=time,
+        )
         report = ExportReport(
             target=target,
             path=path if comparison.passed else failed,
@@ -85,33 +98,14 @@ def export(
             device=device,
             threads=threads,
             versions={name: version(name) for name in _PACKAGES},
+            peak_memory_bytes=peak_memory_bytes(model),
+            quantization=quantization,
         )
         move(draft, report.path)
     if not comparison.passed:
         raise ComparisonFailed(report)
     failed.unlink(missing_ok=True)  # of an earlier try; beside a good artefact it would only mislead
     return report
-
-
-def _examine(
-    draft: Path, module: nn.Module, images_NCHW: Tensor, *, target: ExportTarget, threads: int, time: bool
-) -> tuple[Comparison, Latency | None]:
-    """Compare and time the very file that will be delivered."""
-    reference = torch_outputs(module, images_NCHW)
-    images = images_NCHW.detach().cpu().numpy()
-    try:
-        with OnnxRunner(draft, threads=threads) as runner:
-            candidate = artefact_outputs(runner, images, target)
-        comparison = compare_outputs(reference, candidate, target.tolerance)
-        if not (time and comparison.passed):
-            return comparison, None
-        # The way whole networks are timed for the latency tables, so that both times mean the same.
-        inputs = {"input": np.resize(images, target.input_nchw)}
-        (measured,) = time_runners([(lambda: OnnxRunner(draft, threads=threads), inputs)])
-    except Exception as error:  # the runtime's own errors share no base; all say that it cannot run this graph
-        reason = " ".join(str(error).split())
-        raise InvalidGraph(f"ONNX Runtime cannot run the artefact: {reason}; change the layer it names") from error
-    return comparison, measured
 
 
 def _check_images(images_NCHW: Tensor, target: ExportTarget) -> None:

@@ -1,23 +1,31 @@
-"""The targets as data: which artefact each kind of device gets, and how close to torch it must be.
+"""The targets as data: which artefacts each kind of device gets, and how close to torch each of them must be.
 
-All are fp32 ONNX. Opset 17 is what every runtime since 2022 reads, and no newer than 18, where ONNX Runtime's
-CUDA kernels end; a fixed batch of 1 lets small devices plan their memory once.
+Opset 17 is what every runtime since 2022 reads, and no newer than 18, where ONNX Runtime's CUDA kernels end; a fixed
+batch of 1 lets small devices plan their memory once.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from export.errors import UnsupportedTarget
-from export.types import ExportTarget, Tolerance
+from export.types import ExportTarget, Precision, Tolerance
 
-MAX_OPSET = 18
+MIN_OPSET, MAX_OPSET = 13, 18
 MAX_IR_VERSION = 10
+# What runtimes have int8 kernels for.
+INT8_LAYERS = ("Conv", "Gemm", "MatMul")
 
-_SAME_AS_TORCH = Tolerance(min_cosine=0.99999, max_relative_l2=1e-4)
+TOLERANCES: Mapping[Precision, Tolerance] = MappingProxyType(
+    {
+        "fp32": Tolerance(min_cosine=0.99999, max_relative_l2=1e-4),
+        "fp16": Tolerance(min_cosine=0.9999, max_relative_l2=2e-2),
+        "int8": Tolerance(min_cosine=0.98, max_relative_l2=0.2, min_agreement=0.95),
+    }
+)
 _STATIC = ExportTarget(
     name="edge",
     format="onnx",
@@ -25,7 +33,7 @@ _STATIC = ExportTarget(
     opset=17,
     input_nchw=(1, 3, 32, 32),
     dynamic_batch=False,
-    tolerance=_SAME_AS_TORCH,
+    tolerance=TOLERANCES["fp32"],
 )
 
 TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
@@ -37,8 +45,37 @@ TARGETS: Mapping[str, ExportTarget] = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """Everything that a kind of device gets.
+
+    Args:
+        precisions: of the ONNX artefacts; fp32 first.
+        ort: an ``.ort`` file beside each of them.
+        engine: a TensorRT engine, where one can be built.
+        triton: a model repository for Triton Inference Server.
+        memory_limit_bytes: that weights and activations should fit in; ``None`` for no limit.
+    """
+
+    precisions: tuple[Precision, ...]
+    ort: bool = False
+    engine: bool = False
+    triton: bool = False
+    memory_limit_bytes: int | None = None
+
+
+DELIVERIES: Mapping[str, Delivery] = MappingProxyType(
+    {
+        # A large microcontroller's or a smallest single-board computer's share for one model.
+        "point": Delivery(precisions=("fp32", "int8"), ort=True, memory_limit_bytes=32 * 2**20),
+        "edge": Delivery(precisions=("fp32", "int8", "fp16")),
+        "cloud": Delivery(precisions=("fp32", "fp16"), engine=True, triton=True),
+    }
+)
+
+
 def target_at(name: str, resolution_px: int) -> ExportTarget:
-    """Return the target ``name`` for square inputs of ``resolution_px`` pixels.
+    """Return the fp32 target ``name`` for square inputs of ``resolution_px`` pixels.
 
     Args:
         name: a key of ``TARGETS``: ``point``, ``edge`` or ``cloud``.
@@ -59,15 +96,25 @@ def target_at(name: str, resolution_px: int) -> ExportTarget:
     return replace(TARGETS[name], input_nchw=(1, 3, resolution_px, resolution_px))
 
 
+def with_precision(target: ExportTarget, precision: Precision) -> ExportTarget:
+    """Return ``target`` in another precision, with the tolerance that goes with it."""
+    return replace(target, precision=precision, tolerance=TOLERANCES[precision])
+
+
 def check_target(target: ExportTarget) -> None:
     """Refuse a target that this version cannot make.
 
     Raises:
-        UnsupportedTarget: a format, precision, opset or input shape outside the limits.
+        UnsupportedTarget: a precision, opset, input shape or combination of options outside the limits.
     """
-    if target.format != "onnx" or target.precision != "fp32":
-        raise UnsupportedTarget(f"{target.precision} {target.format} cannot be made; use precision fp32, format onnx")
-    if not 13 <= target.opset <= MAX_OPSET:
-        raise UnsupportedTarget(f"opset {target.opset} is outside 13..{MAX_OPSET}, which runtimes agree on; use 17")
+    if target.precision not in TOLERANCES:
+        raise UnsupportedTarget(f"precision {target.precision!r} cannot be made; use fp32, fp16 or int8")
+    if not MIN_OPSET <= target.opset <= MAX_OPSET:
+        raise UnsupportedTarget(
+            f"opset {target.opset} is outside {MIN_OPSET}..{MAX_OPSET}, which runtimes agree on; use 17"
+        )
     if min(target.input_nchw) < 1:
         raise UnsupportedTarget(f"input shape {target.input_nchw} has an empty side; every side is at least 1")
+    if target.nms and (target.dynamic_batch or target.input_nchw[0] != 1):
+        batch = "dynamic" if target.dynamic_batch else str(target.input_nchw[0])
+        raise UnsupportedTarget(f"the batch is {batch}, and boxes are selected for one image only; use --batch 1")

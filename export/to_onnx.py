@@ -33,8 +33,9 @@ def make_onnx(
 
     Args:
         module: in eval mode; a copy on the CPU in fp32 is traced. It takes ``[N, C, H, W]`` and returns one tensor,
-            which becomes the output ``embedding``, or a dict of tensors, which become the outputs of its keys.
-        target: the shape, opset and batch to make; ``input_nchw`` is traced.
+            which becomes the output ``embedding``, or a dict or named tuple of them, which become outputs of its names.
+        target: the shape, opset and batch to make; ``input_nchw`` is traced. The graph is fp32 and takes float images
+            whatever the target says: ``finish`` does the rest.
         metadata: what ``metadata_props`` returns, and more if wanted; the versions that made the graph are added.
         simplify: let onnxslim remove what the graph does not need.
 
@@ -42,7 +43,7 @@ def make_onnx(
         A model that onnx's checker accepts, all weights inside.
 
     Raises:
-        UnsupportedTarget: a precision, format, opset or shape that cannot be made.
+        UnsupportedTarget: an opset or a shape that cannot be made.
         UnusableInput: a module in training mode, other outputs than tensors, or metadata without preprocessing.
         InvalidGraph: the module cannot be traced, or simplifying broke the graph.
     """

@@ -11,6 +11,8 @@ from typing import Literal
 from hardware_profiles import Latency
 
 Precision = Literal["fp32", "fp16", "int8"]
+Format = Literal["onnx", "ort"]
+Calibrator = Literal["percentile", "minmax", "entropy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,23 +49,44 @@ class Preprocess:
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """What an artefact's outputs must reach against torch fp32 on real images."""
+    """What an artefact's outputs must reach against torch fp32 on real images.
+
+    Args:
+        min_cosine: of each image's output with torch's.
+        max_relative_l2: of all outputs of one name together.
+        min_agreement: share of images on which the task must see what it sees in torch's outputs (0 to 1).
+    """
 
     min_cosine: float
     max_relative_l2: float
+    min_agreement: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportTarget:
-    """One artefact to make: its format, precision, input shape and the tolerance it must meet."""
+    """One artefact to make: its format, precision, input shape and the tolerance it must meet.
+
+    Args:
+        name: the kind of device.
+        format: of the file; an ``ort`` file is made from the ONNX file of the same precision.
+        precision: of weights and activations; inputs and outputs stay float32.
+        opset: version of the ONNX operators.
+        input_nchw: batch, channels, height and width in pixels, before the input becomes pixels.
+        dynamic_batch: any batch size, or just that of ``input_nchw``.
+        tolerance: what the artefact must reach.
+        uint8_input: the graph takes pixels, uint8 ``[N, H, W, 3]``, and normalizes them itself.
+        nms: the graph selects its boxes itself and has an output ``detections``.
+    """
 
     name: Literal["point", "edge", "cloud"]
-    format: Literal["onnx"]
+    format: Format
     precision: Precision
     opset: int
     input_nchw: tuple[int, int, int, int]
     dynamic_batch: bool
     tolerance: Tolerance
+    uint8_input: bool = False
+    nms: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,17 +102,63 @@ class OutputComparison:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All outputs of an artefact against torch fp32 on ``images`` real images."""
+    """All outputs of an artefact against torch fp32 on ``images`` real images, and what the task sees in them.
+
+    Every agreement is a share, 0 to 1, and ``None`` where the network has no such output.
+
+    Args:
+        outputs: each output against torch's.
+        images: that were compared.
+        neighbour_agreement: images whose nearest other image, by ``embedding``, is the same.
+        passed: whether the tolerance was met.
+        top1_agreement: images of the same class, by ``logits``.
+        box_agreement: detections, by ``boxes`` and ``scores``, that have a partner of their class on the other side.
+        mask_agreement: pixels of the same class, by ``masks``.
+    """
 
     outputs: tuple[OutputComparison, ...]
     images: int
     neighbour_agreement: float | None
     passed: bool
+    top1_agreement: float | None = None
+    box_agreement: float | None = None
+    mask_agreement: float | None = None
+
+    @property
+    def agreement(self) -> float | None:
+        """The lowest of the agreements that there are."""
+        shares = (self.neighbour_agreement, self.top1_agreement, self.box_agreement, self.mask_agreement)
+        return min((share for share in shares if share is not None), default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantization:
+    """How much of an int8 artefact is int8, and how its ranges were found.
+
+    Args:
+        calibrator: that gave the smallest error.
+        images: that ranges and layers were chosen on.
+        int8_layers: convolutions and matrix products in int8.
+        layers: of them in all.
+        int8_weights: share of their weights (0 to 1).
+    """
+
+    calibrator: Calibrator
+    images: int
+    int8_layers: int
+    layers: int
+    int8_weights: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportReport:
-    """An artefact with its evidence: the file, its comparison with torch, its measured and its predicted time."""
+    """An artefact with its evidence: the file, its comparison with torch, its measured and its predicted time.
+
+    Args:
+        peak_memory_bytes: weights and the activations alive at once, for one call at the target's batch size.
+        quantization: of an int8 artefact.
+        notes: sentences about what its user should know.
+    """
 
     target: ExportTarget
     path: Path
@@ -101,3 +170,6 @@ class ExportReport:
     device: str
     threads: int
     versions: Mapping[str, str] = field(hash=False)
+    peak_memory_bytes: int | None = None
+    quantization: Quantization | None = None
+    notes: tuple[str, ...] = ()

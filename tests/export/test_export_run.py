@@ -17,6 +17,7 @@ from small_nets import ConvNet, PyramidNet, seeded
 from torch import Tensor, nn
 
 import export.draft
+import export.examine
 import export.run
 from export import (
     ComparisonFailed,
@@ -269,7 +270,7 @@ def test_an_interruption_leaves_nothing_behind(go, path, monkeypatch):
     def interrupted(*args) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export.run, "compare_outputs", interrupted)
+    monkeypatch.setattr(export.examine, "compare_outputs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(seeded(ConvNet()))
     assert not list(path.parent.iterdir())

@@ -162,7 +162,8 @@ def test_an_operator_without_onnx_is_named(metadata):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"precision": "int8"}, "fp32"),
+        ({"nms": True, "dynamic_batch": True}, "dynamic"),
+        ({"nms": True, "input_nchw": (2, 3, 32, 32)}, "batch is 2"),
         ({"opset": MAX_OPSET + 1}, "opset"),
         ({"opset": 9}, "opset"),
         ({"input_nchw": (0, 3, 32, 32)}, "at least 1"),

@@ -1,0 +1,266 @@
+"""Deliver: everything that one kind of device gets, each artefact compared and timed, the wrong ones set aside."""
+
+# ruff: noqa: N803 - a tensor's name ends in its shape.
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from export.drift import MOST, measure_drift
+from export.errors import ComparisonFailed, InvalidGraph, MissingBackend
+from export.examine import examine
+from export.metadata import read_preprocess
+from export.outputs import torch_outputs
+from export.run import export
+from export.targets import Delivery, check_target, with_precision
+from export.to_ort import to_ort
+from export.to_tensorrt import build_engine
+from export.triton import triton_repository
+from export.types import ExportReport, ExportTarget, Precision
+
+Array = npt.NDArray[Any]
+
+# Smallest, usual and largest batch of an engine, and the largest that a server may form.
+ENGINE_BATCH = (1, 8, 32)
+_FILES: Mapping[Precision, str] = {"fp32": "model.onnx", "fp16": "model_fp16.onnx", "int8": "model_int8.onnx"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """What was made for a kind of device.
+
+    Args:
+        reports: of the artefacts that passed; fp32 first.
+        failed: of those that differ from torch; their files are called ``*.failed.*``.
+        refused: sentences about what could not be made or did not pass.
+        others: files and folders without a report: engines and their sidecars, a Triton repository.
+        notes: sentences about what the user should know.
+        drift: how far the calibration images are from those the network's statistics are of.
+    """
+
+    reports: tuple[ExportReport, ...]
+    failed: tuple[ExportReport, ...]
+    refused: tuple[str, ...]
+    others: tuple[Path, ...]
+    notes: tuple[str, ...]
+    drift: float | None
+
+    @property
+    def recommended(self) -> ExportReport | None:
+        """The fastest of the artefacts that passed; None where none was timed."""
+        return fastest(self.reports)
+
+
+def fastest(reports: tuple[ExportReport, ...]) -> ExportReport | None:
+    """The report with the smallest median; None where none was timed."""
+    timed = [(report.measured.median_ms, i) for i, report in enumerate(reports) if report.measured is not None]
+    return reports[min(timed)[1]] if timed else None
+
+
+def deliver(
+    module: nn.Module,
+    images_NCHW: Tensor,
+    *,
+    target: ExportTarget,
+    delivery: Delivery,
+    out: Path,
+    name: str,
+    metadata: Mapping[str, str],
+    device: str,
+    threads: int,
+    calibration_NCHW: Tensor | None = None,
+    predicted_ms: float | None = None,
+    time: bool = True,
+    simplify: bool = True,
+    min_agreement: float | None = None,
+    seal_key: Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Delivered:
+    """Make, compare and time all artefacts of ``delivery`` in the folder ``out``.
+
+    Args:
+        module: in eval mode, as for ``export``.
+        images_NCHW: real images for the comparison, as for ``export``.
+        target: shape, opset, batch and input of all of them.
+        delivery: which artefacts.
+        out: a folder.
+        name: the model's, for a server.
+        metadata: what ``metadata_props`` returns, and more if wanted.
+        device: the id of the device this runs on.
+        threads: of the runtime.
+        calibration_NCHW: other real images, for int8.
+        predicted_ms: what the latency table said of the fp32 network.
+        time: measure each artefact.
+        simplify: let onnxslim remove what the graphs do not need.
+        min_agreement: share of images on which int8 must see what torch sees; None takes the target's.
+        seal_key: of this installation, for engines.
+        say: receives one line for each thing that happened.
+
+    Raises:
+        UnsupportedTarget: an option that cannot be made.
+        UnusableInput: a module, images or metadata that do not fit.
+        WriteFailed: the folder cannot be written.
+    """
+    check_target(target)
+    drift = None if calibration_NCHW is None else measure_drift(module, calibration_NCHW)
+    notes = _drift_notes(drift)
+    reports: list[ExportReport] = []
+    failed: list[ExportReport] = []
+    refused: list[str] = []
+    for line in notes:
+        say(line)
+    for precision in delivery.precisions:
+        aim = with_precision(target, precision)
+        if precision == "int8" and min_agreement is not None:
+            aim = replace(aim, tolerance=replace(aim.tolerance, min_agreement=min_agreement))
+        try:
+            report = export(
+                module,
+                images_NCHW,
+                target=aim,
+                path=out / _FILES[precision],
+                metadata=metadata,
+                predicted_ms=predicted_ms if precision == "fp32" else None,
+                device=device,
+                threads=threads,
+                time=time,
+                simplify=simplify,
+                calibration_NCHW=calibration_NCHW,
+            )
+        except ComparisonFailed as error:
+            failed.append(error.report)
+            refused.append(_sentence(error.report))
+        except InvalidGraph as error:
+            refused.append(f"{precision}: {error}")
+        else:
+            reports.append(replace(report, notes=_report_notes(report, reports, delivery)))
+            say(line_of(reports[-1]))
+    onnx_reports = tuple(reports)
+    if delivery.ort:
+        reference = torch_outputs(module, images_NCHW)
+        for report in onnx_reports:
+            try:
+                reports.append(_as_ort(report, images_NCHW, reference, metadata, time=time))
+                say(line_of(reports[-1]))
+            except InvalidGraph as error:
+                refused.append(f"ort: {error}")
+    others, more = _served(onnx_reports, target, delivery, out, name, seal_key)
+    for line in (*refused, *more):
+        say(line)
+    return Delivered(
+        reports=tuple(reports),
+        failed=tuple(failed),
+        refused=tuple(refused),
+        others=others,
+        notes=(*notes, *more),
+        drift=drift,
+    )
+
+
+def _sentence(report: ExportReport) -> str:
+    """Without the folder: the file may move, and the report is published."""
+    return str(ComparisonFailed(replace(report, path=Path(report.path.name))))
+
+
+def line_of(report: ExportReport) -> str:
+    """One artefact on one line."""
+    measured = "not timed" if report.measured is None else f"{report.measured.median_ms:.3f} ms"
+    seen = report.comparison.agreement
+    agreement = "" if seen is None else f", agreement {100 * seen:.1f} %"
+    cosine = min(output.min_cosine for output in report.comparison.outputs)
+    notes = "".join(f"; {note}" for note in report.notes)
+    return f"{report.path.name}: {report.bytes / 1e6:.2f} MB, {measured}, cosine {cosine:.6f}{agreement}{notes}"
+
+
+def _drift_notes(drift: float | None) -> tuple[str, ...]:
+    if drift is None or drift <= MOST:
+        return ()
+    return (
+        f"the calibration images look different from those the network was made for: its channels' means move by"
+        f" {drift:.2f} standard deviations (up to {MOST:g} is usual); give images like those it will see",
+    )
+
+
+def _report_notes(report: ExportReport, before: list[ExportReport], delivery: Delivery) -> tuple[str, ...]:
+    notes = []
+    if (how := report.quantization) is not None:
+        notes.append(f"int8 in {how.int8_layers} of {how.layers} layers, {100 * how.int8_weights:.0f} % of the weights")
+    if report.measured and before and before[0].measured and report.measured.median_ms > before[0].measured.median_ms:
+        ratio = report.measured.median_ms / before[0].measured.median_ms
+        notes.append(f"takes {ratio:.2f} times as long as {before[0].target.precision} here: not recommended")
+    limit, peak = delivery.memory_limit_bytes, report.peak_memory_bytes
+    if limit is not None and peak is not None and peak > limit:
+        notes.append(f"needs {peak / 2**20:.1f} MiB, more than the {limit / 2**20:.0f} MiB of such a device")
+    return tuple(notes)
+
+
+def _as_ort(
+    report: ExportReport,
+    images_NCHW: Tensor,
+    reference: Mapping[str, Array],
+    metadata: Mapping[str, str],
+    *,
+    time: bool,
+) -> ExportReport:
+    path = to_ort(report.path, report.path.with_suffix(".ort"))
+    target = replace(report.target, format="ort")
+    comparison, measured = examine(
+        path,
+        images_NCHW.detach().cpu().numpy(),
+        reference,
+        target=target,
+        preprocess=read_preprocess(metadata),
+        threads=report.threads,
+        time=time,
+    )
+    if not comparison.passed:
+        path.unlink()
+        raise InvalidGraph(f"{path.name} does not compute what {report.path.name} does; keep the .onnx file")
+    content = path.read_bytes()
+    return replace(
+        report,
+        target=target,
+        path=path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        comparison=comparison,
+        measured=measured,
+        predicted_ms=None,
+        notes=(),
+    )
+
+
+def _served(
+    reports: tuple[ExportReport, ...],
+    target: ExportTarget,
+    delivery: Delivery,
+    out: Path,
+    name: str,
+    seal_key: Path | None,
+) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """An engine of the smallest graph and a repository of the exact one; what is missing for them, in sentences."""
+    others: list[Path] = []
+    notes: list[str] = []
+    if not reports:
+        return (), ()
+    if delivery.engine:
+        batch = ENGINE_BATCH if target.dynamic_batch else None
+        try:
+            engine = build_engine(reports[-1].path, out / "model.engine", batch=batch, seal_key=seal_key)
+            others += [engine.path, engine.path.with_name(f"{engine.path.name}.json")]
+            built_for = engine.gpu or ", ".join(engine.compute_capabilities)
+            notes.append(f"{engine.path.name} ({engine.precision}) was built for {built_for} and did not run here")
+        except (MissingBackend, InvalidGraph) as error:
+            notes.append(f"no TensorRT engine: {error}")
+    if delivery.triton:
+        largest = ENGINE_BATCH[2] if target.dynamic_batch else 0
+        served = "".join(c if c.isalnum() or c in "._@-" else "-" for c in name)
+        others.append(triton_repository(reports[0].path, out / "triton", name=served, max_batch=largest))
+    return tuple(others), tuple(notes)

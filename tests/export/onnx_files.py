@@ -1,0 +1,20 @@
+"""Small exported graphs, made once for the whole run."""
+
+from __future__ import annotations
+
+import functools
+
+from small_nets import ConvNet, PyramidNet, seeded
+
+from export import Preprocess, make_onnx, target_at
+from export.metadata import metadata_props
+
+_NETS = {"embedding": ConvNet, "maps": PyramidNet}
+
+
+@functools.cache
+def onnx_bytes(target: str, outputs: str = "embedding") -> bytes:
+    """``edge`` (a fixed batch of 1) or ``cloud`` (dynamic), with one ``embedding`` or with ``maps``."""
+    preprocess = Preprocess(size_px=(32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    metadata = metadata_props(preprocess, name="small", net="small", architecture="{}")
+    return make_onnx(seeded(_NETS[outputs]()), target_at(target, 32), metadata).SerializeToString()
