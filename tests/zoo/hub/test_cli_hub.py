@@ -1,0 +1,85 @@
+"""The commands, and the README's section on publishing, against the stand-in."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from hub_names import REPO, TOKEN
+from hub_server import HubServer
+from typer.testing import CliRunner, Result
+
+from zoo.cli import app
+
+ROOT = Path(__file__).parents[3]
+SECTION = re.compile(r"^## Publish and fetch\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, [str(arg) for arg in args])
+
+
+def test_push_and_pull_end_with_what_was_done_and_what_to_do_next(
+    server: HubServer, pristine: Path, tmp_path: Path
+) -> None:
+    pushed = run("push", pristine, REPO, "--private", "-m", "First")
+    assert pushed.exit_code == 0 and f"{server.url}/{REPO}/tree/v1" in pushed.stdout and "MB" in pushed.stdout
+    assert f"next:\n  zoo pull {REPO}@v1" in pushed.stderr
+    pulled = run("pull", f"{REPO}@v1", "-o", tmp_path / "out", "--verify")
+    assert pulled.exit_code == 0 and pulled.stdout == f"{tmp_path / 'out'}\n"
+    assert run("info", REPO).exit_code == 0 and run("get", f"{REPO}@v1").exit_code == 0
+    listed = json.loads(run("cache", "list", "--json").stdout)
+    assert [(kept["kind"], kept["name"]) for kept in listed] == [("hub", REPO)]
+    assert f"hub   {REPO}" in run("cache", "clean", "*", "--dry-run").stdout
+    assert run("cache", "clean", "acme/*").exit_code == 0
+    assert json.loads(run("cache", "list", "--json").stdout) == []
+
+
+def test_a_dry_run_shows_files_sizes_and_the_card(server: HubServer, pristine: Path) -> None:
+    text = run("push", pristine, REPO, "--dry-run")
+    assert text.exit_code == 0 and "model.safetensors" in text.stdout and "library_name: subnet-zoo" in text.stdout
+    document = json.loads(run("push", pristine, REPO, "--dry-run", "--json", "--quiet").stdout)
+    assert document["tag"] is None and document["files"]["onnx/model.onnx"] > 0 and server.requests == []
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "complaint"),
+    [
+        (["push", "absent", REPO], 1, "absent is no package"),
+        (["push", "absent", "signs"], 2, "'signs' is not a repository's name"),
+        (["pull", "../signs"], 2, "is not a repository's name"),
+        (["pull", "acme/absent"], 1, "has nothing there"),
+        (["pull", REPO, "--target", "moon"], 1, "no artefact for target 'moon'; it has cloud fp32 for 'bench'"),
+        (["cache", "clena"], 2, "No such command 'clena'"),
+    ],
+)
+def test_a_failure_is_one_line_and_a_code(published: HubServer, args: list[str], code: int, complaint: str) -> None:
+    result = run(*args)
+    assert result.exit_code == code and result.stdout == "" and complaint in result.stderr, result.stderr
+    assert len(result.stderr.splitlines()) == 1 and TOKEN not in result.stderr
+
+
+@pytest.mark.parametrize("args", ["push", "pull", "cache list", "cache clean"])
+def test_every_command_has_json_and_quiet(args: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = run(*args.split(), "--help").stdout
+    assert "--json" in text and "--quiet" in text
+
+
+def test_the_readmes_section_works_as_written(
+    server: HubServer, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    section = SECTION.search((ROOT / "README.md").read_text("utf-8"))
+    if section is None:
+        pytest.skip("README.md has no section 'Publish and fetch' yet")
+    shutil.copytree(pristine, tmp_path / "my-model")
+    monkeypatch.chdir(tmp_path)
+    for line in re.findall(r"^    (.*)$", section[1], re.MULTILINE):
+        program, *args = shlex.split(line, comments=True)
+        result = run(*args) if program == "zoo" else None
+        assert result is None or result.exit_code == 0, f"{line}: {result.stderr}"
+    assert server.store.repos["acme/traffic-signs"].tags.keys() == {"v1"} and (tmp_path / "fetched").is_dir()
+    for snippet in re.findall(r"```python\n(.*?)```", section[1], re.DOTALL):
+        exec(snippet, {})

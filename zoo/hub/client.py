@@ -1,0 +1,122 @@
+"""The client: the one way to the Hub, on which every failure becomes one line with what to do about it.
+
+No message repeats what a server or a library said: an answer may echo the token that was sent.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx2
+from huggingface_hub import HfApi, get_token
+from huggingface_hub.errors import (
+    BadRequestError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RevisionNotFoundError,
+    RevisionResolutionError,
+)
+
+from zoo.errors import HubError, NotInCache
+from zoo.hub.address import Address
+from zoo.hub.compat import refuse_paths_in_headers, without_xet
+from zoo.hub.settings import endpoint, hub_cache, is_offline, server_name
+from zoo.versions import DISTRIBUTION, zoo_version
+
+_LOG_IN = "`hf auth login` or HF_TOKEN gives one"
+_HINTS = {
+    401: f"does not know the token that was sent, or needs one; {_LOG_IN}",
+    403: "does not let this token do that; use one with write access to the organization, or name another",
+    404: "has nothing there that this token may see; mind the spelling, and a private repository needs a token",
+    409: "says that it changed meanwhile; run the same command again",
+    412: "says that somebody else pushed meanwhile; run the same command again",
+    413: "finds a file too large; ask who runs it for the limit",
+    416: "cannot resume a download; run the same command again",
+    429: "asks for fewer requests; wait a few minutes and run the same command again",
+}
+
+
+@contextmanager
+def hub(address: Address, file: str | None = None) -> Iterator[HfApi]:
+    """The client, for talk about ``address``, or a file of it.
+
+    Raises:
+        NotInCache: the cache lacks something and ``HF_HUB_OFFLINE`` forbids fetching it.
+        HubError: anything else that went wrong there or on the way.
+    """
+    refuse_paths_in_headers()
+    try:
+        with without_xet():
+            yield HfApi(endpoint=endpoint(), library_name=DISTRIBUTION, library_version=zoo_version())
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionResolutionError) as error:
+        raise _absent(address, file, error) from None
+    except (httpx2.HTTPError, httpx2.InvalidURL, HFValidationError, RuntimeError, ConnectionError) as error:
+        raise _explained(address, error) from None
+    except ValueError as error:
+        raise HubError(f"{server_name()} gave an answer about {address} that cannot be read ({_type(error)})") from None
+    except OSError as error:
+        raise _on_disk(address, error) from None
+
+
+def has_token() -> bool:
+    """Whether the user is logged in, or ``HF_TOKEN`` is set."""
+    return get_token() is not None
+
+
+def _absent(address: Address, file: str | None, error: Exception) -> HubError:
+    """The cache had to answer, and could not."""
+    if is_offline():
+        what = f"{file} of {address}" if file else f"{address}"
+        return NotInCache(
+            f"{what} is not in the cache {hub_cache()}, and HF_HUB_OFFLINE=1 forbids fetching it; unset it once, or"
+            " point HF_HOME at the cache that has it"
+        )
+    cause = error.__cause__ or error.__context__
+    if isinstance(cause, HfHubHTTPError):
+        return _explained(address, cause)
+    return HubError(
+        f"{server_name()} cannot be reached, and {address} is not in the cache {hub_cache()}; check the network, or"
+        " HF_ENDPOINT where you use a server of your own"
+    )
+
+
+def _explained(address: Address, error: BaseException) -> HubError:
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:  # the client wraps what an upload hit
+        error = error.__cause__
+    if isinstance(error, RevisionNotFoundError):
+        return HubError(f"{address.repo} has no revision {address.revision or 'main'} on {server_name()}")
+    if isinstance(error, GatedRepoError):
+        return HubError(f"{address.repo} is gated; ask for access on its page at {server_name()}, then log in")
+    if isinstance(error, BadRequestError):
+        return HubError(f"{server_name()} refused what was sent for {address} (400); report it with `zoo env`")
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        hint = _HINTS.get(status, "is in trouble; try again later")
+        if status in (401, 404) and not has_token():
+            hint = f"has nothing there that may be seen without a token; mind the spelling; {_LOG_IN}"
+        return HubError(f"{address}: {server_name()} {hint} ({status})")
+    if isinstance(error, httpx2.TimeoutException):
+        return HubError(f"{server_name()} did not answer in time for {address}; run the same command again")
+    if "Xet" in str(error) or type(error).__module__.startswith("hf_xet"):
+        return HubError(f"{server_name()} does not speak Xet; set HF_HUB_DISABLE_XET=1 and push again")
+    return HubError(
+        f"the connection to {server_name()} broke for {address} ({_type(error)}); run the same command again, and set"
+        " HF_HUB_DISABLE_XET=1 where the server may not speak Xet"
+    )
+
+
+def _on_disk(address: Address, error: OSError) -> HubError:
+    if error.errno == errno.ENOSPC:
+        return HubError(f"no space is left in {hub_cache()} for {address}; `zoo cache clean` makes some")
+    if error.errno is not None:
+        return HubError(f"the cache {hub_cache()} cannot be used ({error.strerror}); set HF_HOME to another folder")
+    return HubError(f"what {server_name()} sent for {address} was cut short; run the same command again")
+
+
+def _type(error: BaseException) -> str:
+    return type(error).__name__
