@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -111,20 +111,17 @@ def deliver(
     check_target(target)
     drift = None if calibration_NCHW is None else measure_drift(module, calibration_NCHW)
     notes = _drift_notes(drift)
+    for line in notes:
+        say(line)
     reports: list[ExportReport] = []
     failed: list[ExportReport] = []
     refused: list[str] = []
-    for line in notes:
-        say(line)
     for precision in delivery.precisions:
-        aim = with_precision(target, precision)
-        if precision == "int8" and min_agreement is not None:
-            aim = replace(aim, tolerance=replace(aim.tolerance, min_agreement=min_agreement))
         try:
             report = export(
                 module,
                 images_NCHW,
-                target=aim,
+                target=_aim(target, precision, min_agreement),
                 path=out / _FILES[precision],
                 metadata=metadata,
                 predicted_ms=predicted_ms if precision == "fp32" else None,
@@ -142,16 +139,13 @@ def deliver(
         else:
             reports.append(replace(report, notes=_report_notes(report, reports, delivery)))
             say(line_of(reports[-1]))
-    onnx_reports = tuple(reports)
+    others, more = _served(tuple(reports), target, delivery, out, name, seal_key)
     if delivery.ort:
-        reference = torch_outputs(module, images_NCHW)
-        for report in onnx_reports:
-            try:
-                reports.append(_as_ort(report, images_NCHW, reference, metadata, time=time))
-                say(line_of(reports[-1]))
-            except InvalidGraph as error:
-                refused.append(f"ort: {error}")
-    others, more = _served(onnx_reports, target, delivery, out, name, seal_key)
+        more_reports, more_refused = _as_ort(reports, images_NCHW, torch_outputs(module, images_NCHW), metadata, time)
+        reports += more_reports
+        refused += more_refused
+        for report in more_reports:
+            say(line_of(report))
     for line in (*refused, *more):
         say(line)
     return Delivered(
@@ -162,6 +156,13 @@ def deliver(
         notes=(*notes, *more),
         drift=drift,
     )
+
+
+def _aim(target: ExportTarget, precision: Precision, min_agreement: float | None) -> ExportTarget:
+    aim = with_precision(target, precision)
+    if precision != "int8" or min_agreement is None:
+        return aim
+    return replace(aim, tolerance=replace(aim.tolerance, min_agreement=min_agreement))
 
 
 def _sentence(report: ExportReport) -> str:
@@ -202,39 +203,40 @@ def _report_notes(report: ExportReport, before: list[ExportReport], delivery: De
 
 
 def _as_ort(
-    report: ExportReport,
+    reports: Sequence[ExportReport],
     images_NCHW: Tensor,
     reference: Mapping[str, Array],
     metadata: Mapping[str, str],
-    *,
     time: bool,
-) -> ExportReport:
-    path = to_ort(report.path, report.path.with_suffix(".ort"))
-    target = replace(report.target, format="ort")
-    comparison, measured = examine(
-        path,
-        images_NCHW.detach().cpu().numpy(),
-        reference,
-        target=target,
-        preprocess=read_preprocess(metadata),
-        threads=report.threads,
-        time=time,
-    )
-    if not comparison.passed:
-        path.unlink()
-        raise InvalidGraph(f"{path.name} does not compute what {report.path.name} does; keep the .onnx file")
-    content = path.read_bytes()
-    return replace(
-        report,
-        target=target,
-        path=path,
-        sha256=hashlib.sha256(content).hexdigest(),
-        bytes=len(content),
-        comparison=comparison,
-        measured=measured,
-        predicted_ms=None,
-        notes=(),
-    )
+) -> tuple[list[ExportReport], list[str]]:
+    """Each artefact as an ``.ort`` file beside it, compared and timed like it; and sentences on what failed."""
+    made: list[ExportReport] = []
+    refused: list[str] = []
+    for report in reports:
+        target = replace(report.target, format="ort")
+        try:
+            path = to_ort(report.path, report.path.with_suffix(".ort"))
+            comparison, measured = examine(
+                path,
+                images_NCHW.detach().cpu().numpy(),
+                reference,
+                target=target,
+                preprocess=read_preprocess(metadata),
+                threads=report.threads,
+                time=time,
+            )
+        except InvalidGraph as error:
+            refused.append(f"ort: {error}")
+            continue
+        if not comparison.passed:
+            path.unlink()
+            refused.append(f"ort: {path.name} does not compute what {report.path.name} does; keep the .onnx file")
+            continue
+        content = path.read_bytes()
+        found = replace(report, target=target, path=path, comparison=comparison, measured=measured)
+        digest = hashlib.sha256(content).hexdigest()
+        made.append(replace(found, sha256=digest, bytes=len(content), predicted_ms=None, notes=()))
+    return made, refused
 
 
 def _served(

@@ -162,7 +162,7 @@ def _passes_safely(comparison: Comparison, target: ExportTarget) -> bool:
         1 - output.min_cosine <= _SHARE * (1 - needed.min_cosine)
         and output.relative_l2 <= _SHARE * needed.max_relative_l2
         for output in comparison.outputs
-    ) and (seen is None or seen >= min(1.0, needed.min_agreement + standard_error))
+    ) and (seen is None or seen >= min(1.0, needed.min_agreement + 2 * standard_error))
 
 
 def _products(model: onnx.ModelProto) -> list[onnx.NodeProto]:

@@ -70,6 +70,8 @@ def _traced(module: NamedOutputs, target: ExportTarget) -> onnx.ModelProto:
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based", DeprecationWarning)
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        # How a padding is written down; it is folded all the same when the file is simplified or loaded.
+        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
         try:
             torch.onnx.export(
                 module,

@@ -30,6 +30,8 @@ def to_onnx_bytes(module: nn.Module, input_nchw: tuple[int, int, int, int], *, o
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based", DeprecationWarning)
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
+        # How a padding is written down; it is folded all the same when the file is simplified or loaded.
+        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
         torch.onnx.export(
             module,
             (torch.zeros(input_nchw),),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import onnx
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from hardware_profiles.memory import Step, peak_elements
 
@@ -18,14 +20,9 @@ def peak_activation_bytes(model: bytes) -> int:
     Raises:
         ValueError: a shape is not fixed, or cannot be inferred.
     """
-    graph = onnx.shape_inference.infer_shapes(onnx.load_from_string(model)).graph
+    graph = onnx.shape_inference.infer_shapes(_folded(onnx.load_from_string(model))).graph
     constant = {initializer.name for initializer in graph.initializer}
-    constant |= {name for node in graph.node if node.op_type == "Constant" for name in node.output}
-    elements = {
-        value.name: _elements(value)
-        for value in (*graph.input, *graph.value_info, *graph.output)
-        if value.name not in constant
-    }
+    values = {value.name: value for value in (*graph.input, *graph.value_info, *graph.output)}
     seen: dict[str, str] = {}  # a view -> the map it looks at
     steps = []
     for node in graph.node:
@@ -35,12 +32,32 @@ def peak_activation_bytes(model: bytes) -> int:
         elif node.op_type in _VIEWS:
             seen[node.output[0]] = reads[0]
         else:
-            if node.output[0] not in elements:
+            if node.output[0] not in values:
                 raise ValueError(f"the shape of {node.output[0]!r} is not known; export with fixed shapes")
             in_place = node.op_type in _IN_PLACE
-            steps.append(Step(reads=reads, writes=node.output[0], elements=elements[node.output[0]], in_place=in_place))
-    inputs = {value.name: elements[value.name] for value in graph.input if value.name not in constant}
+            elements = _elements(values[node.output[0]])
+            steps.append(Step(reads=reads, writes=node.output[0], elements=elements, in_place=in_place))
+    inputs = {value.name: _elements(value) for value in graph.input if value.name not in constant}
     return 4 * peak_elements(inputs, steps, [seen.get(value.name, value.name) for value in graph.output])
+
+
+def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
+    """With what is made of constants as constants, so that the shape of a padding is known."""
+    values = {initializer.name: numpy_helper.to_array(initializer) for initializer in model.graph.initializer}
+    left = []
+    for node in model.graph.node:
+        if not all(name in values for name in node.input if name):
+            left.append(node)
+            continue
+        made = ReferenceEvaluator(node, opsets={"": model.opset_import[0].version}).run(
+            None, {name: values[name] for name in node.input if name}
+        )
+        values |= dict(zip(node.output, made, strict=True))
+        new = (numpy_helper.from_array(value, name) for name, value in zip(node.output, made, strict=True))
+        model.graph.initializer.extend(new)
+    del model.graph.node[:]
+    model.graph.node.extend(left)
+    return model
 
 
 def _elements(value: onnx.ValueInfoProto) -> int:

@@ -8,6 +8,7 @@ SearchError
 ├── TrainingError        a supernet cannot be trained, or not any further
 ├── WriteFailed          a file cannot be written
 ├── UnknownNet           no net has that name
+├── BadGenotype          a cell that is not of the DARTS space, or its file is damaged
 └── BadArchitecture      the choices are not a point of the net's space
 """
 
@@ -34,15 +35,19 @@ class InfeasibleBudget(SearchError):
         reachable: the same cost of the network that comes nearest.
         unit: of both, e.g. ``ms``.
         nearest: that network.
+        device: id of the device, where several are asked for.
     """
 
-    def __init__(self, *, asked: float, reachable: float, unit: str, nearest: Architecture) -> None:
+    def __init__(
+        self, *, asked: float, reachable: float, unit: str, nearest: Architecture, device: str | None = None
+    ) -> None:
         self.asked = asked
         self.reachable = reachable
         self.unit = unit
         self.nearest = nearest
+        where = f" on {device}" if device else ""
         super().__init__(
-            f"no network meets {asked:g} {unit}; the smallest {nearest.net} at {nearest.resolution_px} px takes"
+            f"no network meets {asked:g} {unit}{where}; the smallest {nearest.net} at {nearest.resolution_px} px takes"
             f" {reachable:.3g} {unit}: ask for at least that, or for a lower resolution"
         )
 
@@ -65,6 +70,10 @@ class WriteFailed(SearchError):
 
 class UnknownNet(SearchError, ValueError):
     """No net has that name."""
+
+
+class BadGenotype(SearchError, ValueError):
+    """A cell that is not of the DARTS space, or whose file is damaged or of another space."""
 
 
 class BadArchitecture(SearchError, ValueError):

@@ -20,8 +20,9 @@ ONLY_IN = {
     "nni": "search/oneshot/",
     "pytorch_lightning": "search/oneshot/",
     "huggingface_hub": "zoo/",
-    "tensorrt": "export/to_tensorrt.py",
-    "tensorrt_rtx": "export/to_tensorrt.py",
+    "tensorrt": ("export/to_tensorrt.py", "hardware_profiles/runners/tensorrt.py"),
+    "tensorrt_rtx": ("export/to_tensorrt.py", "hardware_profiles/runners/tensorrt.py"),
+    "openvino": "hardware_profiles/runners/openvino.py",
     "sklearn": "zoo/demo.py",
 }
 NOWHERE = {"lightning", "pickle", "dill", "cloudpickle", "shelve", "tests"}

@@ -1,6 +1,8 @@
 """A model zoo whose models are found, not hand-made: ``zoo.get("data-mocov2-cls-1ms")``.
 
-get (a name or a package -> Model) · search (images, device, budget -> package) · list (what is here) · Model, ModelCard
+get (a name or a package -> Model) · search (images, device, budget -> package) ·
+export (a package and a kind of device -> compared, timed artefacts) · list (what is here) ·
+push, pull (to and from the Hub) · Model, ModelCard
 """
 
 from __future__ import annotations
@@ -10,21 +12,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from zoo.catalogue import get
+    from zoo.exporting import export_package as export
     from zoo.listing import list_models as list
     from zoo.make import search
     from zoo.model import Model
+    from zoo.pull import pull
+    from zoo.push import push
     from zoo.types import ModelCard
 
     __version__: str
 
-__all__ = ["Model", "ModelCard", "__version__", "get", "list", "search"]
+__all__ = ["Model", "ModelCard", "__version__", "export", "get", "list", "pull", "push", "search"]
 
 # All of these need torch, which takes a second to import: they are imported when first used.
 _LAZY = {
     "Model": ("zoo.model", "Model"),
     "ModelCard": ("zoo.types", "ModelCard"),
+    "export": ("zoo.exporting", "export_package"),
     "get": ("zoo.catalogue", "get"),
     "list": ("zoo.listing", "list_models"),
+    "pull": ("zoo.pull", "pull"),
+    "push": ("zoo.push", "push"),
     "search": ("zoo.make", "search"),
 }
 

@@ -9,9 +9,7 @@ from zoo.card import CONFIG
 from zoo.errors import BadPackage
 from zoo.home import zoo_home
 from zoo.names import Name
-from zoo.package import is_package, read_card
-from zoo.photos import fingerprint
-from zoo.supernets import read_supernet
+from zoo.package_folder import is_package, read_card
 from zoo.types import ModelCard
 
 
@@ -23,10 +21,11 @@ class Packaged:
     folder: Path
 
 
-def cached_packages() -> list[Packaged]:
-    """All whole packages in the cache, the newest first."""
+def cached_packages(name: str = "") -> list[Packaged]:
+    """All whole packages in the cache, the newest first; with ``name``, those whose folder begins with it."""
     parent = zoo_home() / "packages"
-    folders = [path for path in parent.iterdir() if is_package(path)] if parent.is_dir() else []
+    folders = [path for path in parent.iterdir() if path.name.startswith(name)] if parent.is_dir() else []
+    folders = [path for path in folders if is_package(path)]
     packages: list[Packaged] = []
     for folder in sorted(folders, key=lambda path: (path / CONFIG).stat().st_mtime_ns, reverse=True):
         try:
@@ -38,9 +37,9 @@ def cached_packages() -> list[Packaged]:
 
 def find_cached(name: Name, *, images: str | Path | None, supernet: str | None) -> Packaged | None:
     """The newest package of that name, made from these images and this supernet where they are given."""
-    from_images = None if images is None else fingerprint(Path(images))
-    from_supernet = None if supernet is None else read_supernet(supernet).sha256
-    for packaged in cached_packages():
+    from_images = None if images is None else _images_fingerprint(images)
+    from_supernet = None if supernet is None else _supernet_sha256(supernet)
+    for packaged in cached_packages(f"{name}-"):
         card = packaged.card
         if (
             card.name == str(name)
@@ -49,3 +48,18 @@ def find_cached(name: Name, *, images: str | Path | None, supernet: str | None) 
         ):
             return packaged
     return None
+
+
+# These two need torch, which takes a second to import, and a look into the cache mostly does not.
+
+
+def _images_fingerprint(images: str | Path) -> str:
+    from zoo.photos import fingerprint
+
+    return fingerprint(Path(images))
+
+
+def _supernet_sha256(supernet: str) -> str:
+    from zoo.supernets import read_supernet
+
+    return read_supernet(supernet).sha256

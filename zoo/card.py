@@ -20,11 +20,15 @@ from export.errors import MalformedReport
 from export.types import ExportReport, Preprocess
 from search.types import Architecture, Task
 from zoo.errors import BadPackage
-from zoo.manifest import Digest, check_path
+from zoo.manifest import Digest, check_manifest
+from zoo.names import printable, shown
+from zoo.plain_yaml import read_plain_yaml
 from zoo.types import Evaluation, Images, ModelCard, Provenance
 
 SCHEMA = 1
 CONFIG, PERF, NUMERICS = "config.json", "perf.yaml", "numerics.yaml"
+# Of real packages it has about 10 kB.
+MOST_CONFIG_BYTES = 4_000_000
 
 # A report's keys that speak of exactness; all others speak of speed and of what the artefact is.
 _NUMERIC_KEYS = ("comparison",)
@@ -72,9 +76,8 @@ def read_config(text: str, reports: tuple[ExportReport, ...] = ()) -> tuple[Mode
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadPackage(f"{CONFIG} has a bad {where}: {first['msg']}; get the package again") from None
-    for file in parsed.manifest:
-        check_path(file)
+        raise BadPackage(f"{CONFIG} has a bad {shown(where)}: {first['msg']}; get the package again") from None
+    check_manifest(parsed.manifest)
     fields = {name: value for name, value in parsed if name not in ("schema_number", "manifest")}
     return ModelCard(**fields, reports=reports), parsed.manifest
 
@@ -105,13 +108,13 @@ def read_reports(perf: str, numerics: str) -> tuple[ExportReport, ...]:
         pairs = zip(speed, numeric, strict=True)
         return tuple(read_document(ExportReport, {**first, **second}) for first, second in pairs)
     except MalformedReport as error:
-        raise BadPackage(f"{PERF} or {NUMERICS} cannot be read: {error}") from None
+        raise BadPackage(f"{PERF} or {NUMERICS} cannot be read: {printable(str(error))}") from None
 
 
 def _artefacts(text: str, file: str) -> list[dict[str, Any]]:
     try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError:
+        document = read_plain_yaml(text)
+    except ValueError:
         document = None
     match document:
         case {"schema": 1, "artefacts": [*entries], **extra} if not extra and all(isinstance(e, dict) for e in entries):
@@ -126,19 +129,21 @@ def _fields(card: ModelCard) -> dict[str, Any]:
 
 
 def _sealed(body: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(_canonical(body).encode()).hexdigest()
+    digest = hashlib.sha256(_canonical(body).encode(errors="surrogatepass")).hexdigest()
     return _canonical({**body, "sha256": digest})
 
 
 def _opened(text: str) -> dict[str, Any]:
     try:
         body = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a number of 5,000 digits is no JSONDecodeError
         body = None
     if not isinstance(body, dict) or "schema" not in body:
         raise BadPackage(f"{CONFIG} is not a package's; name a folder that `zoo search` or `zoo get` made")
     if body["schema"] != SCHEMA:
-        raise BadPackage(f"{CONFIG} has schema {body['schema']!r}; this version reads {SCHEMA}: update subnet-zoo")
+        raise BadPackage(
+            f"{CONFIG} has schema {printable(repr(body['schema']))}; this version reads {SCHEMA}: update subnet-zoo"
+        )
     body.pop("sha256", None)
     if _sealed(body) != text:
         raise BadPackage(f"{CONFIG} is damaged: its sha256 is not that of its text; get the package again")

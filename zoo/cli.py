@@ -12,7 +12,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from zoo import cli_devices, cli_models, cli_search
+from zoo import (
+    cli_benchmark,
+    cli_cache,
+    cli_darts,
+    cli_devices,
+    cli_export,
+    cli_hub,
+    cli_kit,
+    cli_measure,
+    cli_models,
+    cli_onboard,
+    cli_search,
+)
 from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
 
 
@@ -45,7 +57,19 @@ app.command("info")(cli_models.info_command)
 app.command("get")(cli_models.get_command)
 app.command("search")(cli_search.search_command)
 app.command("pretrain")(cli_search.pretrain_command)
+app.command("darts")(cli_darts.darts_command)
+app.command("export")(cli_export.export_command)
+app.command("benchmark")(cli_benchmark.benchmark_command)
+app.command("push")(cli_hub.push_command)
+app.command("pull")(cli_hub.pull_command)
 app.add_typer(cli_devices.app, name="devices")
+cli_devices.app.command("measure")(cli_measure.measure_command)
+cli_devices.app.command("kit")(cli_kit.kit_command)
+cli_devices.app.command("import")(cli_kit.import_command)
+app.add_typer(cli_cache.app, name="cache")
+cli_devices.app.command("sample")(cli_onboard.sample_command)
+cli_devices.app.command("fit")(cli_onboard.fit_command)
+cli_devices.app.command("adapt")(cli_onboard.adapt_command)
 app.command("env")(cli_models.env_command)
 
 

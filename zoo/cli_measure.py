@@ -46,8 +46,9 @@ def measure_command(
     Interrupted, the same command goes on where it stopped.
     """
     from hardware_profiles.devices import keep_table
+    from zoo.device_names import DEFAULT_THREADS
     from zoo.home import own_tables
-    from zoo.measuring import DEFAULT_THREADS, Setting, measure_here
+    from zoo.measuring import Setting, measure_here
     from zoo.tables import quality
 
     talk, folder, found = Talk(as_json=as_json, quiet=quiet), out or own_tables(), []

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from search.types import Task
 from zoo.cli_talk import Json, Quiet, Talk, columns, ms_text, size_text
 
 Name = Annotated[str, typer.Argument(help="A package's folder, or a name such as data-mocov2-cls-1ms.")]
@@ -15,45 +16,54 @@ Images = Annotated[Path | None, typer.Option("--images", help="Unlabelled images
 
 
 def list_command(
-    pattern: Annotated[str, typer.Argument(help="A shell pattern.")] = "*", as_json: Json = False, quiet: Quiet = False
+    pattern: Annotated[str, typer.Argument(help="Of the name, with wildcards, e.g. 'data-*-cls-*'.")] = "*",
+    task: Annotated[Task | None, typer.Option(help="Only networks for this.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only for this device; wildcards.")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Only those that take at most so many milliseconds.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Only of supernets trained so.")] = None,
+    net: Annotated[str | None, typer.Option(help="Only of this family.")] = None,
+    sort: Annotated[str, typer.Option(help="By from, name, ms or device.")] = "from",
+    hub: Annotated[str | None, typer.Option(metavar="ORG", help="Ask the Hub what ORG has, too.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
-    """What is in the cache, and examples of what can be asked for."""
+    """What is here, what the catalogue has, what can be asked for, and what an organization has on the Hub."""
     from zoo.listing import list_models
 
     talk = Talk(as_json=as_json, quiet=quiet)
-    entries = list_models(pattern)
-    rows = [("name", "from", "measured ms", "size", "folder")]
-    for entry in entries:
-        size = size_text(entry.bytes) if entry.bytes is not None else "-"
-        rows.append((entry.name, entry.source, ms_text(entry.measured_ms), size, str(entry.folder)))
-    talk.data([{**vars(entry), "folder": str(entry.folder)} for entry in entries], columns(rows) if entries else [])
-    if not entries:
-        talk.say(f"nothing matches {pattern!r}; `zoo list` shows all")
+    lines = list_models(
+        pattern, task=task, device=device, max_ms=max_ms, objective=objective, net=net, sort=sort, hub=hub
+    )
+    rows = [("name", "from", "device", "table", "predicted ms", "measured ms", "size", "folder")]
+    for line in lines:
+        size = size_text(line.bytes) if line.bytes is not None else "-"
+        times = (ms_text(line.predicted_ms), ms_text(line.measured_ms))
+        folder = "-" if line.folder is None else str(line.folder)
+        rows.append((line.name, line.source, line.device or "-", line.table or "-", *times, size, folder))
+    values = [{**vars(line), "folder": None if line.folder is None else str(line.folder)} for line in lines]
+    talk.data(values, columns(rows) if lines else [])
+    if not lines:
+        talk.say("nothing matches; `zoo list` shows all")
 
 
 def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
-    """The card of a package."""
+    """All that is known of a network: of a package, of org/name on the Hub, or of an entry of the catalogue."""
     from zoo.card import card_document
-    from zoo.catalogue import card_of
+    from zoo.errors import UnknownName
+    from zoo.facts import artefact_rows, card_facts, entry_facts
+    from zoo.lookup import card_of, entry_of
 
-    packaged = card_of(name)
+    talk = Talk(as_json=as_json, quiet=quiet)
+    try:
+        packaged = card_of(name)
+    except UnknownName:
+        if (entry := entry_of(name)) is None:
+            raise
+        talk.data({"made": False, "entry": vars(entry)}, columns(entry_facts(entry)))
+        talk.next(f"zoo get {entry.name}")
+        return
     card = packaged.card
-    rows = [("file", "precision", "size", "predicted ms", "measured ms", "device", "threads", "smallest cosine")]
-    for report in card.reports:
-        measured_ms = report.measured.median_ms if report.measured else None
-        cosine = min(output.min_cosine for output in report.comparison.outputs)
-        times = (ms_text(report.predicted_ms), ms_text(measured_ms), report.device, str(report.threads))
-        rows.append((report.path.as_posix(), report.target.precision, size_text(report.bytes), *times, f"{cosine:.7f}"))
-    facts = [
-        ("name", card.name),
-        ("folder", str(packaged.folder)),
-        ("input", f"{card.preprocess.size_px[0]}x{card.preprocess.size_px[1]} px RGB"),
-        ("supernet", f"{card.recipe.supernet}, {card.recipe.evaluated} networks scored, seed {card.recipe.seed}"),
-        ("images", f"{card.images.count} unlabelled"),
-        ("license", card.license),
-        ("training data", "; ".join(f"{key}: {value}" for key, value in card.recipe.supernet_data.items())),
-    ]
-    Talk(as_json=as_json, quiet=quiet).data(card_document(card), [*columns(facts), "", *columns(rows)])
+    talk.data(card_document(card), [*columns(card_facts(card, packaged.folder)), "", *columns(artefact_rows(card))])
 
 
 def get_command(

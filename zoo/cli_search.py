@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
 from search.types import Task
-from zoo.cli_talk import Json, Quiet, Talk, ms_text, size_text
-from zoo.names import parse_budget
+from zoo.cli_talk import Json, Quiet, Talk, columns, ms_text, size_text
+from zoo.errors import BadRequest
+from zoo.names import parse_amount, parse_budget
 
 if TYPE_CHECKING:
+    from zoo.make import MadeEach
+    from zoo.prepare import Limits
+    from zoo.progress import Progress, Say
     from zoo.types import ModelCard
 
 Images = Annotated[Path, typer.Option("--images", help="A folder of images, any nesting; no labels are needed.")]
@@ -19,41 +23,75 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result at --out.")]
 
 
+class _Options(TypedDict):
+    """What both kinds of search take."""
+
+    out: Path
+    task: Task
+    supernet: str
+    resolution_px: int | None
+    limits: Limits
+    threads: int | None
+    seed: int
+    overwrite: bool
+    progress: Progress
+    say: Say
+
+
 def search_command(
     images: Images,
-    budget: Annotated[str, typer.Option(help="3ms, 20mmacs or 1mb.")],
+    budget: Annotated[list[str], typer.Option(help="3ms, 20mmacs or 1mb; again for every --device.")],
     out: Out,
     task: Annotated[Task, typer.Option(help="What the network is for.")] = Task.CLS,
-    device: Annotated[str, typer.Option(help="this, or an id that `zoo devices list` shows.")] = "this",
+    device: Annotated[
+        list[str] | None, typer.Option(help="this, or what `zoo devices list` shows; again for more devices.")
+    ] = None,
     supernet: Annotated[str, typer.Option(help="Name or folder of the supernet to search.")] = "mobile-mocov2",
     resolution: Annotated[int | None, typer.Option(min=8, help="Side of the input in pixels.")] = None,
+    max_params: Annotated[str | None, typer.Option(help="At most so many parameters, e.g. 500k.")] = None,
+    max_macs: Annotated[str | None, typer.Option(help="At most so many multiply-accumulates, e.g. 20m.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="At most so many bytes at once, e.g. 2mb.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on this machine.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images, same table: same network.")] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the best network for these images within a budget; deliver it compared, timed and packaged."""
-    limits = parse_budget(budget)  # before the second that it takes to import torch
+    """Find the best network for these images within a budget; deliver it compared, timed and packaged.
+
+    Several devices share the scores; each gets a package of its own, and --out their fronts and a plot.
+    """
+    budgets = [parse_budget(text) for text in budget]  # before the second that it takes to import torch
+    amounts = [None if text is None else parse_amount(text) for text in (max_params, max_macs, max_memory)]
+    devices = device or ["this"]
+    if len(budgets) not in (1, len(devices)):
+        raise BadRequest(f"{len(budgets)} budgets for {len(devices)} device(s); give one for all, or one for each")
     from zoo.card import card_document
-    from zoo.make import search
+    from zoo.make import search, search_each
+    from zoo.prepare import Limits
 
     talk = Talk(as_json=as_json, quiet=quiet)
+    limits = Limits(params=amounts[0], macs=amounts[1], memory_bytes=amounts[2])
     with talk.progress() as progress:
-        made = search(
-            images,
-            out=out,
-            budget=limits,
-            task=task,
-            device=device,
-            supernet=supernet,
-            resolution_px=resolution,
-            threads=threads,
-            seed=seed,
-            overwrite=overwrite,
-            progress=progress,
-            say=talk.say,
-        )
+        options: _Options = {
+            "out": out,
+            "task": task,
+            "supernet": supernet,
+            "resolution_px": resolution,
+            "limits": limits,
+            "threads": threads,
+            "seed": seed,
+            "overwrite": overwrite,
+            "progress": progress,
+            "say": talk.say,
+        }
+        if len(devices) > 1:
+            each = search_each(images, devices=devices, budgets=budgets, **options)
+        else:
+            made = search(images, device=devices[0], budget=budgets[0], **options)
+    if len(devices) > 1:
+        _show_each(each, talk)
+        return
     talk.data({"path": str(made.path), "card": card_document(made.card)}, _summary(made.path, made.card))
     talk.next(f"zoo info {out}", f"python -c \"import zoo; print(zoo.get('{out}', verify=True))\"")
 
@@ -62,7 +100,12 @@ def pretrain_command(
     images: Images,
     out: Out,
     net: Annotated[str, typer.Option(help="The family of networks to train.")] = "mobile",
-    objective: Annotated[str, typer.Option(help="The self-supervised objective.")] = "mocov2",
+    objective: Annotated[str | None, typer.Option(help="The self-supervised objective.")] = None,
+    architecture: Annotated[
+        Path | None, typer.Option(help="The genotype that `zoo darts` wrote, for --net cell: train that alone.")
+    ] = None,
+    cells: Annotated[int, typer.Option(help="How many of its cells are stacked.")] = 8,
+    channels: Annotated[int, typer.Option(help="Channels of the first one.")] = 16,
     epochs: Annotated[float | None, typer.Option(help="Passes over the images.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Images a step.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
@@ -73,11 +116,23 @@ def pretrain_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a supernet on unlabelled images."""
+    """Train a supernet, or the one network of an --architecture, on unlabelled images."""
+    from zoo.darts import read_architecture
     from zoo.train import recipe_of, train
 
     talk = Talk(as_json=as_json, quiet=quiet)
-    recipe = recipe_of(net=net, objective=objective, epochs=epochs, batch=batch, seed=seed, resolution_px=resolution)
+    chosen = None
+    if architecture is not None:
+        chosen = read_architecture(architecture, net=net, cells=cells, channels=channels, resolution_px=resolution)
+    recipe = recipe_of(
+        net=net,
+        objective=objective,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        resolution_px=resolution,
+        architecture=chosen,
+    )
     with talk.progress() as progress:
         supernet = train(
             recipe, images, out, terms=terms, resume=resume, overwrite=overwrite, progress=progress, say=talk.say
@@ -88,12 +143,30 @@ def pretrain_command(
     talk.next(f"zoo search --images {images} --supernet {out} --budget 1ms -o my-model")
 
 
+def _show_each(each: MadeEach, talk: Talk) -> None:
+    """The packages of several devices, their fronts, and the plot."""
+    from zoo.card import card_document
+    from zoo.front_file import FRONTS
+
+    cards = [{"path": str(made.path), "card": card_document(made.card)} for made in each.made]
+    lines = [line for made in each.made for line in _summary(made.path, made.card)]
+    rows = [("device", "predicted ms", "score", "network")]
+    for result in each.results:
+        for c in result.front:
+            network = " ".join(map(str, c.architecture.choices))
+            rows.append((result.device_id, ms_text(c.predicted_ms), f"{c.score:.4f}", network))
+    files = [str(each.path / FRONTS), *([str(each.plot)] if each.plot else [])]
+    talk.data({"path": str(each.path), "files": files, "devices": cards}, [*lines, "", *columns(rows), "", *files])
+    talk.next(*(f"zoo info {made.path}" for made in each.made))
+
+
 def _summary(path: Path, card: ModelCard) -> list[str]:
     lines = [f"{path}  {card.name}"]
     for report in card.reports:
         measured_ms = report.measured.median_ms if report.measured else None
         lines.append(
-            f"{path / report.path}  {size_text(report.bytes)}  predicted {ms_text(report.predicted_ms)} ms,"
+            f"{path / report.path}  {size_text(report.bytes)}  predicted {ms_text(report.predicted_ms)} ms"
+            f" ({card.recipe.device.source} table),"
             f" measured {ms_text(measured_ms)} ms, {report.threads} thread(s) on {report.device}"
         )
     return lines

@@ -64,7 +64,7 @@ def confirm(
         BudgetMissed: ``MAX_TRIES`` networks were timed and none met the budget.
         ComparisonFailed: the artefact's outputs are not torch's.
     """
-    limit_ms = job.name.budget.latency_ms
+    limit_ms = job.budget.latency_ms
     tries = list(before)
     candidate: Candidate | None = result.best
     while candidate is not None and len(tries) < len(before) + MAX_TRIES:
@@ -78,7 +78,7 @@ def confirm(
                 measured_ms=measured_ms,
             )
         )
-        say(_line(tries[-1]))
+        say(_line(tries[-1], job.device.source))
         if limit_ms is None or measured_ms is None or measured_ms <= limit_ms:
             return Confirmed(result=result, backbone=backbone, report=report, tries=tuple(tries))
         candidate = next_candidate(result.front, tries, limit_ms)
@@ -123,12 +123,12 @@ def _made(job: Job, candidate: Candidate, x_NCHW: Tensor, scratch: Path) -> tupl
         metadata=metadata_props(job.preprocess, name=str(job.name), net=architecture.net, architecture=choices),
         predicted_ms=candidate.predicted_ms,
         device=job.device.id,
-        threads=job.device.threads,
+        threads=max(1, job.device.threads),  # 0: not published
         time=job.table.here,
     )
     return backbone, report
 
 
-def _line(one: Try) -> str:
+def _line(one: Try, source: str) -> str:
     measured = "not timed here" if one.measured_ms is None else f"measured {one.measured_ms:.3f} ms"
-    return f"score {one.score:.4f}, predicted {one.predicted_ms:.3f} ms, {measured}"
+    return f"score {one.score:.4f}, predicted {one.predicted_ms:.3f} ms ({source}), {measured}"

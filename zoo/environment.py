@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 
 from hardware_profiles.probe import probe_device
+from zoo.device_names import DEFAULT_THREADS
 from zoo.home import zoo_home
-from zoo.supernets import supernet_folders
-from zoo.tables import DEFAULT_THREADS
+from zoo.supernet_names import supernet_folders
 from zoo.versions import commit, library_versions, zoo_version
 
 

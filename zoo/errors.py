@@ -3,13 +3,19 @@
 ZooError
 ├── BadName              not a name of the grammar                                        exit 2
 ├── UnknownName          nothing has that name, and nothing can be made for it            exit 1
-├── UnscoredTask         no score exists yet for the task                                exit 2
+├── BadCatalogue         the catalogue's file is damaged                                  exit 1
+├── StaleEntry           a catalogue entry was made from another supernet                 exit 1
+├── BadRequest           devices, budgets or limits that do not go together              exit 2
 ├── UnreadableImage      a single image that cannot be decoded                            exit 1
 ├── OutputExists         the output folder holds something                                exit 2
 ├── BadRecipe            numbers that cannot train                                        exit 2
 ├── MissingExtra         a part that needs libraries which are not installed              exit 1
+├── BadCheckpoint        a supernet without an architecture, or a package with one        exit 2
 ├── BadHome              the cache folder cannot be used                                  exit 1
 ├── BadPackage           a package folder is damaged, incomplete or of another schema     exit 1
+├── BadAddress           not org/name or org/name@revision                                exit 2
+├── HubError             the Hub, or the way to it, said no                               exit 1
+│   └── NotInCache       offline, and the cache has not all that is needed                exit 1
 ├── VerificationFailed   a package does not reproduce its golden outputs                  exit 4
 └── BudgetMissed         what the table promised, the clock did not confirm               exit 3
 """
@@ -21,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from export.errors import ComparisonFailed
+from export.errors import ComparisonFailed, UnsupportedTarget
 from search.errors import InfeasibleBudget
 
 if TYPE_CHECKING:
@@ -46,12 +52,20 @@ class UnknownName(ZooError):
     """Nothing in the catalogue has that name, and nothing can be made for it."""
 
 
+class BadCatalogue(ZooError):
+    """The catalogue's own file is damaged."""
+
+
+class StaleEntry(ZooError):
+    """A catalogue entry was made from another supernet than the one at hand."""
+
+
 class UnreadableImage(ZooError):
     """One image that cannot be decoded."""
 
 
-class UnscoredTask(ZooError):
-    """No score exists yet for the task."""
+class BadRequest(ZooError):
+    """Devices, budgets or limits that do not go together."""
 
     exit_code = USAGE
 
@@ -68,6 +82,12 @@ class BadRecipe(ZooError):
     exit_code = USAGE
 
 
+class BadCheckpoint(ZooError):
+    """A supernet of which no network was named, or one network of which another was."""
+
+    exit_code = USAGE
+
+
 class MissingExtra(ZooError):
     """A part of the zoo needs libraries that are not installed."""
 
@@ -78,6 +98,20 @@ class BadHome(ZooError):
 
 class BadPackage(ZooError):
     """A package folder is damaged, incomplete, or of a schema that this version does not read."""
+
+
+class BadAddress(ZooError):
+    """The text is not ``org/name`` or ``org/name@revision``."""
+
+    exit_code = USAGE
+
+
+class HubError(ZooError):
+    """The Hub, or the way to it, said no."""
+
+
+class NotInCache(HubError):
+    """The cache lacks something, and the network may not be used."""
 
 
 class VerificationFailed(ZooError):
@@ -110,6 +144,8 @@ def exit_code(error: BaseException) -> int:
         return CONSTRAINT_NOT_MET
     if isinstance(error, ComparisonFailed):
         return VERIFICATION_FAILED
+    if isinstance(error, UnsupportedTarget):
+        return USAGE
     return FAILURE
 
 

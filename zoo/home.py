@@ -31,3 +31,8 @@ def home_folder(name: str) -> Path:
     except OSError as error:
         raise BadHome(f"cannot create {folder}: {error.strerror}; set ZOO_HOME to a folder you can write") from None
     return folder
+
+
+def own_tables() -> Path:
+    """The folder with the latency tables that were measured or put here; it may not exist yet."""
+    return zoo_home() / "devices"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from export.types import Preprocess
 from hardware_profiles.types import DeviceProfile
+from search.types import Budget
+from search.views import center
 from zoo.names import Name
 from zoo.photos import Photos
 from zoo.supernets import Ready
@@ -18,6 +22,7 @@ class Job:
 
     Args:
         name: the question; its device is the table's.
+        budget: the name's, with the limits that were asked for beside it.
         ready: the supernet.
         photos: the user's images, already at the network's resolution.
         table: of the device.
@@ -25,6 +30,7 @@ class Job:
     """
 
     name: Name
+    budget: Budget
     ready: Ready
     photos: Photos
     table: Table
@@ -45,3 +51,8 @@ class Job:
         """How pictures become the network's input."""
         about, side_px = self.ready.supernet.card, self.resolution_px
         return Preprocess(size_px=(side_px, side_px), mean=about.mean, std=about.std)
+
+    def inputs(self) -> Tensor:
+        """The images, preprocessed, float32 [N, 3, R, R]."""
+        about = self.ready.supernet.card
+        return center(self.photos.pixels, self.resolution_px, about.mean, about.std)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.types import Budget, Task
+from search.types import Budget, SearchResult, Task
 from zoo.card import CONFIG
 from zoo.confirm import Confirmed
-from zoo.errors import UnscoredTask
-from zoo.folders import check_free
+from zoo.errors import BadRequest
+from zoo.folders import check_free, staged
+from zoo.front_file import FRONTS, write_fronts
 from zoo.job import Job
-from zoo.names import Name, parse_budget
+from zoo.names import parse_budget
 from zoo.package import write_package
-from zoo.photos import read_photos
-from zoo.progress import Progress, Say, no_progress, silent, stage
-from zoo.supernets import DEFAULT, TASKS, method_of, read_supernet
-from zoo.tables import table_for
+from zoo.prepare import Limits, Request, prepare
+from zoo.progress import Progress, Say, no_progress, silent
+from zoo.supernets import DEFAULT
 from zoo.types import ModelCard, Provenance
 from zoo.versions import commit, zoo_version
-from zoo.winner import find_winner
+from zoo.winner import find_winner, search_jobs
 
 LICENSE = "apache-2.0"
-_SHOWN_SKIPPED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,16 @@ class Made:
 
     path: Path
     card: ModelCard
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeEach:
+    """A package a device in one folder, the searches behind them, and the plot where it could be drawn."""
+
+    path: Path
+    made: tuple[Made, ...]
+    results: tuple[SearchResult, ...]
+    plot: Path | None
 
 
 def search(
@@ -44,6 +54,7 @@ def search(
     device: str = "this",
     supernet: str | Path = DEFAULT,
     resolution_px: int | None = None,
+    limits: Limits | None = None,
     threads: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -53,13 +64,15 @@ def search(
     """Find the network that does best on a folder of unlabelled images within a budget, and package it.
 
     Args:
-        images: the folder; None takes generated ones (dead leaves), and the card says so.
+        images: the folder; None takes generated ones, and the card says so.
         out: the package's folder; it appears when everything has succeeded.
         budget: ``3ms``, ``20mmacs``, ``1mb``, or a ``Budget`` that has a name.
         task: ``cls``, ``det`` or ``seg``.
-        device: ``this``, or the id of a device with a latency table.
+        device: ``this``, or the id or alias of a device with a latency table.
         supernet: a name or a folder.
-        resolution_px: side of the input, in pixels; None takes the supernet's.
+        resolution_px: side of the input, in pixels; None takes the supernet's, and for ``det`` and ``seg`` twice that
+            where the device has a table for it.
+        limits: on parameters, multiply-accumulates and memory, beside the budget.
         threads: of the runtime on this machine; None takes the table's own.
         seed: same seed, same images, same table: same network.
         overwrite: replace an earlier package at ``out``.
@@ -68,7 +81,8 @@ def search(
 
     Raises:
         OutputExists: ``out`` is not empty.
-        UnknownName: no such supernet or device.
+        UnknownName: no such supernet.
+        UnknownDevice: no such device.
         NotEnoughImages: too few images can be read.
         InfeasibleBudget: the budget is below the fastest network.
         BudgetMissed: the table said yes and the clock said no.
@@ -78,39 +92,107 @@ def search(
         >>> zoo.search("photos", budget="1ms", out="my-model").path  # doctest: +SKIP
         PosixPath('my-model')
     """
-    out, task, budget = Path(out), Task(task), parse_budget(budget) if isinstance(budget, str) else budget
+    out = Path(out)
     check_free(out, mark=CONFIG, overwrite=overwrite)
-    if task not in TASKS:
-        raise UnscoredTask(f"task {task} has no score yet; ask for {' or '.join(TASKS)}")
-    ready = read_supernet(supernet)
-    about = ready.supernet.card
-    size_px = resolution_px or about.resolution_px
-    folder = None if images is None else Path(images)
-    photos = read_photos(folder, size_px=size_px, progress=stage(progress, "images"))
-    say(f"{photos.about.count} images, {photos.about.skipped} skipped")
-    for line in photos.skipped[:_SHOWN_SKIPPED]:
-        say(f"  skipped {line}")
-    table = table_for(device, about.net, size_px, threads=threads, progress=progress, say=say)
-    name = Name(
-        method=method_of(about.net),
-        objective=about.objective,
-        task=task,
-        budget=budget,
-        device=table.latencies.device.id,
+    (job,) = prepare(
+        [Request(device=device, budget=_budget(budget), limits=limits or Limits())],
+        images=None if images is None else Path(images),
+        task=Task(task),
+        supernet=supernet,
+        resolution_px=resolution_px,
+        threads=threads,
+        seed=seed,
+        progress=progress,
+        say=say,
     )
-    job = Job(name=name, ready=ready, photos=photos, table=table, seed=seed)
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         winner = find_winner(job, scratch=Path(scratch), progress=progress, say=say)
-        card = write_package(out, card=_card(job, winner), backbone=winner.backbone, overwrite=overwrite)
-    return Made(path=out, card=card)
+        return package(job, winner, out, overwrite=overwrite)
 
 
-def _card(job: Job, winner: Confirmed) -> ModelCard:
+def search_each(
+    images: str | Path | None = None,
+    *,
+    out: str | Path,
+    devices: Sequence[str],
+    budgets: Sequence[str | Budget],
+    task: str | Task = Task.CLS,
+    supernet: str | Path = DEFAULT,
+    resolution_px: int | None = None,
+    limits: Limits | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = silent,
+) -> MadeEach:
+    """As ``search``, for several devices at once: every network is scored once for all of them.
+
+    Args:
+        images: see ``search``.
+        out: a folder with a package for each device under its id, all fronts in ``fronts.json``, and a plot of them.
+        devices: ids or aliases.
+        budgets: one for all devices, or one for each.
+        task: see ``search``.
+        supernet: see ``search``.
+        resolution_px: see ``search``.
+        limits: see ``search``.
+        threads: see ``search``.
+        seed: see ``search``.
+        overwrite: replace an earlier result at ``out``.
+        progress: see ``search``.
+        say: see ``search``.
+
+    Raises:
+        BadRequest: numbers of devices and budgets that do not fit, or a device twice; else as ``search``.
+    """
+    out = Path(out)
+    check_free(out, mark=FRONTS, overwrite=overwrite)
+    wanted = [_budget(budget) for budget in budgets]
+    if len(wanted) not in (1, len(devices)):
+        raise BadRequest(f"{len(wanted)} budgets for {len(devices)} devices; give one for all, or one for each")
+    requests = [
+        Request(device=device, budget=budget, limits=limits or Limits())
+        for device, budget in zip(devices, wanted * (len(devices) if len(wanted) == 1 else 1), strict=True)
+    ]
+    jobs = prepare(
+        requests,
+        images=None if images is None else Path(images),
+        task=Task(task),
+        supernet=supernet,
+        resolution_px=resolution_px,
+        threads=threads,
+        seed=seed,
+        progress=progress,
+        say=say,
+    )
+    results = search_jobs(jobs, progress=progress, say=say)
+    cards = []
+    with tempfile.TemporaryDirectory(prefix="zoo-") as scratch, staged(out, mark=FRONTS, overwrite=overwrite) as draft:
+        for job, found in zip(jobs, results, strict=True):
+            winner = find_winner(job, scratch=Path(scratch), progress=progress, say=say, found=found)
+            cards.append(package(job, winner, draft / job.device.id, overwrite=False).card)
+        plot = write_fronts(draft, jobs, results, cards, say=say)
+    made = tuple(Made(path=out / job.device.id, card=card) for job, card in zip(jobs, cards, strict=True))
+    return MadeEach(path=out, made=made, results=tuple(results), plot=None if plot is None else out / plot)
+
+
+def package(job: Job, winner: Confirmed, out: Path, *, overwrite: bool, evaluated: int | None = None) -> Made:
+    """Write what a job ended with to ``out``; ``evaluated`` networks were scored, where the result holds not all."""
+    card = _card(job, winner, len(winner.result.evaluated) if evaluated is None else evaluated)
+    return Made(path=out, card=write_package(out, card=card, backbone=winner.backbone, overwrite=overwrite))
+
+
+def _budget(budget: str | Budget) -> Budget:
+    return parse_budget(budget) if isinstance(budget, str) else budget
+
+
+def _card(job: Job, winner: Confirmed, evaluated: int) -> ModelCard:
     return ModelCard(
         name=str(job.name),
         architecture=winner.tries[-1].architecture,
         task=job.name.task,
-        recipe=_provenance(job, winner),
+        recipe=_provenance(job, winner, evaluated),
         preprocess=job.preprocess,
         reports=(winner.report,),
         evaluation=(),
@@ -121,7 +203,7 @@ def _card(job: Job, winner: Confirmed) -> ModelCard:
     )
 
 
-def _provenance(job: Job, winner: Confirmed) -> Provenance:
+def _provenance(job: Job, winner: Confirmed, evaluated: int) -> Provenance:
     about = job.ready.supernet.card
     return Provenance(
         supernet=about.name,
@@ -130,8 +212,10 @@ def _provenance(job: Job, winner: Confirmed) -> Provenance:
         supernet_data=json.loads(json.dumps(dict(about.data))),
         device=job.device,
         table_validation=job.table.latencies.validation,
+        table_scaling=job.table.latencies.scaling,
         seed=job.seed,
-        evaluated=len(winner.result.evaluated),
+        evaluated=evaluated,
         seconds=winner.result.seconds,
         tries=winner.tries,
+        limits=None if job.budget == job.name.budget else job.budget,
     )

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zoo.errors import BadPackage
 from zoo.names import shown
+
+# What a package may hold: nothing that runs when it is read. Engines hold code for a GPU, so nobody takes a stranger's.
+READABLE = (".safetensors", ".json", ".yaml", ".md", ".onnx", ".ort", ".png")
+ENGINES = (".engine",)
+# No ONNX file can be larger, and no network of the zoo's is near it.
+MOST_BYTES = 2 * 10**9
+
+_MOST_FILES = 200
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
+_DEPTH = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +32,35 @@ class Digest:
 
 def describe(folder: Path, files: Iterable[str]) -> dict[str, Digest]:
     """Digests of the files at these relative paths, sorted."""
-    return {file: _digest((folder / file).read_bytes()) for file in sorted(files)}
+    return {file: digest_of((folder / file).read_bytes()) for file in sorted(files)}
+
+
+def digest_of(content: bytes) -> Digest:
+    """What ``content`` is."""
+    return Digest(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def check_manifest(manifest: Mapping[str, Digest]) -> None:
+    """Raise BadPackage for paths that lead out, kinds of files that run, and sizes that fill disks."""
+    if len(manifest) > _MOST_FILES:
+        raise BadPackage(f"the manifest names {len(manifest)} files; a package has at most {_MOST_FILES}")
+    for file, digest in manifest.items():
+        check_path(file)
+        if not 0 <= digest.bytes <= MOST_BYTES:
+            declared, limit = f"{min(digest.bytes, 10**15) / 1e9:g} GB", f"{MOST_BYTES / 1e9:g} GB"
+            raise BadPackage(f"{file} declares {declared}; at most {limit} are read: get another package")
+    if len({file.casefold() for file in manifest}) != len(manifest):
+        raise BadPackage("the manifest names two files that differ only in case; get the package again")
 
 
 def check_path(file: str) -> None:
-    """Raise BadPackage for a path that could leave its package's folder."""
-    path = PurePosixPath(file)
-    if path.is_absolute() or not path.parts or ".." in path.parts or any(c in file for c in "\\:\0"):
+    """Raise BadPackage for a path that could leave its package's folder, or that no package holds."""
+    parts = file.split("/")
+    if len(parts) > _DEPTH or ".." in file or not all(_PART.fullmatch(part) for part in parts):
         raise BadPackage(f"the manifest names {shown(file)}, which is not a path inside the package; get it again")
+    if PurePosixPath(file).suffix not in READABLE + ENGINES:
+        kinds = ", ".join(READABLE)
+        raise BadPackage(f"the manifest names {shown(file)}; a package holds only {kinds}: do not trust this one")
 
 
 def read_checked(folder: Path, file: str, manifest: Mapping[str, Digest]) -> bytes:
@@ -38,19 +70,17 @@ def read_checked(folder: Path, file: str, manifest: Mapping[str, Digest]) -> byt
         BadPackage: it is missing, truncated or altered.
     """
     if file not in manifest:
-        raise BadPackage(f"{folder} has no {file} in its manifest; get the package again")
+        raise BadPackage(f"{folder} has no {shown(file)} in its manifest; get the package again")
     check_path(file)
+    path, expected = folder / file, manifest[file]
     try:
-        content = (folder / file).read_bytes()
+        if not path.is_file():  # a pipe or a device would never end
+            raise BadPackage(f"{path} cannot be read (no such file); get the package again")
+        if (found := path.stat().st_size) != expected.bytes:
+            raise BadPackage(f"{path} has {found} bytes, not {expected.bytes}; get the package again")
+        content = path.read_bytes()
     except OSError as error:
-        raise BadPackage(f"{folder / file} cannot be read ({error.strerror}); get the package again") from None
-    expected = manifest[file]
-    if len(content) != expected.bytes:
-        raise BadPackage(f"{folder / file} has {len(content)} bytes, not {expected.bytes}; get the package again")
-    if _digest(content) != expected:
-        raise BadPackage(f"{folder / file} is damaged: its sha256 is not the manifest's; get the package again")
+        raise BadPackage(f"{path} cannot be read ({error.strerror}); get the package again") from None
+    if digest_of(content) != expected:
+        raise BadPackage(f"{path} is damaged: its sha256 is not the manifest's; get the package again")
     return content
-
-
-def _digest(content: bytes) -> Digest:
-    return Digest(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())

@@ -19,12 +19,11 @@ from hardware_profiles.probe import probe_device
 from hardware_profiles.types import LatencyTable, OpKey
 from search.nets import NETS, Net
 from search.types import Architecture
+from zoo.device_names import DEFAULT_THREADS
 from zoo.errors import UnknownName
 from zoo.names import nearest, shown
 from zoo.progress import Progress, no_progress
 
-# One thread is what small devices give, and what repeats best on large ones.
-DEFAULT_THREADS = 1
 _CALIBRATED_ON, _VALIDATED_ON = 16, 16
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,14 +15,21 @@ from PIL import Image
 from torch import Tensor, nn
 
 from search.nets import Backbone
-from search.types import Architecture
+from search.types import Architecture, Task
+from zoo.feature_info import FeatureInfo, feature_info
 from zoo.pictures import Picture, pixels_of
+from zoo.pretrained import Pretrained
 from zoo.types import ModelCard
+
+if TYPE_CHECKING:
+    from zoo.heads import Classifier, Detector, Segmenter
+
+_HEADS = {Task.CLS: "a classifier", Task.DET: "a torchvision detector", Task.SEG: "a segmenter"}
 
 Pictures = Picture | Tensor | Iterable[Picture]
 
 
-class Model(nn.Module):
+class Model(Pretrained, nn.Module):
     """A network with its weights, its preprocessing and its card.
 
     Args:
@@ -47,6 +54,16 @@ class Model(nn.Module):
     def architecture(self) -> Architecture:
         """The point of the net's space that this network is."""
         return self.card.architecture
+
+    @property
+    def resolution_px(self) -> int:
+        """Side of the input, in pixels."""
+        return self.card.preprocess.size_px[0]
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """Names, channels and strides of what ``features`` returns."""
+        return feature_info(self.backbone, self.resolution_px)
 
     @property
     def onnx_path(self) -> Path:
@@ -83,6 +100,28 @@ class Model(nn.Module):
         """The same as ``embed``."""
         return self.embed(x_NCHW)
 
+    def with_head(
+        self, num_classes: int, *, task: Task | str | None = None, frozen: bool = False
+    ) -> Classifier | Detector | Segmenter:
+        """A trainable network on a copy of this one's backbone: a classifier, a detector or a segmenter.
+
+        Args:
+            num_classes: labels run from 0 to ``num_classes - 1``.
+            task: ``cls``, ``det`` or ``seg``; None takes the card's.
+            frozen: train the head only.
+
+        Returns:
+            The network, in training mode. It takes what ``preprocess`` returns.
+
+        Example:
+            >>> detector = zoo.get("data-mocov2-det-3ms").with_head(3)  # doctest: +SKIP
+            >>> losses = detector(x_NCHW, targets)  # as torchvision's  # doctest: +SKIP
+        """
+        from zoo.heads import with_head
+
+        task = self.card.task if task is None else Task(task)
+        return with_head(self.backbone, num_classes, task=task, resolution_px=self.resolution_px, frozen=frozen)
+
     def __repr__(self) -> str:
         """What it is, and how to use it."""
         size, report = self.card.preprocess.size_px[0], self.card.reports[0]
@@ -94,6 +133,7 @@ class Model(nn.Module):
             "  x = model.preprocess('photo.jpg')   # paths, PIL images, uint8 arrays or tensors\n"
             f"  model(x)                            # embeddings [N, {self.backbone.embedding_dim}]\n"
             "  model.features(x)                   # maps by stride: p0, p1, ...\n"
+            f"  model.with_head(num_classes)        # to train: {_HEADS[self.card.task]}\n"
             f"  model.onnx_path                     # {self.onnx_path}\n"
             "  model.card                          # provenance, predicted and measured times, comparison"
         )

@@ -26,6 +26,8 @@ GRAMMAR = "<method>-<objective>-<task>-<budget>[@<device>], e.g. data-mocov2-cls
 
 _BYTES_PER_PARAM = 4
 _BUDGET = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|mmacs|mb)")
+_AMOUNT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([kmg]?)b?")
+_SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _DEVICE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
 
 
@@ -93,6 +95,19 @@ def parse_budget(text: str) -> Budget:
     return Budget(max_params=params)
 
 
+def parse_amount(text: str) -> int:
+    """``500k``, ``20m``, ``1.5mb`` or ``2000`` -> a whole number; k, m and g are thousands, a final b changes nothing.
+
+    Raises:
+        BadName: the text is no amount above 0.
+    """
+    match = _AMOUNT.fullmatch(text.lower())
+    amount = int(Decimal(match[1]) * _SCALE[match[2] or ""]) if match else 0
+    if amount < 1:
+        raise BadName(f"{shown(text)} is not an amount above 0, such as 500k, 20m or 2mb")
+    return amount
+
+
 def format_budget(budget: Budget) -> str:
     """The shortest text of a budget with a single limit.
 
@@ -117,6 +132,12 @@ def nearest(text: str, known: Iterable[str], count: int = 3) -> list[str]:
 def shown(text: str) -> str:
     """Text of a stranger for an error message: quoted, control characters escaped, cut at 60 characters."""
     return ascii(text if len(text) <= 60 else f"{text[:57]}...")
+
+
+def printable(text: str) -> str:
+    """A message that may repeat words of a stranger: one line, control characters escaped, cut at 300 characters."""
+    escaped = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[:400])
+    return escaped if len(escaped) <= 300 else f"{escaped[:297]}..."
 
 
 def _plain(amount: Decimal) -> str:

@@ -16,6 +16,7 @@ class AllOutputs(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.backbone = backbone
+        self.train(backbone.training)
 
     def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
         """See the class."""

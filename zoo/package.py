@@ -5,7 +5,9 @@ README.md  config.json  model.safetensors  onnx/model.onnx  perf.yaml  numerics.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from safetensors import SafetensorError
@@ -16,20 +18,44 @@ from torch import Tensor
 from export.types import ExportReport
 from search.errors import SearchError
 from search.nets import NETS, Backbone
-from zoo.card import CONFIG, NUMERICS, PERF, config_text, read_config, read_reports, reports_texts
+from zoo.card import CONFIG, config_text, reports_texts
 from zoo.errors import BadPackage
 from zoo.folders import staged
-from zoo.golden import INPUT, make_golden, replay
-from zoo.manifest import Digest, describe, read_checked
+from zoo.golden import INPUT, artefact_golden, make_golden, replay
+from zoo.manifest import describe, read_checked
 from zoo.model import Model
 from zoo.names import shown
-from zoo.readme import render_readme
+from zoo.package_folder import read_manifest, required, with_reports
+from zoo.readme import README, render_readme
 from zoo.types import ModelCard
+from zoo.wanted import is_engine
 
-README, WEIGHTS, GOLDEN = "README.md", "model.safetensors", "golden.safetensors"
+WEIGHTS, GOLDEN = "model.safetensors", "golden.safetensors"
 
 
-def write_package(out: Path, *, card: ModelCard, backbone: Backbone, overwrite: bool = False) -> ModelCard:
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """A file or folder to copy into a package.
+
+    Args:
+        path: where, relative to the package.
+        source: where it lies now.
+        listed: in the manifest, and so published and checked with the package.
+    """
+
+    path: str
+    source: Path
+    listed: bool = True
+
+
+def write_package(
+    out: Path,
+    *,
+    card: ModelCard,
+    backbone: Backbone,
+    overwrite: bool = False,
+    attachments: Sequence[Attachment] = (),
+) -> ModelCard:
     """Write a package.
 
     Args:
@@ -38,6 +64,7 @@ def write_package(out: Path, *, card: ModelCard, backbone: Backbone, overwrite: 
             file names are kept.
         backbone: the network, in eval mode.
         overwrite: replace an earlier package.
+        attachments: what else goes into it.
 
     Returns:
         The card as it was written, with paths relative to the package.
@@ -55,53 +82,44 @@ def write_package(out: Path, *, card: ModelCard, backbone: Backbone, overwrite: 
         for file, text in texts.items():
             (draft / file).write_text(text, "utf-8", newline="\n")
         (draft / WEIGHTS).write_bytes(_tensors(backbone.state_dict()))
-        (draft / GOLDEN).write_bytes(_tensors(make_golden(backbone, card.architecture.resolution_px)))
+        golden = make_golden(backbone, card.architecture.resolution_px)
+        golden |= artefact_golden(golden, reports, draft)
+        (draft / GOLDEN).write_bytes(_tensors(golden))
+        attached = [_attach(one, draft) for one in attachments]
         files = [*texts, WEIGHTS, GOLDEN, *(report.path.as_posix() for report in reports)]
+        files += [path for path in attached if path is not None]
         (draft / CONFIG).write_text(config_text(card, describe(draft, files)), "utf-8", newline="\n")
     return card
 
 
-def load_package(folder: Path, *, verify: bool = False) -> Model:
+def load_package(folder: Path, *, verify: bool = False, files: Collection[str] | None = None) -> Model:
     """Read a package; every file must be what its manifest says.
 
     Args:
         folder: of the package.
         verify: run the network and its artefacts on the golden input, too.
+        files: read these only, where not all are here; the card then speaks of their artefacts only.
 
     Raises:
         BadPackage: a file is missing, damaged, or of another schema.
         VerificationFailed: an output is not the golden one.
     """
-    card, manifest = _read_config(folder)
-    files = {file: read_checked(folder, file, manifest) for file in manifest}
-    card = _with_reports(card, files)
+    card, manifest = read_manifest(folder)
+    if files is None:  # an engine stays where it was built
+        files = [file for file in manifest if not is_engine(file) or (folder / file).exists()]
+    left = set(manifest) - set(files)
+    found = {file: read_checked(folder, file, manifest) for file in files}
+    card = with_reports(card, found)
+    card = replace(card, reports=tuple(report for report in card.reports if report.path.as_posix() not in left))
     for report in card.reports:
-        _required(files, report.path.as_posix())
-    backbone = _build(card, _read_tensors(folder / WEIGHTS, _required(files, WEIGHTS)))
+        required(found, report.path.as_posix())
+    backbone = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
     if verify:
-        golden = _read_tensors(folder / GOLDEN, _required(files, GOLDEN))
+        golden = _read_tensors(folder / GOLDEN, required(found, GOLDEN))
         if INPUT not in golden:
             raise BadPackage(f"{folder / GOLDEN} has no tensor {INPUT!r}; get the package again")
         replay(backbone, golden, card.reports, folder)
     return Model(backbone, card, folder)
-
-
-def read_card(folder: Path) -> ModelCard:
-    """The card of a package, without reading its weights.
-
-    Raises:
-        BadPackage: there is none, or it is damaged.
-    """
-    card, manifest = _read_config(folder)
-    return _with_reports(card, {file: read_checked(folder, file, manifest) for file in (PERF, NUMERICS)})
-
-
-def is_package(folder: Path) -> bool:
-    """Whether the folder says of itself that it is a package."""
-    try:
-        return (folder / CONFIG).is_file()
-    except OSError:  # a name too long for the file system
-        return False
 
 
 def _adopt(report: ExportReport, draft: Path) -> ExportReport:
@@ -110,26 +128,12 @@ def _adopt(report: ExportReport, draft: Path) -> ExportReport:
     return replace(report, path=Path(path))
 
 
-def _read_config(folder: Path) -> tuple[ModelCard, dict[str, Digest]]:
-    try:
-        return read_config((folder / CONFIG).read_bytes().decode())
-    except OSError as error:
-        raise BadPackage(f"{folder} is no package: {CONFIG} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise BadPackage(f"{folder / CONFIG} is damaged: it is not UTF-8 text; get the package again") from None
-    except BadPackage as error:
-        raise BadPackage(f"{folder}: {error}") from None
-
-
-def _with_reports(card: ModelCard, files: dict[str, bytes]) -> ModelCard:
-    perf, numerics = (_required(files, file).decode(errors="replace") for file in (PERF, NUMERICS))
-    return replace(card, reports=read_reports(perf, numerics))
-
-
-def _required(files: dict[str, bytes], file: str) -> bytes:
-    if file not in files:
-        raise BadPackage(f"the package has no {shown(file)}; get it again")
-    return files[file]
+def _attach(one: Attachment, draft: Path) -> str | None:
+    """Copy it; its path where the manifest is to name it."""
+    (draft / one.path).parent.mkdir(parents=True, exist_ok=True)
+    copy = shutil.copytree if one.source.is_dir() else shutil.copyfile
+    copy(one.source, draft / one.path)
+    return one.path if one.listed else None
 
 
 def _build(card: ModelCard, weights: dict[str, Tensor]) -> Backbone:

@@ -1,4 +1,8 @@
-"""The images that a search looks at: the user's folder, or, where none is given, generated ones."""
+"""The images that a search looks at: the user's folder, or, where none is given, generated ones.
+
+Generated images have the second-order statistics of the supernet's training images where those lie beside it, and are
+plain dead leaves where not; the card says which.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +14,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from search.image_statistics import load_statistics
 from search.images import SUFFIXES, read_images
 from search.leaves import dead_leaves
+from search.synthesize import synthesize
 from zoo.types import Images
 
 MAX_IMAGES = 4096
 GENERATED = "generated"
-_LEAVES = 512
+# As many pixels as 512 images of 32 px, but enough images to compare torch and artefact on.
+_MOST, _FEWEST, _PIXELS = 512, 128, 512 * 32 * 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -28,19 +35,23 @@ class Photos:
     skipped: tuple[str, ...]
 
 
-def read_photos(folder: Path | None, *, size_px: int, progress: Callable[[int, int], None] | None = None) -> Photos:
+def read_photos(
+    folder: Path | None, *, size_px: int, beside: Path, progress: Callable[[int, int], None] | None = None
+) -> Photos:
     """Read at most ``MAX_IMAGES`` images, evenly spread over the folder.
 
     Args:
-        folder: the user's images; None takes generated ones (``search.leaves``).
+        folder: the user's images; None takes generated ones.
         size_px: side of the network's input, in pixels.
+        beside: the supernet's folder, where the statistics of its training images may lie.
         progress: called with (files done, files in all).
 
     Raises:
         NotEnoughImages: the folder holds too few that can be read.
+        BadSupernet: the statistics are damaged.
     """
     if folder is None:
-        return _leaves(size_px)
+        return _generated(size_px, beside)
     images = read_images(folder, size_px=size_px, limit=MAX_IMAGES, progress=progress)
     about = Images(count=len(images.pixels), skipped=len(images.skipped), fingerprint=fingerprint(folder))
     skipped = tuple(f"{skip.path}: {skip.reason}" for skip in images.skipped)
@@ -60,7 +71,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _leaves(size_px: int) -> Photos:
-    """Generated images, so that every name has an answer before the user has a folder; the card says so."""
-    about = Images(count=_LEAVES, skipped=0, fingerprint=f"{GENERATED}: {_LEAVES} dead leaves, seed 0")
-    return Photos(pixels=dead_leaves(_LEAVES, size_px, seed=0), about=about, skipped=())
+def _generated(size_px: int, beside: Path) -> Photos:
+    """Images without a photographer, so that every name has an answer before the user has a folder."""
+    count = min(_MOST, max(_FEWEST, _PIXELS // size_px**2))
+    statistics = load_statistics(beside)
+    if statistics is None:
+        pixels, what = dead_leaves(count, size_px, seed=0), f"{count} dead leaves, seed 0"
+    else:
+        pixels = synthesize(statistics, count, size_px, seed=0)
+        of = f"{statistics.images} training images of {beside.name}"
+        what = f"{count} dead leaves with the second-order statistics of {of}, seed 0"
+    return Photos(pixels=pixels, about=Images(count=count, skipped=0, fingerprint=f"{GENERATED}: {what}"), skipped=())

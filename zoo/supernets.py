@@ -1,4 +1,4 @@
-"""The supernets at hand: those that come with the zoo, and the user's own under ``ZOO_HOME/supernets``."""
+"""The supernets at hand, read and checked."""
 
 from __future__ import annotations
 
@@ -7,27 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from search.supernet import CARD, WEIGHTS, Supernet, load_supernet
-from search.types import Task
 from zoo.errors import UnknownName
-from zoo.home import zoo_home
 from zoo.names import Name, nearest, shown
+from zoo.supernet_names import method_of, supernet_folders, supernet_names
 
-BUNDLED = Path(__file__).parent / "weights"
 DEFAULT = "mobile-mocov2"
-# What networks can be scored for.
-TASKS = (Task.CLS,)
-
-# The SSNAS method searches the cell net; all other nets are DATA's.
-_METHOD_OF_NET = {"cell": "ssnas"}
-
-
-def supernet_folders() -> dict[str, Path]:
-    """Folders by name; the user's own wins over a bundled one of the same name."""
-    folders: dict[str, Path] = {}
-    for parent in (BUNDLED, zoo_home() / "supernets"):
-        if parent.is_dir():
-            folders |= {path.name: path for path in sorted(parent.iterdir()) if (path / CARD).is_file()}
-    return folders
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -76,23 +60,19 @@ def supernet_for(name: Name, asked: str | None = None) -> Path:
     Raises:
         UnknownName: it does not fit the name, or there is none that does.
     """
-    folders = [find_supernet(asked)] if asked is not None else list(supernet_folders().values())
-    have: list[str] = []
-    for folder in folders:
+    known = {one.folder: f"{one.method}-{one.objective}" for one in supernet_names()}
+    if asked is not None:
+        folder = find_supernet(asked)
         about = load_supernet(folder).card
-        have.append(f"{method_of(about.net)}-{about.objective}")
-        if have[-1] == f"{name.method}-{name.objective}":
+        known = {folder: f"{method_of(about.net)}-{about.objective}"}
+    for folder, answers in known.items():
+        if answers == f"{name.method}-{name.objective}":
             return folder
-    found = f"there is {', '.join(dict.fromkeys(have))}" if have else "there is none at all"
+    found = f"there is {', '.join(dict.fromkeys(known.values()))}" if known else "there is none at all"
     raise UnknownName(
         f"{name} needs a supernet for {name.method}-{name.objective}, and {found};"
         f" `zoo pretrain --objective {name.objective}` makes one"
     )
-
-
-def method_of(net: str) -> str:
-    """The method that a net belongs to."""
-    return _METHOD_OF_NET.get(net, "data")
 
 
 def _nearest_text(known: list[str]) -> str:

@@ -14,19 +14,18 @@ from filelock import FileLock
 from hardware_profiles.devices import TableFile, find_device, find_table, keep_table, list_tables
 from hardware_profiles.errors import BadProfile, MissingTable, UnknownDevice
 from hardware_profiles.estimate import estimate_ms
-from hardware_profiles.probe import probe_device
 from hardware_profiles.resize import resize_table
 from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling
 from search.nets import NETS, Net
+from zoo.device_names import DEFAULT_THREADS as DEFAULT_THREADS
+from zoo.device_names import REFERENCE as REFERENCE
+from zoo.device_names import THIS as THIS
+from zoo.device_names import device_id as device_id
+from zoo.device_names import this_device as this_device
 from zoo.home import home_folder, own_tables
-from zoo.measuring import DEFAULT_THREADS as DEFAULT_THREADS
 from zoo.measuring import measure_here as measure_here
 from zoo.measuring import spread as spread
 from zoo.progress import Progress, Say, no_progress, silent
-
-THIS = "this"
-# The device of a name without one.
-REFERENCE = THIS
 
 # A table measured on a quiet machine is 1-3 % off; one far above that was measured among other work.
 _DOUBTFUL_PERCENT = 10
@@ -118,21 +117,6 @@ def _apart_percent(scaled: LatencyTable, measured: LatencyTable, net: Net) -> fl
     networks = [net.ops(one) for one in spread(net, measured.resolution_px, _SCALED_NETWORKS, seed=0)]
     ratios = [estimate_ms(scaled, ops) / estimate_ms(measured, ops) for ops in networks]
     return 100 * float(np.mean(np.abs(np.array(ratios) - 1)))
-
-
-def this_device(threads: int | None = None) -> DeviceProfile:
-    """The profile of this machine."""
-    return probe_device(threads=threads or DEFAULT_THREADS)
-
-
-def device_id(device: str) -> str:
-    """The id of a device by its id, its alias or ``this``.
-
-    Raises:
-        UnknownDevice: no table is of that device, and it is not this machine.
-    """
-    here = this_device().id
-    return here if device in (THIS, here) else find_device(device, list_tables([own_tables()]))
 
 
 def _own_table(device: DeviceProfile, net: str, resolution_px: int, *, progress: Progress, say: Say) -> LatencyTable:

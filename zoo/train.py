@@ -1,4 +1,4 @@
-"""Train a supernet on a folder of images, and keep the folder's promises: nothing lost, nothing mixed up."""
+"""Train a supernet or one network on a folder of images; nothing in the folder is lost or mixed up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search.images import read_images
 from search.nets import NETS
-from search.objectives import OBJECTIVES
+from search.objectives import OBJECTIVES, SINGLE
 from search.recipes import Recipe, Stage
 from search.supernet import Supernet
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
@@ -22,14 +22,22 @@ _OVERSIZE = 2
 
 
 def recipe_of(
-    *, net: str, objective: str, epochs: float | None, batch: int | None, seed: int, resolution_px: int | None
+    *,
+    net: str,
+    objective: str | None,
+    epochs: float | None,
+    batch: int | None,
+    seed: int,
+    resolution_px: int | None,
+    architecture: tuple[str | int, ...] | None = None,
 ) -> Recipe:
-    """The default recipe with what the user changed.
+    """The default recipe with what the user changed; without an objective, the one that suits the networks.
 
     Raises:
         UnknownName: no such net or objective.
         BadRecipe: numbers that cannot train.
     """
+    objective = objective or ("mocov2" if architecture is None else SINGLE[0])
     for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, tuple(OBJECTIVES))):
         if value not in known:
             raise UnknownName(f"no {kind} is called {shown(value)}; nearest: {', '.join(nearest(value, known))}")
@@ -52,6 +60,7 @@ def recipe_of(
             seed=seed,
             stages=stages,
             views=views,
+            architecture=architecture,
         )
     except ValueError as error:
         raise BadRecipe(str(error)) from None
@@ -90,7 +99,10 @@ def train(
     if not resume:
         check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
     try:
-        from search.oneshot.training import pretrain
+        if recipe.architecture is not None:
+            from search.oneshot.single import pretrain_single as pretrain
+        else:
+            from search.oneshot.training import pretrain
     except ModuleNotFoundError as error:
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
     read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from export.types import ExportReport, Preprocess
-from hardware_profiles.types import DeviceProfile, Validation
-from search.types import Architecture, Task
+from hardware_profiles.types import DeviceProfile, Scaling, Validation
+from search.types import Architecture, Budget, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +48,12 @@ class Provenance:
         supernet_data: what it was trained on, and the terms of that data.
         device: the profile that the budget holds for.
         table_validation: how well the latency table predicted networks it had not seen.
+        table_scaling: that the table was scaled from another resolution; None where it was not.
         seed: of the search.
         evaluated: networks that were scored.
         seconds: duration of the search.
         tries: networks that were timed on the device, in order; the last one is the package's.
+        limits: all that the network had to meet, where that was more than its name's budget.
     """
 
     supernet: str
@@ -64,6 +66,8 @@ class Provenance:
     evaluated: int
     seconds: float
     tries: tuple[Try, ...]
+    table_scaling: Scaling | None = None
+    limits: Budget | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

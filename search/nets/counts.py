@@ -53,21 +53,17 @@ class Tally:
         *,
         groups: int = 1,
         norm: bool = True,
-        beyond: int = 0,
     ) -> Map:
-        """A convolution without bias that divides the side by ``stride``, normalized unless ``norm`` is false.
-
-        ``beyond`` counts the rows and columns that it computes besides, to be cropped.
-        """
-        side = -(-x.side // stride) + beyond
+        """A convolution without bias that divides the side by ``stride``, normalized unless ``norm`` is false."""
+        side = -(-x.side // stride)
         weights = c_out * (x.channels // groups) * kernel * kernel
         self._macs += weights * side * side
         self._params += weights + (2 * c_out if norm else 0)
         return self._write((x,), c_out, side)
 
-    def crop(self, x: Map, beyond: int) -> Map:
-        """Without some rows and columns."""
-        return self._write((x,), x.channels, x.side - beyond)
+    def shift(self, x: Map) -> Map:
+        """Moved by a row and a column."""
+        return self._write((x,), x.channels, x.side)
 
     def pool(self, x: Map, stride: int = 1) -> Map:
         """A pooling over small windows."""
@@ -152,9 +148,10 @@ def _relu_conv_norm(t: Tally, x: Map, key: OpKey) -> Map:
 
 def _factorized_reduce(t: Tally, x: Map, key: OpKey) -> Map:
     x = t.relu(x)
-    even = t.conv(x, key.c_out // 2, 1, 2)
-    odd = t.conv(x, key.c_out - key.c_out // 2, 1, 2, beyond=1)
-    return t.join(even, t.crop(odd, 1))
+    shifted = t.shift(x)
+    even = t.conv(t.pool(x, 2), key.c_out // 2)
+    odd = t.conv(t.pool(shifted, 2), key.c_out - key.c_out // 2)
+    return t.join(even, odd)
 
 
 def _pool(t: Tally, x: Map, key: OpKey) -> Map:

@@ -2,7 +2,8 @@
 
 On a CPU the library's weight gradient of a depthwise convolution costs up to 100 times its forward pass once the map is
 4x4 or smaller (measured: 105 ms against 1 ms for 1104 channels at 2x2, batch 128); summing the k*k shifted products
-costs a tenth of that. Everything else, and every other shape, is ``torch.nn.functional.conv2d``.
+costs a tenth of that. Dilation makes it slow, too, and is taken apart. Everything else, and every other shape, is
+``torch.nn.functional.conv2d``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,29 @@ def conv2d(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) ->
     if depthwise and stride == 1 and _is_small(x, weight) and torch.is_grad_enabled() and weight.requires_grad:
         return _SmallMapDepthwise.apply(x, weight, padding)  # type: ignore[no-any-return]
     return F.conv2d(x, weight, None, stride, padding, 1, groups)
+
+
+def dilated_conv2d(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """A depthwise convolution of dilation 2 that keeps the map's size divided by ``stride``, 1 or 2.
+
+    Dilation 2 never mixes even and odd positions, so it is an undilated convolution of each kind by itself. On a CPU
+    the library takes 3 to 50 times as long for the gradient of the former (64 images, 8 to 64 channels, 4 to 32 px).
+
+    Args:
+        x: [B, C, H, W].
+        weight: [C, 1, k, k], k odd.
+        stride: of the convolution.
+    """
+    k, (b, c, h, w) = weight.shape[-1], x.shape
+    training = torch.is_grad_enabled() and x.device.type == "cpu"
+    if training and stride == 2:
+        return conv2d(x[:, :, ::2, ::2], weight, 1, k // 2, c)
+    if training and h % 2 == 0 and w % 2 == 0:
+        phases = x.permute(0, 2, 3, 1).reshape(b, h // 2, 2, w // 2, 2, c).permute(0, 2, 4, 1, 3, 5)
+        maps = phases.reshape(4 * b, h // 2, w // 2, c).permute(0, 3, 1, 2)
+        y = conv2d(maps, weight, 1, k // 2, c).permute(0, 2, 3, 1).reshape(b, 2, 2, h // 2, w // 2, c)
+        return y.permute(0, 3, 1, 4, 2, 5).reshape(b, h, w, c).permute(0, 3, 1, 2)
+    return F.conv2d(x, weight, None, stride, 2 * (k // 2), 2, c)
 
 
 def _is_small(x: Tensor, weight: Tensor) -> bool:

@@ -7,6 +7,7 @@ NNI's choices and mutable modules.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -83,18 +84,18 @@ class ConvNorm(nn.Sequential):
         super().__init__(*parts, *([nn.ReLU(inplace=True)] if relu else []))
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """What every net builds: a pyramid of feature maps and one embedding per image."""
 
     embedding_dim: Any
 
+    @abstractmethod
     def features(self, x_BCHW: Tensor) -> dict[str, Tensor]:  # noqa: N803
         """Maps by name: ``p3`` has stride ``2**3``, shape [B, C, H/8, W/8]; finest first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def embed(self, map_BCHW: Tensor) -> Tensor:  # noqa: N803
         """The coarsest map -> [B, embedding_dim]."""
-        raise NotImplementedError
 
     def forward(self, x_BCHW: Tensor) -> Tensor:  # noqa: N803
         """[B, 3, H, W] -> [B, embedding_dim], the globally pooled embedding."""

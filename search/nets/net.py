@@ -33,17 +33,21 @@ class Part:
     Args:
         choices: positions in ``Net.space`` that this piece depends on.
         ops: the blocks for every combination of their options, the last choice varying fastest.
+        peaks: elements alive at once for every combination, one image, where maps stay alive from block to block;
+            empty where each block reads the one before it and nothing else.
     """
 
     choices: tuple[int, ...]
     ops: tuple[tuple[OpKey, ...], ...]
+    peaks: tuple[int, ...] = ()
 
 
 class Net(ABC):
-    """A family of networks; every network's weights are slices of the largest one's."""
+    """A family of networks; where they share weights, every network's are slices of the largest one's."""
 
     name: str
     space: tuple[Choice, ...]
+    shares_weights: bool = True
 
     @abstractmethod
     def values(self, architecture: Architecture) -> dict[str, int]:

@@ -16,6 +16,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
+from search.darts_recipe import DartsRecipe
 from search.errors import TrainingError, WriteFailed
 from search.recipes import Recipe
 
@@ -83,7 +84,7 @@ class Run:
         pixels: uint8 [N, 3, S, S].
     """
 
-    def __init__(self, recipe: Recipe, pixels: Tensor) -> None:
+    def __init__(self, recipe: Recipe | DartsRecipe, pixels: Tensor) -> None:
         self._recipe: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
         self._images = {"count": len(pixels), "crc32": zlib.crc32(pixels.cpu().contiguous().numpy().data)}
         self._seconds_before = 0.0

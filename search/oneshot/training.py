@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from nni.nas.evaluator.pytorch import Lightning, Trainer
+from nni.nas.evaluator.pytorch import Lightning
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
-from pytorch_lightning import Callback
 from torch import Tensor
 
 from search.errors import TrainingError
-from search.oneshot.checkpoints import CheckpointFile, KeepCheckpoint
+from search.oneshot.checkpoints import KeepCheckpoint
 from search.oneshot.compat import interruptible, quiet
 from search.oneshot.metrics import MetricsFile
 from search.oneshot.sandwich import SSL as SSL
 from search.oneshot.sandwich import Sandwich as Sandwich
 from search.oneshot.sandwich import SandwichModule as SandwichModule
 from search.oneshot.space import SupernetSpace
+from search.oneshot.trainer import TellProgress, Ticks, make_trainer
 from search.recipes import Recipe
 from search.supernet import Supernet, SupernetCard, save_supernet
 
@@ -60,31 +60,20 @@ def pretrain(
         WriteFailed: the disk is full, for instance; the previous checkpoint is as it was.
     """
     last = out / "checkpoints" / CHECKPOINT
-    _check(recipe, pixels, last, resume=resume)
+    check_run(recipe, pixels, last, resume=resume)
     ssl = SSL(recipe, pixels)
     callbacks = [MetricsFile(out / METRICS), KeepCheckpoint(last, steps=checkpoint_steps)]
     space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
     out.mkdir(parents=True, exist_ok=True)
     with interruptible(), quiet():
-        trainer = Trainer(
-            max_steps=ssl.steps,
-            max_epochs=-1,
-            accelerator="auto",
-            devices=1,
-            precision=_precision(recipe),
-            logger=False,
-            enable_checkpointing=False,
-            plugins=[CheckpointFile()],
-            callbacks=callbacks if progress is None else [*callbacks, _Progress(progress)],
-            limit_val_batches=0,
-            enable_progress_bar=progress_bar,
-            enable_model_summary=False,
-            default_root_dir=out,
+        told = [] if progress is None else [TellProgress(progress)]
+        trainer = make_trainer(
+            out, [*callbacks, *told], precision=recipe.precision, max_steps=ssl.steps, progress_bar=progress_bar
         )
         evaluator = Lightning(
             ssl,
             trainer,
-            train_dataloaders=_Ticks(len(pixels) // recipe.batch),
+            train_dataloaders=Ticks(len(pixels) // recipe.batch, 0),
             val_dataloaders=[],
             fit_kwargs={"ckpt_path": last} if last.exists() else {},
         )
@@ -94,37 +83,8 @@ def pretrain(
     return supernet
 
 
-class _Ticks:
-    """The steps of an epoch, in place of batches: a step's number decides its images.
-
-    So there is no state to restore in the middle of an epoch, which is how Lightning asks for it.
-    """
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-
-    def __len__(self) -> int:
-        return self._steps
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(self._steps))
-
-    def state_dict(self) -> dict[str, int]:
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
-        pass
-
-
-class _Progress(Callback):
-    def __init__(self, progress: Callable[[int, int], None]) -> None:
-        self._progress = progress
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        self._progress(trainer.global_step, trainer.max_steps)
-
-
-def _check(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> None:
+def check_run(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> None:
+    """Raise TrainingError for images that are too small or too few, and for an earlier run that is not asked for."""
     count, side_px = len(pixels), min(pixels.shape[-2:])
     crop_px = max(stage.crop_px for stage in recipe.stages)
     if side_px < crop_px:
@@ -136,7 +96,12 @@ def _check(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> None:
 
 
 def _card(ssl: SSL, name: str, data: Mapping[str, Any]) -> SupernetCard:
-    recipe = ssl.recipe
+    training = {"steps": ssl.steps, "seconds": round(ssl.run.seconds)}
+    return card_of(ssl.recipe, name=name, data={"images": len(ssl.pixels), **data}, training=training)
+
+
+def card_of(recipe: Recipe, *, name: str, data: Mapping[str, Any], training: Mapping[str, Any]) -> SupernetCard:
+    """The card of what ``recipe`` trained."""
     return SupernetCard(
         name=name,
         net=recipe.net,
@@ -146,19 +111,9 @@ def _card(ssl: SSL, name: str, data: Mapping[str, Any]) -> SupernetCard:
         mean=recipe.views.mean,
         std=recipe.views.std,
         recipe=asdict(recipe),
-        data={"images": len(ssl.pixels), **data},
-        training={"steps": ssl.steps, "seconds": round(ssl.run.seconds)},
+        data=data,
+        training=training,
         evaluation={},
         versions={"torch": torch.__version__},
+        architecture=recipe.architecture,
     )
-
-
-def _precision(recipe: Recipe) -> str:
-    """Lightning's name for the recipe's precision; bf16 only where the hardware multiplies it."""
-    if recipe.precision == "auto":
-        if torch.cuda.is_available():
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        else:
-            fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        return "bf16-mixed" if fast else "32-true"
-    return {"fp32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]

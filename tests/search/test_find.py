@@ -9,7 +9,8 @@ from torch import Tensor
 from hardware_profiles import Latency, LatencyTable, estimate_ms
 from search.costs import CostModel
 from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
-from search.find import find, front
+from search.find import find, find_each, front
+from search.hunt import Goal
 from search.supernet import Supernet
 from search.types import Budget, Candidate, SearchResult, Task
 from tests.search.small_supernets import made_up_table, random_supernet, stripes
@@ -218,7 +219,6 @@ def test_a_table_of_another_net_or_resolution_is_refused(
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"task": Task.DET}, ValueError, "task det has no score yet; ask for cls"),
         ({"evaluations": 0}, ValueError, "0 evaluations"),
         ({"generations": -1}, ValueError, "-1 generations"),
         ({"images": 1}, NotEnoughImages, "1 image"),
@@ -244,3 +244,73 @@ def test_weights_that_give_no_finite_features_are_refused(
     )
     with pytest.raises(BadSupernet, match="untrained gives features that are not finite"):
         search(broken, table, pixels, Budget(latency_ms=5))
+
+
+@pytest.mark.parametrize("task", Task)
+def test_every_task_is_searched_and_none_beats_the_largest_network(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, task: Task
+) -> None:
+    everything = Budget(latency_ms=1e6)
+    result = search(supernet, table, pixels, everything, task=task)
+    scores = {candidate.architecture: candidate.score for candidate in result.evaluated}
+    assert scores.pop(supernet.net.largest(PX), 1.0) == pytest.approx(1)
+    assert scores and all(score < 1 for score in scores.values())
+    again = search(supernet, table, pixels, everything, task=task)
+    assert dataclasses.replace(again, seconds=0) == dataclasses.replace(result, seconds=0)
+
+
+def test_tasks_look_at_different_features(supernet: Supernet, table: LatencyTable, pixels: Tensor) -> None:
+    results = [search(supernet, table, pixels, Budget(latency_ms=5), task=task, generations=0) for task in Task]
+    scored = [{c.architecture: c.score for c in result.evaluated} for result in results]
+    assert len({frozenset(scores) for scores in scored}) == 1
+    assert len({tuple(scores.values()) for scores in scored}) == len(Task)
+
+
+def other_device(table: LatencyTable, device_id: str, scale: float) -> LatencyTable:
+    """A device on which every second block is slower."""
+    slower = {
+        key: Latency(median_ms=ms.median_ms * (1 + i % 2), p90_ms=2, samples=1)
+        for i, (key, ms) in enumerate(table.entries.items())
+    }
+    device = dataclasses.replace(table.device, id=device_id)
+    return dataclasses.replace(table, device=device, entries=slower, scale=scale)
+
+
+def test_several_devices_share_scores_and_each_gets_its_own_front(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    slow = other_device(table, "slow", 3.0)
+    goals = [Goal(table=table, budget=Budget(latency_ms=6)), Goal(table=slow, budget=Budget(latency_ms=20))]
+    seen: list[tuple[int, int]] = []
+    options: dict[str, Any] = {"evaluations": 12, "generations": 2, "images": 16}
+    results = find_each(supernet, goals, pixels, **options, progress=lambda *at: seen.append(at))
+    assert [result.device_id for result in results] == ["made-up", "slow"]
+    assert seen[-1][0] <= 24 and seen[-1][1] == 24
+    for result, goal in zip(results, goals, strict=True):
+        alone = find(supernet, goal.table, pixels, goal.budget, **options)
+        assert len(result.evaluated) >= len(alone.evaluated)
+        for candidate in result.evaluated:
+            ops = supernet.net.ops(candidate.architecture)
+            assert candidate.predicted_ms <= (goal.budget.latency_ms or 0)
+            assert candidate.predicted_ms == pytest.approx(estimate_ms(goal.table, ops))
+        assert result.front == front(result.evaluated) and result.best in result.front
+    shared = [{c.architecture: c.score for c in result.evaluated} for result in results]
+    both = shared[0].keys() & shared[1].keys()
+    assert both and all(shared[0][a] == shared[1][a] for a in both)
+
+
+def test_a_device_that_cannot_meet_its_budget_is_named(supernet: Supernet, table: LatencyTable, pixels: Tensor) -> None:
+    goals = [
+        Goal(table=table, budget=Budget(latency_ms=6)),
+        Goal(table=other_device(table, "slow", 3.0), budget=Budget(latency_ms=1e-3)),
+    ]
+    with pytest.raises(InfeasibleBudget, match=r"meets 0\.001 ms on slow;"):
+        find_each(supernet, goals, pixels)
+
+
+def test_devices_at_different_resolutions_cannot_share_scores(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    goals = [Goal(table=t, budget=Budget(latency_ms=6)) for t in (table, made_up_table("tiny", 32))]
+    with pytest.raises(WrongTable, match="holds for 32 px, not 16"):
+        find_each(supernet, goals, pixels)

@@ -57,7 +57,7 @@ def test_projections_use_the_batch_s_own_statistics_and_leave_eval_mode() -> Non
     projector = supernet.projector(backbone.embedding_dim)
     x = torch.randn(6, 3, 16, 16)
     z = projections(backbone, projector, x)
-    assert z.shape == (6, 8) and not z.requires_grad and not backbone.training
-    for buffer in backbone.buffers():
+    assert z.shape == (6, 8) and not z.requires_grad and not backbone.training and not projector.training
+    for buffer in [*backbone.buffers(), *projector.buffers()]:
         buffer.fill_(7)
     assert torch.equal(projections(backbone, projector, x), z)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
-import zoo.supernets
+import zoo.entries.entry
+import zoo.supernet_names
 from export.metadata import metadata_props
 from export.run import export
 from export.targets import target_at
@@ -17,7 +17,7 @@ from hardware_profiles.probe import probe_device
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, Validation
 from search.calibrate import recalibrate
 from search.nets import NETS, Backbone
-from search.supernet import Supernet, SupernetCard, save_supernet
+from search.supernet import Supernet, SupernetCard, projector_of, save_supernet
 from search.types import Task
 from zoo.package import write_package
 from zoo.types import Evaluation, Images, ModelCard, Provenance, Try
@@ -116,7 +116,7 @@ def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     net = NETS["mobile"]
     backbone = net.build(net.largest(SIDE_PX))
-    projector = nn.Sequential(nn.Linear(backbone.embedding_dim, 16), nn.ReLU(), nn.Linear(16, 8))
+    projector = projector_of(backbone.embedding_dim, 16, 8)
     parts = {"backbone": backbone, "projector": projector}
     weights = {f"{part}.{key}": w.detach() for part, m in parts.items() for key, w in m.named_parameters()}
     card = SupernetCard(
@@ -156,11 +156,13 @@ def own_table() -> LatencyTable:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path, own_table: LatencyTable) -> Path:
-    """A cache with that supernet, which hides any bundled one, and that table."""
+    """A cache with that supernet, which hides any bundled one, and that table; the catalogue is empty."""
     folder = tmp_path / "home"
     monkeypatch.setenv("ZOO_HOME", str(folder))
-    monkeypatch.setattr(zoo.supernets, "BUNDLED", tmp_path / "none")
+    monkeypatch.setattr(zoo.supernet_names, "BUNDLED", tmp_path / "none")
+    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", folder / "entries.json")
     (folder / "supernets").mkdir(parents=True)
+    (folder / "entries.json").write_text('{"schema": 1, "entries": []}')
     shutil.copytree(supernet, folder / "supernets" / "mobile-mocov2")
     keep_table(own_table, folder / "devices")
     return folder

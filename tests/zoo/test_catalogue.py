@@ -7,11 +7,13 @@ import pytest
 
 import zoo
 import zoo.catalogue
+from hardware_profiles.errors import UnknownDevice
 from hardware_profiles.types import LatencyTable
 from search.nets import Backbone
-from zoo.catalogue import card_of, get, locate
+from zoo.catalogue import get, locate
 from zoo.errors import BadPackage, UnknownName, ZooError
 from zoo.listing import list_models
+from zoo.lookup import card_of
 from zoo.make import Made
 from zoo.package import write_package
 from zoo.photos import fingerprint
@@ -90,7 +92,7 @@ def test_an_unknown_name_lists_the_three_nearest_in_one_line(home: Path, name: s
     message = str(caught.value)
     assert message.isprintable() and len(message) < 500
     if not name.endswith("etc"):
-        assert "nearest: data-mocov2-cls-" in message
+        assert "nearest: data-mocov2-" in message
 
 
 def test_the_nearest_names_keep_the_budget_that_was_asked_for(home: Path) -> None:
@@ -98,7 +100,7 @@ def test_the_nearest_names_keep_the_budget_that_was_asked_for(home: Path) -> Non
         get("data-moco-cls-0.7ms")
 
 
-@pytest.mark.parametrize("path", ["..", "/etc", "./absent", "absent/package", "~/x/y"])
+@pytest.mark.parametrize("path", ["..", "/etc", "./absent", "an/absent/package", "~/x/y"])
 def test_a_path_that_is_no_package_is_one_line(home: Path, path: str) -> None:
     with pytest.raises(BadPackage, match="is no package"):
         get(path)
@@ -115,12 +117,11 @@ def test_info_makes_nothing(made: list[dict[str, object]]) -> None:
     assert not made
 
 
-def test_the_list_holds_packages_and_what_can_be_asked_for(made: list[dict[str, object]], image_folder: Path) -> None:
-    assert [(entry.name, entry.source) for entry in list_models()] == [("data-mocov2-cls-1ms", "supernet")]
-    get("data-mocov2-cls-7ms", images=image_folder)
-    entries = list_models("*-cls-7ms@*")
-    assert [entry.source for entry in entries] == ["package"] and entries[0].measured_ms is not None
-    assert list_models("*-det-*") == []
+def test_an_alias_is_the_device_it_stands_for(made: list[dict[str, object]], image_folder: Path) -> None:
+    with pytest.raises(UnknownDevice, match="device 'toaster' has no latency table; nearest: "):
+        get("data-mocov2-cls-7ms@toaster")
+    locate("data-mocov2-cls-7ms@edge", images=image_folder)
+    assert made[0]["device"] == "raspi4"
 
 
 def test_the_public_names_are_those_of_the_modules() -> None:

@@ -50,7 +50,7 @@ def searched(tmp_path: Path) -> Result:
         (["devices", "shw"], 2, "No such command 'shw'"),
         (["devices", "show", "pixel"], 1, "device 'pixel' has no latency table; nearest: "),
         (["devices", "measure", "--net", "mobil"], 1, "nearest: mobile"),
-        (["info", "resnet50"], 1, "nearest: data-mocov2-cls-"),
+        (["info", "resnet50"], 1, "nearest: data-mocov2-"),
         (["get", "/nowhere"], 1, "is no package"),
         (["pretrain", "--images", ".", "-o", "x", "--net", "mobil"], 1, "nearest: mobile"),
         (["pretrain", "--images", ".", "-o", "x", "--epochs", "nan"], 2, "epochs is nan"),
@@ -92,7 +92,7 @@ def test_a_finished_search_ends_with_paths_times_and_what_to_do_next(
     search_that(monkeypatch, Made(path=Path("out"), card=card))
     result = searched(tmp_path)
     assert result.exit_code == 0
-    assert "predicted 0.500 ms, measured" in result.stdout and "MB" in result.stdout
+    assert "predicted 0.500 ms (measured table), measured" in result.stdout and "MB" in result.stdout
     assert "next:\n  zoo info" in result.stderr
 
 
@@ -131,7 +131,7 @@ def test_get_of_a_damaged_package_writes_nothing(pristine: Path, home: Path, tmp
 
 
 def test_list_and_devices_speak_json(home: Path, own_table: LatencyTable) -> None:
-    assert json.loads(run("list", "--json").stdout)[0]["name"] == "data-mocov2-cls-1ms"
+    assert json.loads(run("list", "*@this", "--json").stdout)[0]["name"] == "data-mocov2-cls-1ms@this"
     assert own_table.device.id in {table["device_id"] for table in json.loads(run("devices", "list", "--json").stdout)}
     shown = run("devices", "show", "this", "--resolution", 16, "--json")
     assert json.loads(shown.stdout)["device"]["chip"] == own_table.device.chip

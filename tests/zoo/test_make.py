@@ -9,14 +9,16 @@ import zoo.winner
 from export.errors import ComparisonFailed
 from export.types import ExportReport
 from hardware_profiles.devices import keep_table
+from hardware_profiles.errors import UnknownDevice
 from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget, NotEnoughImages
 from search.find import find
 from search.nets import NETS
 from search.types import Architecture, Budget, Candidate, SearchResult
-from zoo.errors import BudgetMissed, OutputExists, UnknownName, UnscoredTask
+from zoo.errors import BudgetMissed, OutputExists, UnknownName
 from zoo.make import search
-from zoo.package import load_package, read_card
+from zoo.package import load_package
+from zoo.package_folder import read_card
 
 SIDE_PX = 16  # of the supernet
 
@@ -145,8 +147,10 @@ def test_bad_requests_are_refused_before_any_work(home: Path, image_folder: Path
         search(image_folder, out=image_folder, budget="20ms")
     with pytest.raises(OutputExists, match="not ours"):
         search(image_folder, out=image_folder, budget="20ms", overwrite=True)
-    with pytest.raises(UnscoredTask):
-        search(image_folder, out=out, budget="20ms", task="seg")
+    with pytest.raises(ValueError, match="'fly' is not a valid Task"):
+        search(image_folder, out=out, budget="20ms", task="fly")
+    with pytest.raises(UnknownDevice, match="nearest: "):
+        search(image_folder, out=out, budget="20ms", device="rasp")
     with pytest.raises(UnknownName, match="nearest: mobile-mocov2"):
         search(image_folder, out=out, budget="20ms", supernet="mobile-moco")
     with pytest.raises(NotEnoughImages):

@@ -18,7 +18,8 @@ from search.nets import Backbone
 from zoo.card import config_text, read_config
 from zoo.errors import BadPackage, OutputExists, VerificationFailed, ZooError
 from zoo.manifest import describe
-from zoo.package import load_package, read_card, write_package
+from zoo.package import load_package, write_package
+from zoo.package_folder import read_card
 from zoo.types import ModelCard
 
 FILES = {

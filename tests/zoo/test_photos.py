@@ -1,15 +1,18 @@
 import os
 from pathlib import Path
 
+import pytest
 import torch
 
+from search.errors import BadSupernet
+from search.image_statistics import measure_statistics, save_statistics
 from zoo.photos import GENERATED, fingerprint, read_photos
 
 
 def test_a_folder_is_read_at_the_size_asked_for(image_folder: Path) -> None:
     (image_folder / "text.jpg").write_text("hello")
     seen: list[int] = []
-    photos = read_photos(image_folder, size_px=12, progress=lambda done, total: seen.append(done))
+    photos = read_photos(image_folder, size_px=12, beside=image_folder, progress=lambda done, total: seen.append(done))
     assert photos.pixels.shape == (64, 3, 12, 12)
     assert (photos.about.count, photos.about.skipped) == (64, 1) and "text.jpg" in photos.skipped[0]
     assert seen[-1] == 65
@@ -25,8 +28,25 @@ def test_the_fingerprint_changes_with_the_images_and_with_nothing_else(image_fol
     assert len({before, touched, fingerprint(image_folder)}) == 3
 
 
-def test_without_a_folder_images_are_generated_the_same_each_time() -> None:
-    first, again = read_photos(None, size_px=16), read_photos(None, size_px=16)
+def test_without_a_folder_images_are_generated_the_same_each_time(tmp_path: Path) -> None:
+    first, again = (read_photos(None, size_px=16, beside=tmp_path) for _ in range(2))
     assert torch.equal(first.pixels, again.pixels) and len(first.pixels) == first.about.count
     assert first.about.fingerprint.startswith(GENERATED)
     assert first.pixels.float().std((1, 2, 3)).min() > 5  # no image is blank
+
+
+def test_statistics_beside_the_supernet_shape_the_generated_images(image_folder: Path, tmp_path: Path) -> None:
+    plain = read_photos(None, size_px=16, beside=tmp_path)
+    of = measure_statistics(read_photos(image_folder, size_px=32, beside=tmp_path).pixels)
+    save_statistics(of, tmp_path)
+    shaped = read_photos(None, size_px=16, beside=tmp_path)
+    assert "dead leaves with the second-order statistics of 64 training images" in shaped.about.fingerprint
+    assert plain.about.fingerprint != shaped.about.fingerprint and len(plain.pixels) == len(shaped.pixels)
+    (tmp_path / "statistics.json").write_text("{}")
+    with pytest.raises(BadSupernet, match=r"statistics\.json holds no image statistics"):
+        read_photos(None, size_px=16, beside=tmp_path)
+
+
+def test_larger_images_are_fewer_but_enough_to_compare(tmp_path: Path) -> None:
+    counts = [read_photos(None, size_px=px, beside=tmp_path).about.count for px in (16, 48, 96)]
+    assert counts == [512, 227, 128]

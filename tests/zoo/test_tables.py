@@ -68,7 +68,7 @@ def test_an_unknown_device_or_net_names_the_nearest(home: Path) -> None:
 
 def test_threads_are_part_of_the_machine() -> None:
     assert this_device(1).id != this_device(2).id
-    assert device_id("this") == this_device().id and device_id("board") == "board"
+    assert device_id("this") == this_device().id and device_id("edge") == device_id("raspi4") == "raspi4"
 
 
 def test_networks_to_measure_are_of_all_sizes_and_the_same_for_a_seed() -> None:

@@ -12,12 +12,13 @@ from hub_server import HubServer
 import zoo.card
 from search.nets import Backbone
 from zoo.card import config_text, read_config
-from zoo.catalogue import card_of, get, locate
+from zoo.catalogue import get, locate
 from zoo.errors import BadPackage, HubError, NotInCache, OutputExists, UnknownName, VerificationFailed
 from zoo.hub.address import parse_address
 from zoo.hub.fetch import fetch
 from zoo.hub.listing import list_hub
 from zoo.hub.settings import hub_cache
+from zoo.lookup import card_of
 from zoo.manifest import Digest, describe
 from zoo.package import load_package, write_package
 from zoo.pull import pull, pull_folder

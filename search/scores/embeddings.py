@@ -1,7 +1,7 @@
-"""Scores: how well a network's features agree with the largest network's on the same images; higher is better.
+"""The score for classification: whether two networks place the same images alike.
 
-The label-free criterion of DATA (CVPR 2022, section 4) for classification: the mean cosine between the projected
-embeddings of the subnet and of the largest network, image by image, for the same crop.
+The label-free criterion of DATA (CVPR 2022, section 4): the mean cosine between the projected embeddings of the subnet
+and of the largest network, image by image, for the same crop; here centered, so that a collapsed network scores 0.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def agreement(student_BD: Tensor, teacher_BD: Tensor) -> float:  # noqa: N803
 def projections(backbone: torch.nn.Module, projector: torch.nn.Module, batch_BCHW: Tensor) -> Tensor:  # noqa: N803
     """[B, 3, H, W] -> [B, D] with the batch's own normalization statistics: recalibrating on it, in one pass."""
     backbone.train()
+    projector.train()
     z_BD: Tensor = projector(backbone(batch_BCHW))  # noqa: N806
     backbone.eval()
+    projector.eval()
     return z_BD

@@ -1,0 +1,92 @@
+"""Trainer: Lightning's, set up the same way for every kind of training here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from nni.nas.evaluator.pytorch import Trainer
+from pytorch_lightning import Callback
+
+from search.oneshot.checkpoints import CheckpointFile
+from search.recipes import Precision
+
+T = TypeVar("T")
+
+
+def make_trainer(
+    out: Path,
+    callbacks: Sequence[Callback],
+    *,
+    precision: Precision,
+    max_steps: int = -1,
+    max_epochs: int = -1,
+    progress_bar: bool = False,
+) -> Trainer:
+    """One device, our checkpoints, no log of Lightning's own; ``max_steps`` or ``max_epochs`` ends it."""
+    return Trainer(
+        max_steps=max_steps,
+        max_epochs=max_epochs,
+        accelerator="auto",
+        devices=1,
+        precision=_name_of(precision),
+        logger=False,
+        enable_checkpointing=False,
+        plugins=[CheckpointFile()],
+        callbacks=list(callbacks),
+        limit_val_batches=0,
+        enable_progress_bar=progress_bar,
+        enable_model_summary=False,
+        default_root_dir=out,
+    )
+
+
+class Ticks(Generic[T]):
+    """The steps of an epoch, in place of batches: a step's number decides its images.
+
+    So there is no state to restore in the middle of an epoch, which is how Lightning asks for it.
+
+    Args:
+        steps: how many.
+        tick: what stands in for each batch.
+    """
+
+    def __init__(self, steps: int, tick: T) -> None:
+        self._steps, self._tick = steps, tick
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[T]:
+        return iter([self._tick] * self._steps)
+
+    def state_dict(self) -> dict[str, int]:
+        """Nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Nothing to restore."""
+
+
+class TellProgress(Callback):
+    """Calls ``progress`` with (steps done, steps in all) after each step."""
+
+    def __init__(self, progress: Callable[[int, int], None]) -> None:
+        self._progress = progress
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """See Lightning."""
+        self._progress(trainer.global_step, trainer.max_steps)
+
+
+def _name_of(precision: Precision) -> str:
+    """Lightning's name; bf16 only where the hardware multiplies it."""
+    if precision == "auto":
+        if torch.cuda.is_available():
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        return "bf16-mixed" if fast else "32-true"
+    return {"fp32": "32-true", "bf16": "bf16-mixed"}[precision]

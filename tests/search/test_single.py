@@ -1,0 +1,131 @@
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from search.darts_recipe import single
+from search.errors import BadSupernet, TrainingError
+from search.find import find
+from search.genotype import random_genotype
+from search.nets.cell import CELL
+from search.objectives import nt_xent
+from search.oneshot.contrast import held_out_loss
+from search.oneshot.single import SimCLR, pretrain_single
+from search.recipes import Recipe
+from search.supernet import CARD, WEIGHTS, load_supernet
+from search.types import Budget
+from tests.search.small_cells import DARTS_V2
+from tests.search.small_supernets import made_up_table, stripes
+
+PX = 8
+GENOTYPE = random_genotype(np.random.default_rng(0))
+RECIPE = replace(
+    single(GENOTYPE, cells=5, channels=8, resolution_px=PX, epochs=1.5), batch=4, projection_dim=8, precision="fp32"
+)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Tensor:
+    return stripes(16, 10)
+
+
+@pytest.fixture(scope="module")
+def finished(pixels: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "finished"
+    pretrain_single(RECIPE, pixels, out, name="one", data={"terms": "none"})
+    return out
+
+
+def test_one_network_is_written_as_a_supernet_that_holds_nothing_else(finished: Path) -> None:
+    supernet = load_supernet(finished)
+    architecture = CELL.architecture(GENOTYPE, cells=5, channels=8, resolution_px=PX)
+    assert supernet.card.architecture == architecture.choices and supernet.card.objective == "simclr"
+    assert supernet.net.size == 1 and supernet.net.largest(PX) == architecture
+    assert supernet.card.training["steps"] == 6 and supernet.card.data["images"] == 16
+    assert supernet.subnet(architecture)(torch.randn(2, 3, PX, PX)).shape == (2, 128)
+
+
+def test_a_search_of_it_finds_it_and_tells_what_the_table_says(finished: Path, pixels: Tensor) -> None:
+    supernet, table = load_supernet(finished), made_up_table("cell", PX)
+    result = find(supernet, table, pixels, Budget(latency_ms=10_000.0))
+    assert result.best.architecture == supernet.net.largest(PX) and len(result.evaluated) == 1
+    assert result.best.score == pytest.approx(1)
+
+
+def test_the_same_seed_gives_the_same_weights_and_an_interruption_changes_nothing(
+    pixels: Tensor, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = SimCLR.batch
+
+    def interrupted(self: SimCLR, step: int) -> Tensor:
+        if step == 3:
+            raise KeyboardInterrupt
+        return batch(self, step)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SimCLR, "batch", interrupted)
+        pretrain_single(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, checkpoint_steps=2)
+    assert not (tmp_path / CARD).exists()
+    torch.manual_seed(7)
+    pretrain_single(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, resume=True)
+    assert (tmp_path / WEIGHTS).read_bytes() == (finished / WEIGHTS).read_bytes()
+    assert (tmp_path / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
+
+
+def test_training_lowers_the_loss_on_images_it_has_not_seen() -> None:
+    pixels = stripes(128, 10)
+    recipe = replace(RECIPE, batch=32, queue=32, epochs=6.0, lr=0.03)
+
+    def judged(network: SimCLR) -> float:
+        return held_out_loss(network, pixels[96:], recipe.views, batch=32, temperature=0.5)
+
+    trained = SimCLR(recipe, pixels[:96])
+    before = judged(trained)
+    optimizer = torch.optim.SGD(trained.parameters(), recipe.lr, momentum=0.9)
+    for step in range(trained.steps):
+        optimizer.zero_grad()
+        nt_xent(trained(trained.batch(step)), 0.5).backward()
+        optimizer.step()
+    assert judged(trained) < before - 0.1
+
+
+def test_a_loss_that_is_not_finite_is_one_line(pixels: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.oneshot.single.nt_xent", lambda z, t: z.sum() * math.nan)
+    with pytest.raises(TrainingError, match="the loss is nan at step 0; train anew with a lower learning rate"):
+        pretrain_single(RECIPE, pixels, tmp_path, name="one", data={})
+    with pytest.raises(TrainingError, match="16 images are fewer than a batch of 64"):
+        pretrain_single(replace(RECIPE, batch=64, queue=64), pixels, tmp_path, name="one", data={})
+
+
+def test_a_supernet_s_card_with_another_network_s_choices_does_not_fit_its_weights(
+    finished: Path, tmp_path: Path
+) -> None:
+    for name in (CARD, WEIGHTS):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    other = CELL.architecture(DARTS_V2, cells=5, channels=8, resolution_px=PX)
+    fields = json.loads((tmp_path / CARD).read_text()) | {"architecture": list(other.choices)}
+    (tmp_path / CARD).write_text(json.dumps(fields))
+    with pytest.raises(BadSupernet, match="is no supernet of cell"):
+        load_supernet(tmp_path)
+    (tmp_path / CARD).write_text(json.dumps(fields | {"architecture": ["x"]}))
+    with pytest.raises(BadSupernet, match="cell needs 24 choices, got 1"):
+        load_supernet(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"net": "cell"}, "the networks of cell share no weights; name the one to train with --architecture"),
+        ({"objective": "simclr"}, "objective is 'simclr'; a supernet is trained with mocov2"),
+        ({"net": "cell", "architecture": RECIPE.architecture}, "'mocov2'; one network is trained with simclr"),
+        ({"net": "cell", "objective": "simclr", "architecture": (5, 8)}, "cell needs 24 choices, got 2"),
+    ],
+)
+def test_recipes_that_mix_supernets_and_single_networks_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**changes)  # type: ignore[arg-type]

@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import zoo.measuring
+from hardware_profiles.errors import NoisyMachine
+from hardware_profiles.files import load_table
+from hardware_profiles.types import DeviceProfile, LatencyTable
+from zoo.cli import app
+from zoo.errors import UnknownName
+from zoo.measuring import measure_here
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(app, ["devices", *(str(arg) for arg in args)])
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, own_table: LatencyTable) -> list[dict[str, Any]]:
+    """Timing ends at once, on a quiet machine; what was asked of it, as it happens."""
+    calls: list[dict[str, Any]] = []
+
+    def measure_table(*args: Any, device: DeviceProfile, **kwargs: Any) -> LatencyTable:
+        calls.append({"networks": len(args[1]), "device": device, **kwargs})
+        return replace(own_table, device=device, net=kwargs["net"], resolution_px=kwargs["resolution_px"])
+
+    monkeypatch.setattr(zoo.measuring, "measure_table", measure_table)
+    monkeypatch.setattr(zoo.measuring, "refuse_noise", lambda watch: None)
+    return calls
+
+
+def test_one_table_for_each_resolution_and_precision(home: Path, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    options = ["--resolution", 32, "--resolution", 64, "--precision", "fp32", "--precision", "int8"]
+    done = run("measure", "--net", "resnet", *options, "--threads", 2, "--batch", 4, "-o", tmp_path / "t", "--json")
+    assert done.exit_code == 0, done.output
+    tables = [load_table(Path(value["path"])) for value in json.loads(done.stdout)]
+    assert [(t.resolution_px, t.device.precision) for t in tables] == [
+        (32, "fp32"),
+        (32, "int8"),
+        (64, "fp32"),
+        (64, "int8"),
+    ]
+    assert all((t.device.threads, t.device.batch, t.net) == (2, 4, "resnet") for t in tables)
+    assert len({value["path"] for value in json.loads(done.stdout)}) == 4
+    assert all(call["networks"] == 32 and call["calibrate_on"] == 16 for call in asked)
+
+
+def test_an_unfinished_measurement_lies_hidden_beside_the_tables(
+    home: Path, asked: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    run("measure", "-o", tmp_path)
+    run("measure", "--precision", "int8", "-o", tmp_path)
+    started = [call["started"] for call in asked]
+    assert len(set(started)) == 2
+    assert all(path.parent == tmp_path and path.name.startswith(".") for path in started)
+
+
+def test_a_noisy_machine_is_refused_unless_forced(
+    home: Path, asked: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(watch: object) -> None:
+        raise NoisyMachine("this machine is not quiet: other work keeps 1.00 cores busy; --force")
+
+    monkeypatch.setattr(zoo.measuring, "refuse_noise", refuse)
+    done = run("measure", "-o", tmp_path)
+    assert done.exit_code == 1 and "not quiet" in done.stderr and not asked
+    assert run("measure", "--force", "-o", tmp_path).exit_code == 0
+    assert [call["watch"] for call in asked] == [None]
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "says"),
+    [
+        (["--net", "mobil"], 1, "nearest: mobile"),
+        (["--runtime", "tflite"], 1, "no runtime is called 'tflite' here; there are onnxruntime"),
+        (["--precision", "fp8"], 2, "fp8"),
+        (["--threads", "0"], 2, "threads"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(home: Path, options: list[str], code: int, says: str) -> None:
+    done = run("measure", *options)
+    assert done.exit_code == code and says in done.stderr
+
+
+def test_an_unknown_net_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="nearest: mobile"):
+        measure_here("mobil", 16)
+
+
+def test_a_kit_s_result_becomes_a_table_that_the_zoo_finds(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from search.nets import NETS
+
+    keys = NETS["mobile"].op_keys(16)[:3]
+    monkeypatch.setattr(
+        zoo.measuring, "blocks_of", lambda net, px: {key: lambda key=key: net.build_op(key) for key in keys}
+    )
+    networks = [
+        zoo.measuring.Network(
+            ops=(keys[0],) * depth, build=lambda: NETS["mobile"].build_op(keys[0]), input_nchw=(1, 3, 16, 16)
+        )
+        for depth in range(1, 19)
+    ]
+    monkeypatch.setattr(zoo.measuring, "networks_of", lambda *args, **kwargs: networks)
+    made = run("kit", "--resolution", 16, "-o", tmp_path / "kit.zip")
+    assert made.exit_code == 0 and "python3 kit.zip" in made.stderr
+    result = tmp_path / "kit-result.json"
+    result.write_text(json.dumps(answer(tmp_path / "kit.zip")))
+    done = run("import", result, "--id", "my-board", "--json")
+    assert done.exit_code == 0, done.output
+    assert run("show", "my-board", "--resolution", 16).exit_code == 0
+    assert run("import", result, "-o", tmp_path / "x.yaml").exit_code == 0
+    assert load_table(tmp_path / "x.yaml").device.chip.startswith("Board")
+    assert run("import", result, "--kind", "toaster").exit_code == 2
+    assert run("import", tmp_path / "kit.zip").exit_code == 1
+
+
+def answer(kit: Path) -> dict[str, Any]:
+    """What the kit would write on a machine where everything takes as long as its name has letters."""
+    import zipfile
+
+    with zipfile.ZipFile(kit) as archive:
+        document = json.loads(archive.read("kit.json"))
+    models = document.pop("models")
+    machine = {"chip": "Board 4", "cores": 4, "memory_bytes": 0, "architecture": "aarch64", "threads": 1}
+    return {
+        "schema": 1,
+        "kit": document,
+        "machine": machine | {"runtime": "onnxruntime", "runtime_version": "1.19.2"},
+        "measured_at": "2026-01-01T00:00:00+00:00",
+        "times": {model["name"]: [1e5 * len(model["name"]), 1e5 * len(model["name"]), 3] for model in models},
+    }

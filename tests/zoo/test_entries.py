@@ -1,0 +1,121 @@
+"""The curated catalogue: what ships is true, and an entry becomes a package."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import zoo.catalogue
+import zoo.entries.entry
+import zoo.entries.make
+from hardware_profiles.devices import keep_table
+from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.types import LatencyTable
+from search.nets import NETS
+from search.types import Task
+from zoo.catalogue import get, locate
+from zoo.entries import Entry, find_entry, load_entries
+from zoo.entries.entry import entries_text, read_entries
+from zoo.entries.make import make_entries, package_entry
+from zoo.entries.wanted import WANTED, Ask
+from zoo.errors import StaleEntry
+from zoo.lookup import entry_of
+from zoo.names import parse_name
+from zoo.supernet_names import BUNDLED
+from zoo.supernets import read_supernet
+from zoo.tables import table_of
+
+SIDE_PX = 16
+
+
+def test_the_catalogue_answers_all_that_is_wanted_for_three_tasks_on_every_kind_of_device() -> None:
+    entries = load_entries()
+    assert {entry.name for entry in entries} == {ask.name for ask in WANTED} and len(entries) >= 12
+    assert {entry.task for entry in entries} == set(Task)
+    assert len({entry.device for entry in entries}) >= 5
+    assert any(entry.name == "data-mocov2-det-3ms" for entry in entries)
+
+
+@pytest.mark.parametrize("entry", load_entries(), ids=lambda entry: entry.name)
+def test_an_entry_is_what_its_table_and_its_supernet_say(entry: Entry) -> None:
+    table = table_of(entry.device, entry.net, entry.resolution_px)
+    assert table.device.source == entry.source != "estimated"
+    ops = NETS[entry.net].ops(entry.candidate.architecture)
+    assert entry.predicted_ms == pytest.approx(estimate_ms(table, ops), abs=2e-6)
+    assert entry.predicted_ms <= (entry.question.budget.latency_ms or 0)
+    again = "the catalogue is stale: run `python -m zoo.entries`"
+    assert entry.supernet_sha256 == read_supernet(BUNDLED / entry.supernet).sha256, again
+
+
+@pytest.fixture
+def board(home: Path, own_table: LatencyTable) -> str:
+    """A device that is not this machine."""
+    device = replace(own_table.device, id="board", chip="A board")
+    keep_table(replace(own_table, device=device), home / "devices")
+    return "board"
+
+
+@pytest.fixture
+def entry(board: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> Entry:
+    """The one entry of a catalogue, made by the code that makes the shipped one."""
+    folders = {"folders": [home / "devices"]}
+    original = zoo.entries.make.find_table
+    monkeypatch.setattr(zoo.entries.make, "find_table", lambda *a, **k: original(*a, **k, **folders))
+    asks = [Ask(name="data-mocov2-det-20ms", device=board, resolution_px=SIDE_PX)]
+    said: list[str] = []
+    (made,) = make_entries(asks=asks, evaluations=3, progress=lambda *at: None, say=said.append)
+    assert said and said[0].startswith("data-mocov2-det-20ms: ")
+    path = home / "made.json"
+    path.write_text(entries_text((made,)))
+    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+    return made
+
+
+def test_entries_survive_their_text(entry: Entry, tmp_path: Path) -> None:
+    other = replace(entry, name="data-mocov2-cls-1ms@board")
+    (tmp_path / "two.json").write_text(entries_text((entry, other)))
+    assert read_entries(tmp_path / "two.json") == (other, entry)
+
+
+def test_making_an_entry_twice_gives_the_same(entry: Entry) -> None:
+    asks = [Ask(name=entry.name, device=entry.device, resolution_px=SIDE_PX)]
+    assert make_entries(asks=asks, evaluations=3, progress=lambda *at: None, say=lambda line: None) == (entry,)
+
+
+def test_a_name_without_a_device_is_the_entry_s_with_another_device_it_is_not(entry: Entry) -> None:
+    assert find_entry(parse_name("data-mocov2-det-20ms")) == entry
+    assert entry_of("data-mocov2-det-20.0ms@board") == entry
+    assert entry_of("data-mocov2-det-20ms@this") is None and entry_of("data-mocov2-det-21ms@board") is None
+
+
+def test_an_entry_is_packaged_once_and_its_card_tells_the_truth(entry: Entry) -> None:
+    model = get("data-mocov2-det-20ms", verify=True)
+    card = model.card
+    assert card.name == "data-mocov2-det-20ms@board" and card.architecture.choices == entry.choices
+    assert card.recipe.evaluated == entry.evaluated and card.recipe.supernet_sha256 == entry.supernet_sha256
+    (one,) = card.recipe.tries
+    assert one.predicted_ms == entry.predicted_ms and one.measured_ms is None  # this machine is no board
+    assert card.images.fingerprint == entry.images
+    assert get("data-mocov2-det-20ms@board").folder == model.folder
+
+
+def test_another_supernet_makes_an_entry_stale_and_a_search_answers_instead(
+    entry: Entry, home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stale = replace(entry, supernet_sha256="1" * 64)
+    with pytest.raises(StaleEntry, match="was made from another mobile-mocov2"):
+        package_entry(stale, tmp_path / "out", say=lambda line: None)
+    assert not (tmp_path / "out").exists()
+    path = home / "stale.json"
+    path.write_text(entries_text((stale,)))
+    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+    asked: list[str] = []
+    monkeypatch.setattr(zoo.catalogue, "search", lambda *a, device, **k: asked.append(device) or _stop())
+    said: list[str] = []
+    with pytest.raises(InterruptedError):
+        locate("data-mocov2-det-20ms", say=said.append)
+    assert asked == ["board"] and "searching instead" in said[-1]
+
+
+def _stop() -> None:
+    raise InterruptedError

@@ -1,0 +1,120 @@
+"""What ``zoo info`` shows before anybody trusts a network, and the statistics that a supernet brings."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import zoo.entries.entry
+from hardware_profiles.types import Scaling
+from search.image_statistics import load_statistics
+from search.types import Budget
+from tests.zoo.test_listing import ENTRY
+from zoo.cli import app
+from zoo.entries.entry import entries_text
+from zoo.facts import artefact_rows, card_facts, entry_facts, limits_text
+from zoo.statistics import keep_statistics, main
+from zoo.types import ModelCard
+
+
+def text_of(card: ModelCard) -> str:
+    return "\n".join(f"{row[0]}: {row[1]}" for row in card_facts(card, Path("here")))
+
+
+def test_the_facts_of_a_card_hold_where_every_number_comes_from(card: ModelCard) -> None:
+    text = text_of(card)
+    for fact in (
+        "name: data-mocov2-cls-1ms@bench",
+        "folder: here",
+        "input 16x16 px",
+        "mobile: skip k3_e1 ",
+        "bench: A chip | with <odd> text, onnxruntime 1.0, 1 thread(s), fp32, batch 1",
+        "measured; 10 unseen networks predicted within 2.5 % on average",
+        "0.600 for 0.500 predicted",
+        "0.9000 of agreement with the largest network; 100 networks scored in 12 s, seed 7",
+        "64 (1 skipped); a folder's, fingerprint ffffffffffffffff",
+        "sha256 0000000000000000; epochs 1.5, seed 3",
+        "terms: non-commercial: research",
+        "cifar10 knn top1: 0.71 (k = 20)",
+        "apache-2.0",
+    ):
+        assert fact in text, fact
+
+
+def test_a_scaled_table_a_missing_evaluation_and_generated_images_are_said_plainly(card: ModelCard) -> None:
+    scaling = Scaling(from_px=32, mape_percent=14.2, seen_on="server")
+    recipe = replace(
+        card.recipe,
+        device=replace(card.recipe.device, source="estimated"),
+        table_validation=None,
+        table_scaling=scaling,
+        tries=tuple(replace(one, measured_ms=None) for one in card.recipe.tries),
+        limits=Budget(latency_ms=1, max_params=500_000),
+    )
+    images = replace(card.images, fingerprint="generated: 512 dead leaves, seed 0")
+    text = text_of(replace(card, recipe=recipe, images=images, evaluation=()))
+    assert "estimated: scaled from 32 px, 14.2 % off on server" in text
+    assert "evaluation: none on labelled data" in text and "generated: 512 dead leaves" in text
+    assert "limits: at most 1 ms, at most 500,000 parameters" in text and "timed: not on its device" in text
+    blind = replace(recipe, table_scaling=replace(scaling, mape_percent=None))
+    assert "scaled from 32 px, nobody knows how far off" in text_of(replace(card, recipe=blind))
+    bare = replace(recipe, table_scaling=None, tries=(), limits=None)
+    assert "not validated" in text_of(replace(card, recipe=bare))
+    assert "none: the network was named, not searched" in text_of(replace(card, recipe=bare))
+    assert limits_text(None) == "-"
+
+
+def test_every_artefact_has_a_row(card: ModelCard) -> None:
+    heading, row = artefact_rows(card)
+    assert "predicted ms (measured)" in heading and len(heading) == len(row)
+    assert row[0].endswith("model.onnx") and row[1] == "fp32" and row[3] == "0.500"
+
+
+def test_an_entry_that_was_not_made_says_so_and_how(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = home / "one.json"
+    path.write_text(entries_text((ENTRY,)))
+    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+    shown = CliRunner().invoke(app, ["info", ENTRY.name])
+    assert shown.exit_code == 0 and "not yet; `zoo get data-mocov2-det-3ms`" in shown.stdout
+    assert "zoo get data-mocov2-det-3ms" in shown.stderr
+    document = json.loads(CliRunner().invoke(app, ["info", ENTRY.name, "--json"]).stdout)
+    assert document["made"] is False and document["entry"]["predicted_ms"] == ENTRY.predicted_ms
+    assert dict(entry_facts(ENTRY))["score"].startswith("0.5000, the best of 64 networks")
+
+
+def test_info_of_what_is_nowhere_is_one_line(home: Path) -> None:
+    result = CliRunner().invoke(app, ["info", "data-mocov2-cls-3ms"])
+    assert result.exit_code == 1 and "has not been made yet" in result.stderr and result.stdout == ""
+
+
+def test_the_list_command_filters_sorts_and_speaks_json(pristine: Path, home: Path) -> None:
+    shutil.copytree(pristine, home / "packages" / "a")
+    found = CliRunner().invoke(app, ["list", "--task", "cls", "--max-ms", "1", "--sort", "ms", "--json"])
+    (line,) = json.loads(found.stdout)
+    assert line["name"] == "data-mocov2-cls-1ms@bench" and line["folder"] == str(home / "packages" / "a")
+    nothing = CliRunner().invoke(app, ["list", "--net", "cell"])
+    assert nothing.stdout == "" and "nothing matches" in nothing.stderr
+    refused = CliRunner().invoke(app, ["list", "--sort", "size"])
+    assert refused.exit_code == 2 and len(refused.stderr.splitlines()) == 1
+
+
+def test_statistics_are_kept_beside_their_supernet(
+    home: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = keep_statistics(image_folder, "mobile-mocov2")
+    kept = load_statistics(home / "supernets" / "mobile-mocov2")
+    assert path.parent.name == "mobile-mocov2" and kept is not None and (kept.images, kept.size_px) == (64, 64)
+    monkeypatch.setattr("sys.argv", ["zoo.statistics", "--images", str(image_folder), "nothing"])
+    assert main() == 1
+    assert "no supernet is called 'nothing'" in capsys.readouterr().err
+
+
+def test_the_bundled_supernet_brings_statistics() -> None:
+    from zoo.entries.wanted import SUPERNET
+    from zoo.supernet_names import BUNDLED
+
+    kept = load_statistics(BUNDLED / SUPERNET)
+    assert kept is not None and kept.images >= 1000 and kept.size_px == 64

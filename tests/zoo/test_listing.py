@@ -1,0 +1,170 @@
+"""What ``zoo list`` holds, how it is filtered and sorted, and that it reads little."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import zoo.entries.entry
+import zoo.hub.listing
+from search.nets import Backbone
+from search.types import Task
+from zoo.entries.entry import Entry, entries_text
+from zoo.errors import BadCatalogue, BadRequest
+from zoo.hub.listing import HubEntry
+from zoo.listing import list_models, nearest_models
+from zoo.package import write_package
+from zoo.types import ModelCard
+
+ROOT = Path(__file__).parents[2]
+ENTRY = Entry(
+    name="data-mocov2-det-3ms",
+    device="server",
+    source="measured",
+    net="mobile",
+    choices=("k3_e1",) * 22,
+    resolution_px=32,
+    score=0.5,
+    predicted_ms=2.5,
+    macs=10,
+    params=20,
+    peak_memory_bytes=30,
+    supernet="mobile-mocov2",
+    supernet_sha256="0" * 64,
+    seed=0,
+    evaluated=64,
+    images="generated: none",
+)
+
+
+@pytest.fixture
+def catalogue(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def fill(*entries: Entry) -> None:
+        path = home / f"catalogue-{len(entries)}.json"
+        path.write_text(entries_text(entries))
+        monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+
+    return fill
+
+
+@pytest.fixture
+def packages(home: Path, card: ModelCard, backbone: Backbone) -> Path:
+    """Two packages in the cache: 0.6 ms for cls on ``bench``, 5 ms for seg on ``board``."""
+    folder = home / "packages"
+    write_package(folder / "a", card=card, backbone=backbone)
+    slow = replace(card.recipe.tries[0], predicted_ms=5.5, measured_ms=None)
+    device = replace(card.recipe.device, id="board", source="estimated")
+    recipe = replace(card.recipe, tries=(slow,), device=device)
+    other = replace(card, name="data-mocov2-seg-6ms@board", task=Task.SEG, recipe=recipe)
+    write_package(folder / "b", card=other, backbone=backbone)
+    os.utime(folder / "a" / "config.json", ns=(1, 1))
+    return folder
+
+
+def names(**options: object) -> list[str]:
+    return [line.name for line in list_models(**options)]  # type: ignore[arg-type]
+
+
+def test_all_that_can_be_had_is_in_one_list_what_is_here_first(packages: Path, catalogue: Callable[..., None]) -> None:
+    catalogue(ENTRY)
+    assert [(line.name, line.source) for line in list_models()] == [
+        ("data-mocov2-seg-6ms@board", "package"),
+        ("data-mocov2-cls-1ms@bench", "package"),
+        ("data-mocov2-det-3ms", "catalogue"),
+        ("data-mocov2-cls-1ms@this", "supernet"),
+        ("data-mocov2-det-1ms@this", "supernet"),
+        ("data-mocov2-seg-1ms@this", "supernet"),
+    ]
+
+
+def test_a_package_s_line_says_what_its_card_says(packages: Path, card: ModelCard) -> None:
+    (line,) = list_models("*@bench")
+    assert (line.task, line.net, line.device, line.table) == ("cls", "mobile", "bench", "measured")
+    assert (line.predicted_ms, line.measured_ms, line.objective) == (0.5, 0.6, "mocov2")
+    assert line.bytes == card.reports[0].bytes and line.folder == packages / "a"
+    assert list_models("*@board")[0].ms == 5.5  # predicted, where no clock said otherwise
+
+
+def test_every_filter_leaves_out_what_it_should(packages: Path, catalogue: Callable[..., None]) -> None:
+    catalogue(ENTRY)
+    assert names(task="det") == ["data-mocov2-det-3ms", "data-mocov2-det-1ms@this"]
+    assert names(device="b*") == ["data-mocov2-seg-6ms@board", "data-mocov2-cls-1ms@bench"]
+    assert names(max_ms=2.5) == ["data-mocov2-cls-1ms@bench", "data-mocov2-det-3ms"]
+    assert names(net="resnet") == names(objective="byol") == names(pattern="nothing") == []
+    assert names(pattern="*-seg-*", max_ms=9) == ["data-mocov2-seg-6ms@board"]
+    assert len(names(net="mobile", objective="mocov2")) == len(names())
+
+
+def test_every_order_is_one_and_what_is_not_known_comes_last(packages: Path, catalogue: Callable[..., None]) -> None:
+    catalogue(ENTRY)
+    assert names(sort="name") == sorted(names())
+    times = [line.ms for line in list_models(sort="ms")]
+    assert times[:3] == [0.6, 2.5, 5.5] and times[3:] == [None] * 3
+    devices = [line.device for line in list_models(sort="device")]
+    assert devices == sorted(devices, key=str)
+    with pytest.raises(BadRequest, match="cannot sort by 'size'; sort by name, ms, device, from"):
+        names(sort="size")
+
+
+def test_damaged_packages_are_left_out(packages: Path) -> None:
+    (packages / "a" / "config.json").write_text("{")
+    (packages / "b" / "config.json").write_text('{"name": "x"}')
+    assert not [line for line in list_models() if line.source == "package"]
+
+
+def test_the_hub_is_asked_only_when_it_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(org: str) -> list[HubEntry]:
+        asked.append(org)
+        return [HubEntry(repo=f"{org}/a", task="cls", device="raspi4", tags=(), downloads=3)]
+
+    monkeypatch.setattr(zoo.hub.listing, "list_hub", answer)
+    list_models()
+    assert not asked
+    (line,) = list_models(hub="them", device="raspi4")
+    assert (line.name, line.source, asked) == ("them/a", "hub", ["them"])
+
+
+def test_the_nearest_names_are_of_what_can_be_had(catalogue: Callable[..., None]) -> None:
+    catalogue(ENTRY)
+    assert nearest_models("data-mocov2-det-3m")[0] == "data-mocov2-det-3ms"
+    assert nearest_models("data-mocov2-cl-0.7ms")[0] == "data-mocov2-cls-0.7ms"
+
+
+def test_a_damaged_catalogue_is_one_line(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = json.loads(entries_text((ENTRY,)))
+    (entry,) = good["entries"]
+    for i, bad in enumerate(
+        (
+            "{",
+            '{"schema": 2, "entries": []}',
+            json.dumps({**good, "more": 1}),
+            json.dumps({**good, "entries": [{**entry, "extra": 1}]}),
+            json.dumps({**good, "entries": [{**entry, "name": "data-mocov2-det-3ms@other"}]}),
+        )
+    ):
+        path = home / f"bad-{i}.json"
+        path.write_text(bad)
+        monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+        with pytest.raises(BadCatalogue) as caught:
+            list_models()
+        assert "\n" not in str(caught.value)
+
+
+def test_listing_loads_neither_torch_nor_the_cards_of_packages(packages: Path) -> None:
+    for i in range(20):
+        shutil.copytree(packages / "a", packages / f"copy-{i}")
+    code = (
+        "import sys; from zoo.listing import list_models; print(len(list_models('*@bench')));"
+        "print(*sorted({'torch', 'onnx', 'onnxruntime', 'zoo.card', 'huggingface_hub'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "ZOO_HOME": str(packages.parent), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["21"]

@@ -1,0 +1,133 @@
+"""Benchmark: every artefact of a package on this machine, at several numbers of threads and batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from export.types import ExportReport
+from hardware_profiles.runners import OnnxRunner
+from hardware_profiles.timing import time_runners
+from zoo.errors import BadPackage
+from zoo.manifest import read_checked
+from zoo.package_folder import read_card, read_manifest
+from zoo.progress import Progress, no_progress
+
+_RUNNABLE = (".onnx", ".ort")
+_ROUNDS = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One artefact at one number of threads and one batch size, on this machine.
+
+    Args:
+        images_per_s: at the median.
+        is_fastest: of all artefacts at these threads and this batch size.
+    """
+
+    file: str
+    format: str
+    precision: str
+    threads: int
+    batch: int
+    median_ms: float
+    p90_ms: float
+    samples: int
+    images_per_s: float
+    is_fastest: bool
+
+
+def benchmark(
+    folder: str | Path,
+    *,
+    threads: Sequence[int] | None = None,
+    batches: Sequence[int] = (1, 8),
+    rounds: int = _ROUNDS,
+    progress: Progress = no_progress,
+) -> tuple[Row, ...]:
+    """Time all artefacts of a package, in turns, so that what else the machine does hits all of them alike.
+
+    Args:
+        folder: the package.
+        threads: numbers of threads; None takes 1, 2, 4 ... up to the machine's cores.
+        batches: sizes to try where an artefact takes any; one with a fixed batch is timed at its own only.
+        rounds: turns of each; its quietest one counts.
+        progress: called with (stage, done, all).
+
+    Raises:
+        BadPackage: an artefact is missing or damaged, or none can run on a CPU.
+    """
+    folder = Path(folder)
+    reports = [report for report in read_card(folder).reports if report.path.suffix in _RUNNABLE]
+    if not reports:
+        raise BadPackage(f"{folder} has no {' or '.join(_RUNNABLE)} artefact to time; export it again")
+    _, manifest = read_manifest(folder)
+    for report in reports:
+        read_checked(folder, report.path.as_posix(), manifest)
+    rows: list[Row] = []
+    counts = list(threads or _powers_up_to_cores())
+    for done, count in enumerate(counts):
+        tell = partial(_tell, progress, done * rounds, len(counts) * rounds)
+        rows += _at(folder, reports, count, batches, rounds, tell)
+    return tuple(rows)
+
+
+def _at(
+    folder: Path,
+    reports: list[ExportReport],
+    threads: int,
+    batches: Sequence[int],
+    rounds: int,
+    tell: Callable[[int], None],
+) -> list[Row]:
+    cases = [(report, batch) for report in reports for batch in _batches(report, batches)]
+    subjects = [
+        (partial(OnnxRunner, folder / report.path, threads=threads), {"input": _input(report, batch)})
+        for report, batch in cases
+    ]
+    timed = list(zip(cases, time_runners(subjects, rounds=rounds, progress=tell), strict=True))
+    best_ms = {batch: min(t.median_ms for (_, b), t in timed if b == batch) for _, batch in cases}
+    return [
+        Row(
+            file=report.path.as_posix(),
+            format=report.target.format,
+            precision=report.target.precision,
+            threads=threads,
+            batch=batch,
+            median_ms=latency.median_ms,
+            p90_ms=latency.p90_ms,
+            samples=latency.samples,
+            images_per_s=1000 * batch / latency.median_ms,
+            is_fastest=latency.median_ms == best_ms[batch],
+        )
+        for (report, batch), latency in timed
+    ]
+
+
+def _batches(report: ExportReport, asked: Sequence[int]) -> Sequence[int]:
+    return asked if report.target.dynamic_batch else (report.target.input_nchw[0],)
+
+
+def _input(report: ExportReport, batch: int) -> NDArray[Any]:
+    _, c, h, w = report.target.input_nchw
+    rng = np.random.default_rng(0)
+    if report.target.uint8_input:
+        return rng.integers(0, 256, (batch, h, w, c), dtype=np.uint8)
+    return rng.standard_normal((batch, c, h, w), dtype=np.float32)
+
+
+def _powers_up_to_cores() -> list[int]:
+    cores = psutil.cpu_count(logical=False) or 1
+    return [2**i for i in range(cores.bit_length()) if 2**i <= cores]
+
+
+def _tell(progress: Progress, before: int, total: int, turn: int) -> None:
+    progress("timing", before + turn, total)

@@ -1,0 +1,162 @@
+"""Darts seed: one search of cells, its derived network confirmed by the clock, trained for a while, and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.cell_costs import CellCosts
+from search.darts_recipe import DartsRecipe, single
+from search.genotype import Genotype, write_genotype
+from search.nets.cell import CELL
+from search.types import Architecture
+from zoo.darts_clock import Timed, derive_by_clock, read_timed, time_here_ms, write_timed
+from zoo.errors import MissingExtra
+from zoo.progress import Progress, Say, stage
+from zoo.tables import Table
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from search.oneshot.darts_search import Found
+
+GENOTYPE, NETWORK = "genotype.json", "network"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all seeds share.
+
+    Args:
+        recipe: of the search.
+        cells: depth of the network that is delivered.
+        channels: of its first cell.
+        resolution_px: side of its input.
+        budget_ms: what it may take, where there is a budget.
+        folder: name of the images' folder.
+        terms: on which the images may be used.
+    """
+
+    recipe: DartsRecipe
+    cells: int
+    channels: int
+    resolution_px: int
+    budget_ms: float | None
+    folder: str
+    terms: str
+
+    def architecture(self, genotype: Genotype) -> Architecture:
+        """The network to deliver."""
+        return CELL.architecture(genotype, cells=self.cells, channels=self.channels, resolution_px=self.resolution_px)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seed:
+    """What one seed gave.
+
+    Args:
+        seed: its number.
+        genotype: the cells.
+        epoch: after which they were derived.
+        price: of a millisecond when they were derived; 0 is the paper's rule alone.
+        reason: why not after the last epoch, or why they are doubtful.
+        predicted_ms: by the table, where there is one.
+        measured_ms: by the clock, where the device is this machine.
+        held_out_loss: of the derived network after its short training; the lowest is chosen.
+        folder: its log, checkpoint and trained network.
+    """
+
+    seed: int
+    genotype: Genotype
+    epoch: int
+    price: float
+    reason: str | None
+    predicted_ms: float | None
+    measured_ms: float | None
+    held_out_loss: float
+    folder: Path
+
+
+def run_seed(
+    job: Job,
+    pixels: Tensor,
+    folder: Path,
+    *,
+    table: Table | None,
+    costs: CellCosts | None,
+    progress: Progress,
+    say: Say,
+) -> Seed:
+    """Search, derive, train, judge; what is in ``folder`` already is not done again.
+
+    Args:
+        job: what to do; the recipe's seed is this one's.
+        pixels: uint8 [N, 3, S, S].
+        folder: for the search's log and checkpoint, ``genotype.json`` and the trained network.
+        table: of the device, where there is a budget.
+        costs: from that table.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        MissingExtra: the training libraries are not installed.
+        TrainingError: too few or too small images, another run's checkpoint, or a loss that is not finite.
+        BudgetMissed: the table said yes and the clock said no.
+    """
+    try:
+        from search.oneshot.darts_search import search_cells
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'a search of cells needs {error.name}; pip install "subnet-zoo[search]"') from None
+    seed = job.recipe.seed
+    say(f"seed {seed}: {job.recipe.epochs} epochs of {job.recipe.strategy}")
+    found = search_cells(
+        job.recipe,
+        pixels,
+        folder,
+        costs=costs,
+        budget_ms=job.budget_ms,
+        resume=True,
+        progress=stage(progress, f"seed {seed}"),
+        say=say,
+    )
+    if found.reason is not None:
+        say(found.reason)
+    timed = read_timed(folder)  # the clock may not say the same twice, and the network may be trained already
+    if timed is None:
+        timed = _derived(job, found, table, costs, say)
+        write_timed(timed, folder)
+    write_genotype(timed.genotype, folder / GENOTYPE)
+    loss = _judged(job, timed.genotype, pixels, folder / NETWORK, progress)
+    say(f"seed {seed}: held-out loss {loss:.4f}; {timed.genotype}")
+    return Seed(**vars(timed), seed=seed, epoch=found.epoch, reason=found.reason, held_out_loss=loss, folder=folder)
+
+
+def _derived(job: Job, found: Found, table: Table | None, costs: CellCosts | None, say: Say) -> Timed:
+    if table is None or costs is None or job.budget_ms is None:
+        return Timed(genotype=found.genotype, price=found.price, predicted_ms=None, measured_ms=None)
+    clock = _clock(job, table) if table.here else None
+    return derive_by_clock(found.log[found.epoch].by_role, costs, job.budget_ms, time_ms=clock, say=say)
+
+
+def _clock(job: Job, table: Table) -> Callable[[Genotype], float]:
+    return lambda genotype: time_here_ms(job.architecture(genotype), table.latencies.device)
+
+
+def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress: Progress) -> float:
+    """Train the derived network on what may train it; its contrastive loss on the rest."""
+    from search.oneshot.contrast import held_out_loss
+    from search.oneshot.halves import halves
+    from search.oneshot.single import SimCLR, pretrain_single
+
+    recipe, parts = job.recipe, halves(pixels, job.recipe)
+    size = {"cells": job.cells, "channels": job.channels, "resolution_px": job.resolution_px}
+    training = single(genotype, **size, epochs=recipe.selection_epochs, seed=recipe.seed)
+    training = replace(training, batch=recipe.batch, temperature=recipe.temperature)
+    name, data = f"cell-simclr-seed{recipe.seed}", {"folder": job.folder, "terms": job.terms}
+    told = stage(progress, "train")
+    network = pretrain_single(training, parts.both, folder, name=name, data=data, resume=True, progress=told)
+    trained = SimCLR(training, parts.held_out)
+    trained.load_state_dict(dict(network.weights), strict=False)  # its running statistics are not asked for
+    return held_out_loss(trained, parts.held_out, training.views, batch=recipe.batch, temperature=recipe.temperature)
