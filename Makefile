@@ -22,7 +22,7 @@ demo: .venv/.installed
 	$(BIN)/python -m zoo $(DEMO_SEARCH)
 
 test: .venv/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(or $(ARGS),-n auto)
 
 check: .venv/.installed
 	$(BIN)/python -m ruff check

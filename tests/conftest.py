@@ -1,4 +1,10 @@
-"""What all tests share: which run where, two threads at most, and a folder of small images that have structure."""
+"""What all tests share: which run where, one thread each, and a folder of small images that have structure."""
+
+import os
+
+# Read when torch is imported, here and in every process that a test starts: on small networks and a busy machine,
+# threads that wait for each other are many times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -7,8 +13,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
