@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from search.nets import NETS
-from search.objectives import OBJECTIVES, SINGLE
+from search.objectives import OBJECTIVES
 from search.types import Architecture
 from search.views import Views
 
 Precision = Literal["auto", "fp32", "bf16"]
 Optimizer = Literal["sgd", "adamw"]
+# The objectives that compare with a queue.
+QUEUED = ("mocov2", "densecl", "ressl")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +41,9 @@ class Recipe:
         weight_decay: on every parameter.
         warmup: fraction of all steps.
         random_subnets: networks a step besides the largest and the smallest.
-        temperature: of the contrastive loss.
-        queue: negatives kept; a multiple of ``batch``.
+        temperature: of the contrastive loss; of the student where the teacher has its own.
+        teacher_temperature: of the teacher's relations in ReSSL.
+        queue: negatives kept, where the objective has a queue; a multiple of ``batch``.
         ema: momentum of the teacher, updated once a step: the first and the last value, with a cosine between them
             (BYOL, Grill et al., NeurIPS 2020, section 3.3). A teacher that is slow from the start copies the untrained
             network for most of a short run.
@@ -48,6 +51,8 @@ class Recipe:
         projection_dim: width of its output.
         stages: crop sizes over time; the last one is the net's resolution.
         views: augmentation (its ``crop_px`` is replaced by the stage's).
+        teacher_views: of the second view, where that is another.
+        dense_weight: of DenseCL's dense loss, 0..1.
         seed: of everything random.
         precision: ``auto`` is bf16 where the hardware multiplies it fast, else fp32.
         architecture: the choices of the one network to train; None trains all networks of the net.
@@ -64,6 +69,7 @@ class Recipe:
     warmup: float = 0.05
     random_subnets: int = 1
     temperature: float = 0.1
+    teacher_temperature: float = 0.04
     queue: int = 256
     ema: tuple[float, float] = (0.9, 0.99)
     hidden_dim: int = 512
@@ -74,6 +80,8 @@ class Recipe:
         Stage(until=1.0, crop_px=32),
     )
     views: Views = Views(crop_px=32)  # noqa: RUF009 - frozen
+    teacher_views: Views | None = None
+    dense_weight: float = 0.5
     seed: int = 0
     precision: Precision = "auto"
     architecture: tuple[str | int, ...] | None = None
@@ -86,8 +94,13 @@ class Recipe:
         _check_architecture(self)
         if self.batch < 2:
             raise ValueError(f"batch is {self.batch}; batch normalization needs at least 2 images")
-        if self.queue % self.batch:
+        if self.queue % self.batch or (self.queue < self.batch and self.objective in QUEUED):
             raise ValueError(f"queue is {self.queue}, no multiple of batch {self.batch}; make it one")
+        for name in ("temperature", "teacher_temperature"):
+            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if not 0 <= self.dense_weight <= 1:
+            raise ValueError(f"dense_weight is {self.dense_weight}; it must be 0..1")
         if not (self.epochs > 0 and math.isfinite(self.epochs)):
             raise ValueError(f"epochs is {self.epochs}; it must be above 0")
         ends = [stage.until for stage in self.stages]
@@ -126,13 +139,10 @@ class Recipe:
 
 
 def _check_architecture(recipe: Recipe) -> None:
-    alone = recipe.architecture is not None
-    if not alone and not NETS[recipe.net].shares_weights:
+    if recipe.architecture is None and not NETS[recipe.net].shares_weights:
         raise ValueError(f"the networks of {recipe.net} share no weights; name the one to train with --architecture")
-    if alone != (recipe.objective in SINGLE):
-        which = "one network" if alone else "a supernet"
-        fitting = [name for name in OBJECTIVES if (name in SINGLE) == alone]
-        raise ValueError(f"objective is {recipe.objective!r}; {which} is trained with {', '.join(fitting)}")
+    if recipe.architecture is not None and recipe.objective != "simclr":
+        raise ValueError(f"objective is {recipe.objective!r}; one network is trained with simclr")
     if recipe.architecture is not None:
         px = recipe.stages[-1].crop_px if recipe.stages else 1
         NETS[recipe.net].check(Architecture(net=recipe.net, choices=recipe.architecture, resolution_px=px))
@@ -141,6 +151,37 @@ def _check_architecture(recipe: Recipe) -> None:
 def mobile_mocov2() -> Recipe:
     """The bundled ``mobile-mocov2``."""
     return Recipe()
+
+
+def resnet_mocov2() -> Recipe:
+    """MoCo v2 for the small ``resnet``."""
+    return recipe_for("resnet", "mocov2")
+
+
+def mobile_densecl() -> Recipe:
+    """DenseCL for ``mobile``: for networks that detect and segment."""
+    return recipe_for("mobile", "densecl")
+
+
+def recipe_for(net: str, objective: str, *, architecture: tuple[str | int, ...] | None = None) -> Recipe:
+    """The default recipe with what the objective needs otherwise.
+
+    - SimCLR: temperature 0.5 (Chen et al., arXiv:2002.05709, appendix B.9: best on 32 px images); no queue.
+    - ReSSL: a teacher that sees crops and flips only, and a longer queue, for one of a few batches is a poor sample of
+      images to be like (Zheng et al., arXiv:2107.09282, section 4).
+    - BYOL: no queue, and a slower teacher, for nothing but it holds the projections apart (Grill et al.,
+      arXiv:2006.07733, section 3.3: from 0.996 over a run a hundred times as long).
+    """
+    base = Recipe(net=net, objective=objective, architecture=architecture)
+    match objective:
+        case "simclr":
+            return replace(base, temperature=0.5, queue=0)
+        case "ressl":
+            weak = replace(base.views, jitter_p=0.0, gray_p=0.0)
+            return replace(base, queue=16 * base.batch, teacher_views=weak)
+        case "byol":
+            return replace(base, queue=0, ema=(0.95, 0.999))
+    return base
 
 
 def quick(recipe: Recipe) -> Recipe:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from search.images import read_images
 from search.nets import NETS
-from search.objectives import OBJECTIVES, SINGLE
-from search.recipes import Recipe, Stage
+from search.objectives import OBJECTIVES
+from search.recipes import Recipe, Stage, recipe_for
 from search.supernet import Supernet
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.folders import check_free
@@ -31,36 +31,38 @@ def recipe_of(
     resolution_px: int | None,
     architecture: tuple[str | int, ...] | None = None,
 ) -> Recipe:
-    """The default recipe with what the user changed; without an objective, the one that suits the networks.
+    """The objective's default recipe with what the user changed; without an objective, the one that suits the networks.
 
     Raises:
         UnknownName: no such net or objective.
         BadRecipe: numbers that cannot train.
     """
-    objective = objective or ("mocov2" if architecture is None else SINGLE[0])
+    objective = objective or ("mocov2" if architecture is None else "simclr")
     for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, tuple(OBJECTIVES))):
         if value not in known:
             raise UnknownName(f"no {kind} is called {shown(value)}; nearest: {', '.join(nearest(value, known))}")
-    default = Recipe()
-    stages, views = default.stages, default.views
+    try:
+        default = recipe_for(net, objective, architecture=architecture)
+    except ValueError as error:
+        raise BadRecipe(str(error)) from None
+    stages, views, teacher_views = default.stages, default.views, default.teacher_views
     if resolution_px is not None:
         scale = resolution_px / default.resolution_px
         stages = tuple(Stage(until=s.until, crop_px=max(8, round(s.crop_px * scale))) for s in stages)
         views = replace(views, crop_px=resolution_px)
+        teacher_views = teacher_views and replace(teacher_views, crop_px=resolution_px)
     batch = batch or default.batch
-    queue = max(batch, default.queue // batch * batch)
+    queue = max(batch, default.queue // batch * batch) if default.queue else 0
     try:
         return replace(
             default,
-            net=net,
-            objective=objective,
             epochs=default.epochs if epochs is None else epochs,
             batch=batch,
             queue=queue,
             seed=seed,
             stages=stages,
             views=views,
-            architecture=architecture,
+            teacher_views=teacher_views,
         )
     except ValueError as error:
         raise BadRecipe(str(error)) from None

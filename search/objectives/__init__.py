@@ -1,10 +1,31 @@
 """Self-supervised objectives."""
 
+from search.objectives.byol import BYOL
+from search.objectives.densecl import DenseCL
 from search.objectives.moco import MoCo, info_nce
 from search.objectives.nt_xent import nt_xent
+from search.objectives.objective import Network, Objective, Tensors
+from search.objectives.ressl import ReSSL
+from search.objectives.simclr import SimCLR
 
-OBJECTIVES = {"mocov2": MoCo, "simclr": nt_xent}
-# Those that train one network at a time.
-SINGLE = ("simclr",)
+OBJECTIVES: dict[str, type[Objective]] = {
+    "mocov2": MoCo,
+    "densecl": DenseCL,
+    "ressl": ReSSL,
+    "byol": BYOL,
+    "simclr": SimCLR,
+}
 
-__all__ = ["OBJECTIVES", "SINGLE", "MoCo", "info_nce", "nt_xent"]
+__all__ = [
+    "BYOL",
+    "OBJECTIVES",
+    "DenseCL",
+    "MoCo",
+    "Network",
+    "Objective",
+    "ReSSL",
+    "SimCLR",
+    "Tensors",
+    "info_nce",
+    "nt_xent",
+]

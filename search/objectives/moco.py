@@ -16,6 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search.objectives.objective import Network, Objective, Tensors, follow
+from search.objectives.queue import Queue
+
 
 def info_nce(q_BD: Tensor, k_BD: Tensor, queue_KD: Tensor, temperature: float) -> Tensor:
     """Contrastive loss of queries against their keys, the other keys of the batch, and a queue; all are L2-normalized.
@@ -30,8 +33,8 @@ def info_nce(q_BD: Tensor, k_BD: Tensor, queue_KD: Tensor, temperature: float) -
     return F.cross_entropy(logits_BN, torch.arange(len(q_BD), device=q_BD.device))
 
 
-class MoCo(nn.Module):
-    """Teacher and queue of MoCo v2.
+class MoCo(Objective):
+    """Teacher and queue of MoCo v2. Targets: the teacher's keys [B, D] of the second view, L2-normalized.
 
     Args:
         teacher: projects views [B,3,H,W] -> [B,D]; starts as a copy of the student's largest network.
@@ -41,39 +44,30 @@ class MoCo(nn.Module):
         generator: fills the queue with random directions.
     """
 
-    queue_KD: Tensor  # noqa: N815
-    enqueued: Tensor
-
     def __init__(
         self, teacher: nn.Module, *, dim: int, queue: int, temperature: float, generator: torch.Generator
     ) -> None:
         super().__init__()
         self.teacher = teacher.requires_grad_(False)
         self.temperature = temperature
-        self.register_buffer("queue_KD", F.normalize(torch.randn(queue, dim, generator=generator), dim=1))
-        self.register_buffer("enqueued", torch.zeros((), dtype=torch.long))
+        self.queue = Queue(queue, dim, generator)
 
     @torch.no_grad()
-    def targets(self, view_BCHW: Tensor) -> Tensor:
-        """The teacher's keys [B, D] of the other view, normalized; with this batch's own normalization statistics."""
-        return F.normalize(self.teacher(view_BCHW).float(), dim=1)
+    def targets(self, x1_BCHW: Tensor, x2_BCHW: Tensor) -> Tensors:
+        """The keys, with this batch's own normalization statistics."""
+        return (F.normalize(self.teacher(x2_BCHW).float(), dim=1),)
 
-    def loss(self, projection_BD: Tensor, k_BD: Tensor) -> Tensor:
-        """Of one student network; in fp32 throughout, because the temperature multiplies bf16's rounding by ten."""
-        with torch.autocast(projection_BD.device.type, enabled=False):
-            return info_nce(F.normalize(projection_BD.float(), dim=1), k_BD, self.queue_KD, self.temperature)
+    def encode(self, network: Network, x1_BCHW: Tensor, x2_BCHW: Tensor) -> Tensors:
+        """Projections [B, D] of the first view."""
+        return (network(x1_BCHW),)
 
-    @torch.no_grad()
-    def update(self, student: Mapping[str, Tensor], k_BD: Tensor, *, ema: float) -> None:
-        """Once a step, after the optimizer: move the teacher's parameters (never its buffers), then enqueue the keys.
+    def loss(self, encoded: Tensors, targets: Tensors) -> Tensor:
+        """In fp32 throughout, because the temperature multiplies bf16's rounding by ten."""
+        (z_BD,), (k_BD,) = encoded, targets
+        with torch.autocast(z_BD.device.type, enabled=False):
+            return info_nce(F.normalize(z_BD.float(), dim=1), k_BD, self.queue.keys_KD, self.temperature)
 
-        Args:
-            student: the largest network's parameters by the teacher's names.
-            k_BD: what ``targets`` returned; B divides K.
-            ema: share of the teacher that stays.
-        """
-        mine = dict(self.teacher.named_parameters())
-        torch._foreach_lerp_(list(mine.values()), [student[name] for name in mine], 1 - ema)
-        start = int(self.enqueued) % len(self.queue_KD)
-        self.queue_KD[start : start + len(k_BD)] = k_BD
-        self.enqueued += len(k_BD)
+    def update(self, student: Mapping[str, Tensor], targets: Tensors, *, ema: float) -> None:
+        """Move the teacher, then enqueue the keys."""
+        follow(self.teacher, student, ema=ema)
+        self.queue.enqueue(targets[0])

@@ -1,9 +1,9 @@
 """Sandwich: one training step of a supernet, as NNI's one-shot module takes it.
 
-One step (DATA, CVPR 2022, section 3, with its released faults mended): two views; keys from the teacher, always the
-largest network; the largest, the smallest and random networks each pull their query towards the key; one optimizer
-step, one teacher update, one enqueue. Whatever is random in step t is drawn from (seed, t), so a resumed run equals
-the uninterrupted one.
+One step (DATA, CVPR 2022, section 3, with its released faults mended): two views; targets from the teacher, always the
+largest network; the largest, the smallest and random networks are each held against them; one optimizer step, one
+update of the teacher and of what else the objective keeps. Whatever is random in step t is drawn from (seed, t), so a
+resumed run equals the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from nni.nas.oneshot.pytorch.strategy import RandomOneShot
 from torch import Tensor, nn
 
 from search.errors import TrainingError
-from search.nets import NETS, Net
-from search.objectives import MoCo
+from search.nets import NETS
+from search.objectives import Objective
 from search.oneshot.checkpoints import Run
 from search.oneshot.compat import FixedConv2d, FixedLinear
+from search.oneshot.make_objective import make_objective
+from search.oneshot.projected import Projected
 from search.oneshot.space import SupernetSpace, plain_key, sample_of
 from search.recipes import Recipe
-from search.supernet import load_slices, projector_of
+from search.supernet import load_slices
 from search.types import Architecture
 from search.views import views
 
@@ -47,7 +49,7 @@ class SSL(LightningModule):
         self.pixels = pixels
         self.steps = recipe.steps(len(pixels))
         self.run = Run(recipe, pixels)
-        self.objective: MoCo
+        self.objective: Objective
         self.student: dict[str, Tensor]
 
     def set_model(self, model: nn.Module) -> None:
@@ -63,17 +65,17 @@ class SSL(LightningModule):
             for part in model.projector.modules():
                 if isinstance(part, nn.Linear):
                     part.reset_parameters()
-            teacher = _Projected(self.net, r)
-        self.student = {plain_key(name): parameter for name, parameter in model.named_parameters()}
-        load_slices(teacher, {name: parameter.detach() for name, parameter in self.student.items()})
-        self.objective = MoCo(
-            teacher,
-            dim=r.projection_dim,
-            queue=r.queue,
-            temperature=r.temperature,
-            generator=torch.Generator().manual_seed(r.seed),
-        )
+            self.student = {plain_key(name): parameter for name, parameter in model.named_parameters()}
+            self.objective = make_objective(r, self._teacher)
         self.to(memory_format=torch.channels_last)
+
+    def _teacher(self) -> Projected:
+        """A copy of the supernet's largest network."""
+        r = self.recipe
+        largest = self.net.largest(r.resolution_px)
+        teacher = Projected(self.net, largest, hidden_dim=r.hidden_dim, projection_dim=r.projection_dim)
+        load_slices(teacher, {name: parameter.detach() for name, parameter in self.student.items()})
+        return teacher
 
     def two_views(self, step: int) -> tuple[Tensor, Tensor]:
         """The step's images, each seen twice: 2 x [B, 3, crop, crop]."""
@@ -82,9 +84,10 @@ class SSL(LightningModule):
         epoch, i = divmod(step, per_epoch)
         order = np.random.default_rng((r.seed, epoch)).permutation(len(self.pixels))[i * r.batch : (i + 1) * r.batch]
         batch = self.pixels[torch.from_numpy(order)].to(self.device)
-        settings = replace(r.views, crop_px=r.crop_px(step / self.steps))
+        crop_px = r.crop_px(step / self.steps)
+        first, second = (replace(v, crop_px=crop_px) for v in (r.views, r.teacher_views or r.views))
         generator = torch.Generator().manual_seed(r.seed * _SEED_STRIDE + step)
-        return views(batch, settings, generator), views(batch, settings, generator)
+        return views(batch, first, generator), views(batch, second, generator)
 
     def sandwich(self, step: int) -> list[Architecture]:
         """The step's networks: the largest, the smallest, and random ones."""
@@ -93,23 +96,12 @@ class SSL(LightningModule):
         return [self.net.largest(px), self.net.smallest(px), *random]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Of the supernet; the teacher has no gradient."""
-        r, parameters = self.recipe, self.model.parameters()
+        """Of the supernet and of the objective's heads; the teacher has no gradient."""
+        r = self.recipe
+        parameters = [*self.model.parameters(), *(p for p in self.objective.parameters() if p.requires_grad)]
         if r.optimizer == "adamw":
             return torch.optim.AdamW(parameters, r.lr, betas=(r.momentum, 0.999), weight_decay=r.weight_decay)
         return torch.optim.SGD(parameters, r.lr, momentum=r.momentum, weight_decay=r.weight_decay)
-
-
-class _Projected(nn.Module):
-    """The largest network with its projector, in plain torch: [B, 3, H, W] -> [B, projection_dim]."""
-
-    def __init__(self, net: Net, recipe: Recipe) -> None:
-        super().__init__()
-        self.backbone = net.build(net.largest(recipe.resolution_px))
-        self.projector = projector_of(self.backbone.embedding_dim, recipe.hidden_dim, recipe.projection_dim)
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:  # noqa: N803
-        return self.projector(self.backbone(x_BCHW))  # type: ignore[no-any-return]
 
 
 class SandwichModule(RandomSamplingLightningModule):
@@ -134,13 +126,13 @@ class SandwichModule(RandomSamplingLightningModule):
         ssl, optimizer, step = self.training_module, self.optimizers(), self.global_step
         lr = optimizer.param_groups[0]["lr"] = ssl.recipe.lr_at(step / ssl.steps)
         x1, x2 = ssl.two_views(step)
-        keys = ssl.objective.targets(x2)
+        targets = ssl.objective.targets(x1, x2)
         networks = ssl.sandwich(step)
         losses = []
         optimizer.zero_grad()
         for architecture in networks:
             self.choose(architecture)
-            loss = ssl.objective.loss(ssl.model(x1), keys)
+            loss = ssl.objective.loss(ssl.objective.encode(ssl.model, x1, x2), targets)
             self.manual_backward(loss / len(networks))
             losses.append(loss.detach())
         largest, smallest, *random = torch.stack(losses).tolist()
@@ -150,7 +142,7 @@ class SandwichModule(RandomSamplingLightningModule):
                 f" train anew with a lower learning rate than {ssl.recipe.lr:g}"
             )
         optimizer.step()
-        ssl.objective.update(ssl.student, keys, ema=ssl.recipe.ema_at(step / ssl.steps))
+        ssl.objective.update(ssl.student, targets, ema=ssl.recipe.ema_at(step / ssl.steps))
         mean = float(np.mean(random)) if random else None
         self.metrics = {"step": step, "crop_px": x1.shape[-1], "lr": lr}
         self.metrics |= {"loss_largest": largest, "loss_smallest": smallest, "loss_random": mean}

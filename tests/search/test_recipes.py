@@ -3,16 +3,21 @@ from typing import Any
 
 import pytest
 
-from search.recipes import Recipe, Stage, mobile_mocov2, quick
+from search.objectives import OBJECTIVES
+from search.recipes import Recipe, Stage, mobile_densecl, mobile_mocov2, quick, recipe_for, resnet_mocov2
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"net": "vit"}, "net is 'vit'; this version trains mobile, resnet, resnet-ar50to101"),
-        ({"objective": "byol"}, "objective is 'byol'; this version trains mocov2"),
+        ({"objective": "dino"}, "objective is 'dino'; this version trains mocov2, densecl, ressl, byol, simclr"),
         ({"batch": 1}, "batch is 1; batch normalization needs at least 2"),
         ({"queue": 100}, "queue is 100, no multiple of batch 64"),
+        ({"queue": 0}, "queue is 0, no multiple of batch 64"),
+        ({"temperature": 0.0}, "temperature is 0.0; it must be above 0"),
+        ({"teacher_temperature": -1.0}, "teacher_temperature is -1.0; it must be above 0"),
+        ({"dense_weight": 1.5}, "dense_weight is 1.5; it must be 0..1"),
         ({"epochs": 0}, "epochs is 0; it must be above 0"),
         ({"epochs": float("inf")}, "epochs is inf"),
         ({"stages": ()}, "the stages end at"),
@@ -57,3 +62,19 @@ def test_steps_drop_the_incomplete_batch_and_are_at_least_one() -> None:
 def test_any_recipe_can_be_made_quick() -> None:
     recipe = quick(mobile_mocov2())
     assert recipe.net == "mobile" and recipe.steps(64) == 4 and recipe.resolution_px == 16
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("net", ["mobile", "resnet"])
+def test_every_objective_has_a_recipe_for_every_net(net: str, objective: str) -> None:
+    recipe = recipe_for(net, objective)
+    assert (recipe.net, recipe.objective) == (net, objective)
+
+
+def test_a_recipe_has_what_its_objective_needs_and_nothing_that_it_has_not() -> None:
+    assert recipe_for("mobile", "mocov2") == mobile_mocov2() == Recipe()
+    assert {name for name in OBJECTIVES if recipe_for("mobile", name).queue} == {"mocov2", "densecl", "ressl"}
+    weak = recipe_for("resnet", "ressl").teacher_views
+    assert weak is not None and weak.jitter_p == weak.gray_p == 0 < weak.flip_p and weak.min_scale < 1
+    assert recipe_for("resnet", "ressl").teacher_temperature < recipe_for("resnet", "ressl").temperature
+    assert resnet_mocov2().net == "resnet" and mobile_densecl().objective == "densecl"

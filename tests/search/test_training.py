@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from search.errors import TrainingError, WriteFailed
+from search.objectives import OBJECTIVES
 from search.oneshot.sandwich import SSL, SandwichModule
 from search.oneshot.space import plain_key
 from search.oneshot.training import METRICS, pretrain
 from search.recipes import Recipe, Stage
 from search.supernet import CARD, WEIGHTS, Supernet, load_supernet
 from search.types import Architecture
+from search.views import Views, center
 from tests.search.small_supernets import no_file_above, stripes
 
 LAST = Path("checkpoints") / "last.ckpt"
@@ -190,7 +192,7 @@ def teacher_and_student(state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]
 
 
 def test_one_update_and_one_enqueue_a_step(pixels: Tensor, finished: Path, tmp_path: Path) -> None:
-    assert checkpoint(finished)["state_dict"]["training_module.objective.enqueued"] == 6 * 16
+    assert checkpoint(finished)["state_dict"]["training_module.objective.queue.enqueued"] == 6 * 16
     states = []
     for steps in (1, 2):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -335,3 +337,28 @@ def test_when_the_disk_is_full_the_previous_checkpoint_stays_usable(
     assert checkpoint(tmp_path)["global_step"] == 2
     train(tiny(), pixels, tmp_path, resume=True)
     assert (tmp_path / WEIGHTS).read_bytes() == (finished / WEIGHTS).read_bytes()
+
+
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "mocov2"])
+def test_every_objective_trains_is_resumed_exactly_and_keeps_its_heads_to_itself(
+    pixels: Tensor, tmp_path: Path, objective: str
+) -> None:
+    recipe = tiny(objective=objective, random_subnets=1)
+    train(recipe, pixels, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        interrupt_at(5, patch, ctrl_c)
+        train(recipe, pixels, tmp_path / "out")
+    made = train(recipe, pixels, tmp_path / "out", resume=True)
+    assert equal(checkpoint(tmp_path / "out")["state_dict"], checkpoint(tmp_path / "whole")["state_dict"])
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    assert load_supernet(tmp_path / "out").card.objective == objective
+    assert {name.split(".")[0] for name in made.weights} == {"backbone", "projector"}
+
+
+def test_the_teacher_s_own_views_are_those_of_the_recipe(pixels: Tensor) -> None:
+    still = Views(crop_px=16, min_scale=1.0, ratio=(1.0, 1.0), flip_p=0, jitter_p=0, gray_p=0)
+    ssl = SSL(tiny(teacher_views=still), pixels)
+    usual, (first, second) = SSL(tiny(), pixels).two_views(0), ssl.two_views(0)
+    assert torch.equal(first, usual[0]) and not torch.equal(second, usual[1])
+    order = np.random.default_rng((0, 0)).permutation(64)[:16]
+    torch.testing.assert_close(second, center(pixels[torch.from_numpy(order)], 12), atol=0.5, rtol=0)
