@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ class PrecisionOption(StrEnum):
     INT8 = "int8"
 
 
+_LONGEST_ID = 64
 _Precisions = Annotated[list[PrecisionOption] | None, typer.Option("--precision", help="fp32; again for more.")]
 _Resolutions = Annotated[
     list[int] | None,
@@ -36,6 +37,8 @@ def measure_command(
     ] = "onnxruntime",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
+    networks: Annotated[int, typer.Option(min=2, help="Unseen whole networks that tell how far off a table is.")] = 16,
+    name: Annotated[str | None, typer.Option("--id", help="Call the device this, to share its table.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Measure although other work runs on this machine.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to keep the tables in.")] = None,
     as_json: Json = False,
@@ -52,18 +55,24 @@ def measure_command(
     from zoo.tables import quality
 
     talk, folder, found = Talk(as_json=as_json, quiet=quiet), out or own_tables(), []
+    precisions = precision or [PrecisionOption.FP32]
+    if name is not None:
+        _check_id(name, precisions)
     for px in resolution or [32]:
-        for each in precision or [PrecisionOption.FP32]:
+        for each in precisions:
             used = Setting(precision=each.value, batch=batch, threads=threads or DEFAULT_THREADS, runtime=runtime)
             with talk.progress() as progress:
                 table = measure_here(
                     net,
                     px,
                     setting=used,
+                    validate_on=networks,
                     progress=progress,
                     force=force,
                     started=folder,
                 )
+            if name is not None:
+                table = replace(table, device=replace(table.device, id=name))
             found.append((keep_table(table, folder), table))
             talk.say(f"{found[-1][0]}  {quality(table)}")
     talk.data(
@@ -74,3 +83,15 @@ def measure_command(
         [str(path) for path, _ in found],
     )
     talk.next(*(f"zoo devices show {t.device.id} --net {net} --resolution {t.resolution_px}" for _, t in found))
+
+
+def _check_id(name: str, precisions: list[PrecisionOption]) -> None:
+    from hardware_profiles.probe import slug
+
+    if name != slug(name) or len(name) > _LONGEST_ID:
+        raise typer.BadParameter(
+            f"{name!r:.80} is no id; take lower-case letters, digits and hyphens, at most {_LONGEST_ID}",
+            param_hint="--id",
+        )
+    if len(precisions) > 1:
+        raise typer.BadParameter(f"{name!r} can be of one precision; measure them one by one", param_hint="--id")

@@ -135,3 +135,23 @@ def answer(kit: Path) -> dict[str, Any]:
         "measured_at": "2026-01-01T00:00:00+00:00",
         "times": {model["name"]: [1e5 * len(model["name"]), 1e5 * len(model["name"]), 3] for model in models},
     }
+
+
+def test_a_table_that_is_shared_has_a_name_of_its_own(home: Path, asked: list[dict[str, Any]], tmp_path: Path) -> None:
+    done = run("measure", "--id", "my-server", "--networks", 100, "-o", tmp_path, "--json")
+    assert done.exit_code == 0, done.output
+    (kept,) = json.loads(done.stdout)
+    assert kept["device"] == load_table(Path(kept["path"])).device.id == "my-server"
+    assert asked[0]["networks"] - asked[0]["calibrate_on"] == 100
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--id", "../up"], ["--id", "a" * 100], ["--id", "my-server", "--precision", "fp32", "--precision", "int8"]],
+)
+def test_an_id_that_cannot_be_is_refused_before_anything_is_measured(
+    home: Path, asked: list[dict[str, Any]], options: list[str]
+) -> None:
+    done = run("measure", *options)
+    assert (done.exit_code, asked) == (2, [])
+    assert "--id" in done.output
