@@ -15,17 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from networks import network
 
 from export import ComparisonFailed, ExportReport, Preprocess, metadata_props, target_at, with_precision
 from export.run import export
-from search.calibrate import recalibrate
 from search.images import read_images
 from search.nets import NETS, Backbone
 from search.types import Architecture, Task
 from search.views import IMAGENET_MEAN, IMAGENET_STD, center
 from zoo.outputs import deployed
-from zoo.supernet_names import supernet_folders
-from zoo.supernets import read_supernet
 
 PRECISIONS = ("fp32", "fp16", "int8")
 CALIBRATED = 500
@@ -54,7 +52,7 @@ def main() -> int:
     reports: list[ExportReport] = []
     for i in range(args.subnets):
         architecture = NETS[args.net].random(args.resolution, rng)
-        backbone = network(args, architecture, calibration)
+        backbone = network(architecture, calibration, supernet=args.supernet, seed=args.seed)
         for precision in args.precision or PRECISIONS:
             report = artefact(backbone, architecture, Task(args.task), precision, compared, calibration)
             reports.append(report)
@@ -62,20 +60,6 @@ def main() -> int:
     print(json.dumps({"net": args.net, "task": args.task, "images": len(compared), **summary(reports)}))
     exact = [report for report in reports if report.target.precision != "int8"]
     return 0 if all(report.comparison.passed for report in exact) else 1
-
-
-def network(args: argparse.Namespace, architecture: Architecture, images: torch.Tensor) -> Backbone:
-    asked = args.supernet or next((name for name in supernet_folders() if name.startswith(f"{args.net}-")), None)
-    if asked is not None:
-        backbone = read_supernet(asked).supernet.subnet(architecture)
-    else:
-        torch.manual_seed(args.seed)
-        backbone = NETS[args.net].build(architecture)
-        for part in backbone.modules():  # scales of 0 would leave nothing but the shortcuts
-            if isinstance(part, torch.nn.BatchNorm2d) and not part.weight.any():
-                torch.nn.init.constant_(part.weight, 0.5)
-    recalibrate(backbone, torch.split(images, 128))
-    return backbone
 
 
 def artefact(

@@ -3,8 +3,8 @@
     python benchmarks/export_speed.py --images DIR [--net mobile] [--subnets 5] [--threads 1]
 
 For each of some random subnets: seconds for all artefacts of `edge` (at most 60), milliseconds of the fp32 artefact
-against the same network exported straight by `torch.onnx.export` and onnxslim (ratio at most 1.02), and of int8 and
-fp16 against fp32. The two fp32 files are timed in turns, so that what else the machine does hits both.
+against the same network exported straight by `torch.onnx.export` and onnxslim (median ratio at most 1.02), and of int8
+and fp16 against fp32. The two fp32 files are timed in turns, so that what else the machine does hits both.
 """
 
 import argparse
@@ -21,10 +21,10 @@ import numpy as np
 import onnx
 import onnxslim
 import torch
+from networks import network
 
 from export import DELIVERIES, Preprocess, deliver, metadata_props, target_at
 from hardware_profiles import OnnxRunner, time_runners
-from search.calibrate import recalibrate
 from search.images import read_images
 from search.nets import NETS
 from search.views import IMAGENET_MEAN, IMAGENET_STD, center
@@ -44,14 +44,9 @@ def main() -> int:
     images = center(found.pixels, px, IMAGENET_MEAN, IMAGENET_STD).contiguous()
     how = Preprocess(size_px=(px, px), mean=IMAGENET_MEAN, std=IMAGENET_STD)
     rng = np.random.default_rng(0)
-    good = True
+    good, ratios = True, []
     for i in range(args.subnets):
-        torch.manual_seed(i)
-        net = NETS[args.net].build(NETS[args.net].random(px, rng))
-        for part in net.modules():
-            if isinstance(part, torch.nn.BatchNorm2d) and not part.weight.any():
-                torch.nn.init.constant_(part.weight, 0.5)
-        recalibrate(net, torch.split(images[:512], 128))
+        net = network(NETS[args.net].random(px, rng), images[:512], seed=i)
         with tempfile.TemporaryDirectory() as scratch:
             started = time.perf_counter()
             delivered = deliver(
@@ -75,7 +70,8 @@ def main() -> int:
             latencies = time_runners(subjects, rounds=args.rounds)
         ms = {name: latency.median_ms for name, latency in zip(files, latencies, strict=True)}
         ratio = ms["fp32"] / ms["plain"]
-        good &= seconds <= 60 and ratio <= 1.02
+        good &= seconds <= 60
+        ratios.append(ratio)
         shares = {r.target.precision: r.quantization.int8_weights for r in delivered.reports if r.quantization}
         result = {
             "net": args.net,
@@ -88,7 +84,8 @@ def main() -> int:
             "refused": list(delivered.refused),
         }
         print(json.dumps(result), flush=True)
-    return 0 if good else 1
+    print(json.dumps({"net": args.net, "median_fp32_to_plain": round(float(np.median(ratios)), 4)}))
+    return 0 if good and np.median(ratios) <= 1.02 else 1
 
 
 def straight(net: torch.nn.Module, px: int) -> bytes:

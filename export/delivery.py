@@ -14,15 +14,15 @@ import numpy.typing as npt
 from torch import Tensor, nn
 
 from export.drift import MOST, measure_drift
-from export.errors import ComparisonFailed, InvalidGraph, MissingBackend
+from export.errors import ComparisonFailed, InvalidGraph
 from export.examine import examine
 from export.metadata import read_preprocess
 from export.outputs import torch_outputs
 from export.run import export
 from export.targets import Delivery, check_target, with_precision
 from export.to_ort import to_ort
-from export.to_tensorrt import build_engine
 from export.triton import triton_repository
+from export.try_engine import Tried, engine_of
 from export.types import ExportReport, ExportTarget, Precision
 
 Array = npt.NDArray[Any]
@@ -43,6 +43,7 @@ class Delivered:
         others: files and folders without a report: engines and their sidecars, a Triton repository.
         notes: sentences about what the user should know.
         drift: how far the calibration images are from those the network's statistics are of.
+        engines: reports of engines that ran on a GPU here and passed; their times are that GPU's.
     """
 
     reports: tuple[ExportReport, ...]
@@ -51,6 +52,7 @@ class Delivered:
     others: tuple[Path, ...]
     notes: tuple[str, ...]
     drift: float | None
+    engines: tuple[ExportReport, ...] = ()
 
     @property
     def recommended(self) -> ExportReport | None:
@@ -139,22 +141,41 @@ def deliver(
         else:
             reports.append(replace(report, notes=_report_notes(report, reports, delivery)))
             say(line_of(reports[-1]))
-    others, more = _served(tuple(reports), target, delivery, out, name, seal_key)
+    reference = torch_outputs(module, images_NCHW) if delivery.ort or delivery.engine else {}
+    tried = Tried()
+    if delivery.engine and reports:
+        tried = engine_of(
+            reports[-1],  # the smallest graph
+            images_NCHW.detach().cpu().numpy(),
+            reference,
+            out=out / "model.engine",
+            batch=ENGINE_BATCH if target.dynamic_batch else None,
+            preprocess=read_preprocess(metadata),
+            time=time,
+            seal_key=seal_key,
+        )
+        refused += tried.refused
+    engines = tuple(report for report in [tried.report] if report is not None and report.comparison.passed)
+    failed += [report for report in [tried.report] if report is not None and not report.comparison.passed]
+    for report in engines:
+        say(line_of(report))
+    served = _served(reports, target, out, name) if delivery.triton else ()
     if delivery.ort:
-        more_reports, more_refused = _as_ort(reports, images_NCHW, torch_outputs(module, images_NCHW), metadata, time)
+        more_reports, more_refused = _as_ort(reports, images_NCHW, reference, metadata, time)
         reports += more_reports
         refused += more_refused
         for report in more_reports:
             say(line_of(report))
-    for line in (*refused, *more):
+    for line in (*refused, *tried.notes):
         say(line)
     return Delivered(
         reports=tuple(reports),
         failed=tuple(failed),
         refused=tuple(refused),
-        others=others,
-        notes=(*notes, *more),
+        others=(*tried.files, *served),
+        notes=(*notes, *tried.notes),
         drift=drift,
+        engines=engines,
     )
 
 
@@ -239,30 +260,10 @@ def _as_ort(
     return made, refused
 
 
-def _served(
-    reports: tuple[ExportReport, ...],
-    target: ExportTarget,
-    delivery: Delivery,
-    out: Path,
-    name: str,
-    seal_key: Path | None,
-) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """An engine of the smallest graph and a repository of the exact one; what is missing for them, in sentences."""
-    others: list[Path] = []
-    notes: list[str] = []
+def _served(reports: Sequence[ExportReport], target: ExportTarget, out: Path, name: str) -> tuple[Path, ...]:
+    """A Triton repository of the exact artefact, where there is one."""
     if not reports:
-        return (), ()
-    if delivery.engine:
-        batch = ENGINE_BATCH if target.dynamic_batch else None
-        try:
-            engine = build_engine(reports[-1].path, out / "model.engine", batch=batch, seal_key=seal_key)
-            others += [engine.path, engine.path.with_name(f"{engine.path.name}.json")]
-            built_for = engine.gpu or ", ".join(engine.compute_capabilities)
-            notes.append(f"{engine.path.name} ({engine.precision}) was built for {built_for} and did not run here")
-        except (MissingBackend, InvalidGraph) as error:
-            notes.append(f"no TensorRT engine: {error}")
-    if delivery.triton:
-        largest = ENGINE_BATCH[2] if target.dynamic_batch else 0
-        served = "".join(c if c.isalnum() or c in "._@-" else "-" for c in name)
-        others.append(triton_repository(reports[0].path, out / "triton", name=served, max_batch=largest))
-    return tuple(others), tuple(notes)
+        return ()
+    served = "".join(c if c.isalnum() or c in "._@-" else "-" for c in name)
+    largest = ENGINE_BATCH[2] if target.dynamic_batch else 0
+    return (triton_repository(reports[0].path, out / "triton", name=served, max_batch=largest),)

@@ -40,10 +40,14 @@ def render_page(delivered: Delivered, *, title: str) -> str:
             "",
             _row(_HEAD),
             _row(["---"] * len(_HEAD)),
-            *(_row(_cells(report)) for report in delivered.reports),
+            *(_row(_cells(report)) for report in (*delivered.reports, *delivered.engines)),
             "",
         ]
     facts = [f"`{report.path.name}`: {note}" for report in delivered.reports for note in report.notes]
+    facts += [
+        f"`{report.path.name}` was timed on {report.device}, batch {report.target.input_nchw[0]}, without copies."
+        for report in delivered.engines
+    ]
     facts += [f"Refused: {sentence}" for sentence in delivered.refused]
     facts += list(delivered.notes)
     if delivered.drift is not None:

@@ -11,7 +11,7 @@ from typing import Literal
 from hardware_profiles import Latency
 
 Precision = Literal["fp32", "fp16", "int8"]
-Format = Literal["onnx", "ort"]
+Format = Literal["onnx", "ort", "engine"]
 Calibrator = Literal["percentile", "minmax", "entropy"]
 
 
@@ -68,7 +68,7 @@ class ExportTarget:
 
     Args:
         name: the kind of device.
-        format: of the file; an ``ort`` file is made from the ONNX file of the same precision.
+        format: of the file; an ``ort`` file or a TensorRT ``engine`` is made from the ONNX file of the same precision.
         precision: of weights and activations; inputs and outputs stay float32.
         opset: version of the ONNX operators.
         input_nchw: batch, channels, height and width in pixels, before the input becomes pixels.

@@ -218,7 +218,7 @@ def _attachments(delivered: Delivered, scratch: Path, name: str) -> Sequence[Att
     page, report = scratch / PAGE, scratch / REPORT
     page.write_text(render_page(delivered, title=f"{name} for {_target_of(delivered)}"), "utf-8", newline="\n")
     document = to_document(replace(delivered, others=tuple(Path(path.name) for path in delivered.others)))
-    for entry in (*document["reports"], *document["failed"]):
+    for entry in (*document["reports"], *document["failed"], *document["engines"]):
         entry["path"] = Path(entry["path"]).name
     report.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", "utf-8", newline="\n")
     listed = [Attachment(path=PAGE, source=page), Attachment(path=REPORT, source=report)]

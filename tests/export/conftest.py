@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import tensorrt_double
 import torch
 from small_nets import structured_images
 from torch import Tensor
 
+import export.engine_runner
+import export.to_tensorrt
+import export.try_engine
 from export import Preprocess
+from export.gpu import Gpu
 from export.metadata import metadata_props
+
+GPU = Gpu(name="NVIDIA L4", compute_capability="sm89", driver="580.95.05")
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +48,18 @@ def metadata(preprocess: Preprocess) -> dict[str, str]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "model.onnx"
+
+
+@pytest.fixture
+def double(monkeypatch: pytest.MonkeyPatch):
+    """A machine with a GPU and ``tensorrt``, whose device memory is the host's."""
+    for module in (export.to_tensorrt, export.engine_runner, export.try_engine):
+        monkeypatch.setattr(module, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(export.to_tensorrt, "find_spec", lambda name: object() if name == "tensorrt" else None)
+    monkeypatch.setattr(export.to_tensorrt.importlib, "import_module", lambda name: tensorrt_double)
+    monkeypatch.setattr(tensorrt_double.Runtime, "loaded", [])
+    monkeypatch.setattr(export.engine_runner, "_DEVICE", "cpu")
+    stream = SimpleNamespace(cuda_stream=7, synchronize=lambda: None)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    return tensorrt_double

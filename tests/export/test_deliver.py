@@ -10,6 +10,7 @@ import torch
 from small_nets import ConvNet, PyramidNet, seeded, structured_images
 
 import export.delivery
+import export.try_engine
 from export import Delivered, UnsupportedTarget, deliver, read_document, target_at, to_document
 from export.delivery import fastest, line_of
 from export.errors import MissingBackend
@@ -144,7 +145,7 @@ def test_without_tensorrt_the_rest_is_delivered_and_the_extra_is_named(go, monke
     def missing(*args, **kwargs):
         raise MissingBackend("no TensorRT is installed; pip install 'subnet-zoo[tensorrt-rtx]'")
 
-    monkeypatch.setattr(export.delivery, "build_engine", missing)
+    monkeypatch.setattr(export.try_engine, "build_engine", missing)
     delivered = go("cloud", delivery=DELIVERIES["cloud"])
     assert any("subnet-zoo[tensorrt-rtx]" in note for note in delivered.notes)
     assert not delivered.refused and len(delivered.reports) == 2

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
-import tensorrt_double
-import torch
 from onnx_files import onnx_bytes
 from torch import Tensor
 
@@ -23,27 +19,9 @@ from export import compare_outputs, target_at
 from export.engine_runner import EngineRunner
 from export.engines import write_engine
 from export.errors import EngineRefused, InvalidGraph
-from export.gpu import Gpu
 from export.seal import own_key
 from export.to_tensorrt import build_engine
 from hardware_profiles import OnnxRunner
-
-GPU = Gpu(name="NVIDIA L4", compute_capability="sm89", driver="580.95.05")
-
-
-@pytest.fixture
-def double(monkeypatch: pytest.MonkeyPatch):
-    """A machine with a GPU and ``tensorrt``, whose device memory is the host's."""
-    for module in (export.to_tensorrt, export.engine_runner):
-        monkeypatch.setattr(module, "find_gpu", lambda: GPU)
-    monkeypatch.setattr(export.to_tensorrt, "find_spec", lambda name: object() if name == "tensorrt" else None)
-    monkeypatch.setattr(export.to_tensorrt.importlib, "import_module", lambda name: tensorrt_double)
-    monkeypatch.setattr(tensorrt_double.Runtime, "loaded", [])
-    monkeypatch.setattr(export.engine_runner, "_DEVICE", "cpu")
-    stream = SimpleNamespace(cuda_stream=7, synchronize=lambda: None)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
-    return tensorrt_double
 
 
 @pytest.fixture
