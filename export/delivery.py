@@ -18,7 +18,7 @@ from export.errors import ComparisonFailed, InvalidGraph
 from export.examine import examine
 from export.metadata import read_preprocess
 from export.outputs import torch_outputs
-from export.run import export
+from export.run import check_images, export
 from export.targets import Delivery, check_target, with_precision
 from export.to_ort import to_ort
 from export.triton import triton_repository
@@ -111,6 +111,7 @@ def deliver(
         WriteFailed: the folder cannot be written.
     """
     check_target(target)
+    check_images(images_NCHW, target)
     drift = None if calibration_NCHW is None else measure_drift(module, calibration_NCHW)
     notes = _drift_notes(drift)
     for line in notes:
@@ -118,6 +119,7 @@ def deliver(
     reports: list[ExportReport] = []
     failed: list[ExportReport] = []
     refused: list[str] = []
+    reference = torch_outputs(module, images_NCHW)
     for precision in delivery.precisions:
         try:
             report = export(
@@ -132,6 +134,7 @@ def deliver(
                 time=time,
                 simplify=simplify,
                 calibration_NCHW=calibration_NCHW,
+                reference=reference,
             )
         except ComparisonFailed as error:
             failed.append(error.report)
@@ -141,7 +144,6 @@ def deliver(
         else:
             reports.append(replace(report, notes=_report_notes(report, reports, delivery)))
             say(line_of(reports[-1]))
-    reference = torch_outputs(module, images_NCHW) if delivery.ort or delivery.engine else {}
     tried = Tried()
     if delivery.engine and reports:
         tried = engine_of(

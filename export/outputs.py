@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from export.errors import UnusableInput
 from hardware_profiles.torch_runner import TorchRunner
 
-# On a CPU larger batches are slower for images of some size: their maps fall out of the cache.
-_BATCH = 2
+# Larger batches are slower on a CPU: their maps fall out of the cache.
+_BATCH, _LARGE_BATCH, _LARGE_PX = 8, 2, 64
 
 
 class NamedOutputs(nn.Module):
@@ -52,9 +52,10 @@ def torch_outputs(module: nn.Module, images_NCHW: Tensor) -> dict[str, npt.NDArr
         UnusableInput: the module returns something else, or an output without a row for each image.
     """
     images = images_NCHW.detach().cpu().numpy()
+    batch = _BATCH if max(images.shape[-2:]) <= _LARGE_PX else _LARGE_BATCH
     with TorchRunner(NamedOutputs(module)) as runner:
-        parts = [runner.run({"input": images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)]
-    count = min(_BATCH, len(images))
+        parts = [runner.run({"input": images[start : start + batch]}) for start in range(0, len(images), batch)]
+    count = min(batch, len(images))
     for name, output in parts[0].items():
         if output.shape[:1] != (count,):
             shape = list(output.shape)

@@ -8,7 +8,9 @@ import hashlib
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -40,6 +42,7 @@ def export(
     time: bool = True,
     simplify: bool = True,
     calibration_NCHW: Tensor | None = None,
+    reference: Mapping[str, npt.NDArray[Any]] | None = None,
 ) -> ExportReport:
     """Export ``module`` to ``path`` and return the evidence that the artefact computes what torch computes.
 
@@ -58,6 +61,7 @@ def export(
         time: measure one call at the target's batch size.
         simplify: let onnxslim remove what the graph does not need.
         calibration_NCHW: for int8: other images like those, 8 or more, on which ranges and layers are chosen.
+        reference: what ``torch_outputs`` gave for the images, where that is known already.
 
     Raises:
         UnsupportedTarget: a target that cannot be made.
@@ -72,7 +76,7 @@ def export(
         raise UnusableInput(f"threads is {threads}; the runtime needs at least 1")
     for given in (images_NCHW, calibration_NCHW):
         if given is not None:
-            _check_images(given, target)
+            check_images(given, target)
     preprocess = read_preprocess(metadata)
     model = make_onnx(module, target, metadata, simplify=simplify)
     model, quantization = finish(model, module, target, preprocess, calibration_NCHW)
@@ -81,7 +85,7 @@ def export(
         comparison, measured = examine(
             draft,
             images_NCHW.detach().cpu().numpy(),
-            torch_outputs(module, images_NCHW),
+            torch_outputs(module, images_NCHW) if reference is None else reference,
             target=target,
             preprocess=preprocess,
             threads=threads,
@@ -108,7 +112,8 @@ def export(
     return report
 
 
-def _check_images(images_NCHW: Tensor, target: ExportTarget) -> None:
+def check_images(images_NCHW: Tensor, target: ExportTarget) -> None:
+    """Raise UnusableInput for images that the target does not take."""
     shape = list(images_NCHW.shape)
     if len(shape) != 4 or shape[0] < 1 or tuple(shape[1:]) != target.input_nchw[1:]:
         raise UnusableInput(f"images have shape {shape}; the target needs [N, {str(list(target.input_nchw[1:]))[1:]}")

@@ -11,7 +11,7 @@ from small_nets import ConvNet, PyramidNet, seeded, structured_images
 
 import export.delivery
 import export.try_engine
-from export import Delivered, UnsupportedTarget, deliver, read_document, target_at, to_document
+from export import Delivered, UnsupportedTarget, UnusableInput, deliver, read_document, target_at, to_document
 from export.delivery import fastest, line_of
 from export.errors import MissingBackend
 from export.page import render_page
@@ -39,7 +39,8 @@ def go(images, metadata, tmp_path: Path):
             "time": False,
             "min_agreement": 0.5,
         }
-        return deliver(module or seeded(ConvNet()), images, **{**arguments, **changes})
+        shown = changes.pop("images_NCHW", images)
+        return deliver(module or seeded(ConvNet()), shown, **{**arguments, **changes})
 
     return call
 
@@ -172,3 +173,9 @@ def test_an_ort_file_runs_and_is_compared(go, tmp_path, images):
     session = onnxruntime.InferenceSession(str(report.path), providers=["CPUExecutionProvider"])
     (embedding,) = session.run(["embedding"], {"input": images[:1].numpy()})
     torch.testing.assert_close(torch.from_numpy(embedding), seeded(ConvNet())(images[:1]), rtol=1e-3, atol=1e-3)
+
+
+def test_images_that_do_not_fit_are_refused_before_anything_is_run(go, tmp_path, images):
+    with pytest.raises(UnusableInput, match="the target needs"):
+        go(images_NCHW=images[:, :, :16])
+    assert not (tmp_path / "out").exists()
