@@ -18,8 +18,9 @@ import torch
 
 from search.nets import NETS
 from search.objectives import info_nce
+from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
-from search.oneshot.training import SSL, Sandwich, SandwichModule
+from search.oneshot.ssl import SSL
 from search.recipes import Recipe, Stage
 from search.supernet import load_slices, projector_of
 
@@ -38,14 +39,13 @@ class Supernet:
     def step(self, step: int) -> None:
         ssl = self.ssl
         x1, x2 = ssl.two_views(step)
-        keys = ssl.objective.targets(x2)
-        networks = ssl.sandwich(step)
+        targets = ssl.targets(x1, x2)
         self.optimizer.zero_grad()
-        for architecture in networks:
-            self.module.choose(architecture)
-            (ssl.objective.loss(ssl.model(x1), keys) / len(networks)).backward()
+        for student in ssl.students(step):
+            self.module.choose(student.architecture)
+            (ssl.objective.loss(ssl.encode(x1, x2), targets) / student.divisor).backward()
         self.optimizer.step()
-        ssl.objective.update(ssl.student, keys, ema=ssl.recipe.ema_at(step / ssl.steps))
+        ssl.objective.update(ssl.student, targets, ema=ssl.recipe.ema_at(ssl.plan.progress(step)))
 
 
 class Plain:
@@ -54,7 +54,7 @@ class Plain:
     def __init__(self, other: Supernet, steps: int) -> None:
         self.other = other
         ssl, r = other.ssl, other.ssl.recipe
-        self.networks = [[self._projected(a) for a in ssl.sandwich(step)] for step in range(steps)]
+        self.networks = [[self._projected(s.architecture) for s in ssl.students(step)] for step in range(steps)]
         self.optimizers = [
             torch.optim.SGD([p for m in ms for p in m.parameters()], r.lr, momentum=r.momentum) for ms in self.networks
         ]
@@ -69,13 +69,13 @@ class Plain:
     def step(self, step: int) -> None:
         ssl = self.other.ssl
         x1, x2 = ssl.two_views(step)
-        keys = ssl.objective.targets(x2)
+        (keys,) = ssl.targets(x1, x2)
         self.optimizers[step].zero_grad()
         for network in self.networks[step]:
             q = torch.nn.functional.normalize(network(x1), dim=1)
-            (info_nce(q, keys, ssl.objective.queue_KD, ssl.recipe.temperature) / 3).backward()
+            (info_nce(q, keys, ssl.objective.queue.keys_KD, ssl.recipe.temperature) / 3).backward()
         self.optimizers[step].step()
-        ssl.objective.update(ssl.student, keys, ema=ssl.recipe.ema_at(step / ssl.steps))
+        ssl.objective.update(ssl.student, (keys,), ema=ssl.recipe.ema_at(ssl.plan.progress(step)))
 
 
 def main() -> None:

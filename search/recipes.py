@@ -12,7 +12,7 @@ from search.objectives import OBJECTIVES
 from search.types import Architecture
 from search.views import Views
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Optimizer = Literal["sgd", "adamw"]
 # The objectives that compare with a queue.
 QUEUED = ("mocov2", "densecl", "ressl")
@@ -35,12 +35,24 @@ class Recipe:
         objective: a key of ``search.objectives.OBJECTIVES``.
         epochs: passes over the images.
         batch: images a step.
+        accumulate: parts that a batch is taken in, one after the other, which need less memory. Images of different
+            parts are not compared with each other.
+        norm_groups: groups of images that are normalized apart, as if each were on a device of its own, but compared
+            with each other (split batch normalization). Keys are grouped otherwise than queries, for statistics that
+            both share tell which key is whose (He et al., CVPR 2020, section 3.3).
         optimizer: ``sgd`` or ``adamw``.
         lr: its peak learning rate; linear warm-up over ``warmup`` of the steps, then cosine to 0.
         momentum: of SGD (AdamW's first beta).
         weight_decay: on every parameter.
         warmup: fraction of all steps.
         random_subnets: networks a step besides the largest and the smallest.
+        loss_weights: of the largest, the smallest and each random network, relative to each other. Parameters that all
+            networks share get all their gradients, the last channels those of the largest alone (SlimCLR,
+            arXiv:2209.15525, section 3.2).
+        slow_start: fraction of the steps in which the largest network is trained alone (SlimCLR, section 3.3).
+        distill: weight of the other networks' distillation from the largest, beside the objective's loss; 0 is none.
+        elastic: a random network sees its view shrunk by one of these factors, so that networks of any resolution learn
+            (BigNAS, ECCV 2020).
         temperature: of the contrastive loss; of the student where the teacher has its own.
         teacher_temperature: of the teacher's relations in ReSSL.
         queue: negatives kept, where the objective has a queue; a multiple of ``batch``.
@@ -54,7 +66,7 @@ class Recipe:
         teacher_views: of the second view, where that is another.
         dense_weight: of DenseCL's dense loss, 0..1.
         seed: of everything random.
-        precision: ``auto`` is bf16 where the hardware multiplies it fast, else fp32.
+        precision: ``auto`` is bf16 where the hardware multiplies it fast, else fp32; fp16 needs a GPU.
         architecture: the choices of the one network to train; None trains all networks of the net.
     """
 
@@ -62,12 +74,18 @@ class Recipe:
     objective: str = "mocov2"
     epochs: float = 3.2
     batch: int = 64
+    accumulate: int = 1
+    norm_groups: int = 1
     optimizer: Optimizer = "sgd"
     lr: float = 0.06
     momentum: float = 0.9
     weight_decay: float = 1e-4
     warmup: float = 0.05
     random_subnets: int = 1
+    loss_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    slow_start: float = 0.0
+    distill: float = 0.0
+    elastic: tuple[float, ...] = (1.0,)
     temperature: float = 0.1
     teacher_temperature: float = 0.04
     queue: int = 256
@@ -92,15 +110,13 @@ class Recipe:
             if value not in known:
                 raise ValueError(f"{kind} is {value!r}; this version trains {', '.join(known)}")
         _check_architecture(self)
-        if self.batch < 2:
-            raise ValueError(f"batch is {self.batch}; batch normalization needs at least 2 images")
+        _check_batch(self)
+        _check_sandwich(self)
         if self.queue % self.batch or (self.queue < self.batch and self.objective in QUEUED):
             raise ValueError(f"queue is {self.queue}, no multiple of batch {self.batch}; make it one")
         for name in ("temperature", "teacher_temperature"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if not 0 <= self.dense_weight <= 1:
-            raise ValueError(f"dense_weight is {self.dense_weight}; it must be 0..1")
         if not (self.epochs > 0 and math.isfinite(self.epochs)):
             raise ValueError(f"epochs is {self.epochs}; it must be above 0")
         ends = [stage.until for stage in self.stages]
@@ -110,8 +126,8 @@ class Recipe:
             raise ValueError(f"warmup is {self.warmup}; it must be at least 0 and below 1")
         if not all(0 <= ema < 1 for ema in self.ema):
             raise ValueError(f"ema is {self.ema}; both values must be at least 0 and below 1")
-        if self.random_subnets < 0:
-            raise ValueError(f"random_subnets is {self.random_subnets}; it must be at least 0")
+        if not 0 <= self.dense_weight <= 1:
+            raise ValueError(f"dense_weight is {self.dense_weight}; it must be 0..1")
 
     @property
     def resolution_px(self) -> int:
@@ -138,11 +154,42 @@ class Recipe:
         return self.lr * 0.5 * (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup)))
 
 
+def _check_batch(recipe: Recipe) -> None:
+    r = recipe
+    if r.batch < 2:
+        raise ValueError(f"batch is {r.batch}; batch normalization needs at least 2 images")
+    for name in ("accumulate", "norm_groups"):
+        if getattr(r, name) < 1:
+            raise ValueError(f"{name} is {getattr(r, name)}; it must be at least 1")
+    groups = r.accumulate * r.norm_groups
+    if r.batch % groups or r.batch < 2 * groups:
+        raise ValueError(
+            f"batch is {r.batch}; {r.accumulate} parts of {r.norm_groups} group(s) need a multiple of {groups}, of at"
+            f" least {2 * groups}"
+        )
+
+
+def _check_sandwich(recipe: Recipe) -> None:
+    r = recipe
+    if r.random_subnets < 0:
+        raise ValueError(f"random_subnets is {r.random_subnets}; it must be at least 0")
+    if len(r.loss_weights) != 3 or not all(0 <= w < math.inf for w in r.loss_weights) or r.loss_weights[0] == 0:
+        raise ValueError(f"loss_weights is {r.loss_weights}; it must be 3 numbers from 0, the first one above 0")
+    if not 0 <= r.slow_start < 1:
+        raise ValueError(f"slow_start is {r.slow_start}; it must be at least 0 and below 1")
+    if not 0 <= r.distill < math.inf:
+        raise ValueError(f"distill is {r.distill}; it must be at least 0")
+    if not r.elastic or not all(0.5 <= factor <= 1 for factor in r.elastic):
+        raise ValueError(f"elastic is {r.elastic}; it must be factors of 0.5..1")
+    if r.objective == "densecl" and r.elastic != (1.0,):
+        raise ValueError(
+            "elastic does not go with densecl, whose positions must be as many for all networks; leave it out"
+        )
+
+
 def _check_architecture(recipe: Recipe) -> None:
     if recipe.architecture is None and not NETS[recipe.net].shares_weights:
         raise ValueError(f"the networks of {recipe.net} share no weights; name the one to train with --architecture")
-    if recipe.architecture is not None and recipe.objective != "simclr":
-        raise ValueError(f"objective is {recipe.objective!r}; one network is trained with simclr")
     if recipe.architecture is not None:
         px = recipe.stages[-1].crop_px if recipe.stages else 1
         NETS[recipe.net].check(Architecture(net=recipe.net, choices=recipe.architecture, resolution_px=px))

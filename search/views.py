@@ -79,7 +79,9 @@ class Views:
 
 
 @torch.no_grad()
-def views(pixels_NCHW: Tensor, settings: Views, generator: torch.Generator) -> Tensor:
+def views(
+    pixels_NCHW: Tensor, settings: Views, generator: torch.Generator, *, start: int = 0, of: int | None = None
+) -> Tensor:
     """One random view of each image.
 
     Args:
@@ -87,6 +89,9 @@ def views(pixels_NCHW: Tensor, settings: Views, generator: torch.Generator) -> T
         settings: how the views are made.
         generator: source of all randomness. It may live on another device than the pixels: the draws, a few numbers
             a sample, are moved. A CPU generator gives the same views on every device.
+        start: where the images are a part of a larger batch, the first one's place in it; they get the views that they
+            would get there.
+        of: that batch's size.
 
     Returns:
         Normalized float32 ``[N, 3, crop_px, crop_px]`` on the pixels' device, channels_last.
@@ -99,8 +104,9 @@ def views(pixels_NCHW: Tensor, settings: Views, generator: torch.Generator) -> T
         >>> views(pixels, Views(crop_px=32), torch.Generator().manual_seed(0)).shape
         torch.Size([8, 3, 32, 32])
     """
-    draws_NK = torch.rand(len(pixels_NCHW), _CROP_DRAWS + 9, generator=generator, device=generator.device)
-    draws_NK = draws_NK.to(pixels_NCHW.device)
+    count = len(pixels_NCHW) if of is None else of
+    draws_NK = torch.rand(count, _CROP_DRAWS + 9, generator=generator, device=generator.device)
+    draws_NK = draws_NK[start : start + len(pixels_NCHW)].to(pixels_NCHW.device)
     crops_NK, others_NK = draws_NK[:, :_CROP_DRAWS], draws_NK[:, _CROP_DRAWS:]
     flip_N, jitter_N, brightness_N, contrast_N, saturation_N, hue_N, gray_N, blur_N, sigma_N = others_NK.unbind(1)
 

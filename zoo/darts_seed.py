@@ -146,9 +146,11 @@ def _clock(job: Job, table: Table) -> Callable[[Genotype], float]:
 
 def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress: Progress) -> float:
     """Train the derived network on what may train it; its contrastive loss on the rest."""
+    from torch import channels_last, nn
+
     from search.oneshot.contrast import held_out_loss
     from search.oneshot.halves import halves
-    from search.oneshot.single import SimCLR, pretrain_single
+    from search.oneshot.training import pretrain
 
     recipe, parts = job.recipe, halves(pixels, job.recipe)
     size = {"cells": job.cells, "channels": job.channels, "resolution_px": job.resolution_px}
@@ -156,7 +158,7 @@ def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress
     training = replace(training, batch=recipe.batch, temperature=recipe.temperature)
     name, data = f"cell-simclr-seed{recipe.seed}", {"folder": job.folder, "terms": job.terms}
     told = stage(progress, "train")
-    network = pretrain_single(training, parts.both, folder, name=name, data=data, resume=True, progress=told)
-    trained = SimCLR(training, parts.held_out)
-    trained.load_state_dict(dict(network.weights), strict=False)  # its running statistics are not asked for
+    network = pretrain(training, parts.both, folder, name=name, data=data, resume=True, progress=told)
+    backbone = network.subnet(job.architecture(genotype))
+    trained = nn.Sequential(backbone, network.projector(backbone.embedding_dim)).to(memory_format=channels_last)
     return held_out_loss(trained, parts.held_out, training.views, batch=recipe.batch, temperature=recipe.temperature)

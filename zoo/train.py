@@ -101,10 +101,7 @@ def train(
     if not resume:
         check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
     try:
-        if recipe.architecture is not None:
-            from search.oneshot.single import pretrain_single as pretrain
-        else:
-            from search.oneshot.training import pretrain
+        from search.oneshot.training import pretrain
     except ModuleNotFoundError as error:
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
     read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))

@@ -121,6 +121,10 @@ class DenseCL(Objective):
             dense = dense_info_nce(q_BSD, k_BSD, pooled_BD, self.dense_queue.keys_KD, self.temperature)
             return (1 - self.weight) * whole + self.weight * dense
 
+    def others(self, targets: Tensors) -> Tensor:
+        """As MoCo's."""
+        return torch.cat([targets[0], self.queue.keys_KD])
+
     def update(self, student: Mapping[str, Tensor], targets: Tensors, *, ema: float) -> None:
         """Move the teacher and its dense projector, then enqueue."""
         follow(self.teacher, student, ema=ema)

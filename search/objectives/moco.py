@@ -67,6 +67,10 @@ class MoCo(Objective):
         with torch.autocast(z_BD.device.type, enabled=False):
             return info_nce(F.normalize(z_BD.float(), dim=1), k_BD, self.queue.keys_KD, self.temperature)
 
+    def others(self, targets: Tensors) -> Tensor:
+        """The keys of the step and of the queue."""
+        return torch.cat([targets[0], self.queue.keys_KD])
+
     def update(self, student: Mapping[str, Tensor], targets: Tensors, *, ema: float) -> None:
         """Move the teacher, then enqueue the keys."""
         follow(self.teacher, student, ema=ema)

@@ -5,7 +5,7 @@ and the ``loss`` of that against the targets, and after the optimizer once for `
 the weights happens in ``encode``, everything that compares images in ``loss``: so encodings may be made in pieces, by
 one process or by several, and gathered along dimension 0 before they are compared.
 
-Symbols: B images, D features of a projection.
+Symbols: B images, D features of a projection, N others.
 """
 
 # ruff: noqa: N803 - a tensor's name ends in its shape.
@@ -49,6 +49,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def loss(self, encoded: Tensors, targets: Tensors) -> Tensor:
         """A scalar in fp32."""
+
+    def others(self, targets: Tensors) -> Tensor | None:
+        """Projections [N, D] of images, L2-normalized, to which all projections of the step may be related."""
+        return None
 
     @abstractmethod
     def update(self, student: Mapping[str, Tensor], targets: Tensors, *, ema: float) -> None:

@@ -85,7 +85,8 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe | DartsRecipe, pixels: Tensor) -> None:
-        self._recipe: dict[str, Any] = json.loads(json.dumps(asdict(recipe)))
+        self._recipe: dict[str, Any] = _plain(asdict(recipe))
+        self._defaults = _plain(asdict(type(recipe)()))
         self._images = {"count": len(pixels), "crc32": zlib.crc32(pixels.cpu().contiguous().numpy().data)}
         self._seconds_before = 0.0
         self._started = time.perf_counter()
@@ -113,16 +114,21 @@ class Run:
         mark = checkpoint.get(_KEY, {"recipe": self._recipe, "images": self._images, "seconds": 0.0})
         end = "resume with what it was made with, or train into another folder"
         for field, value in self._recipe.items():
-            if mark["recipe"].get(field) != value:
-                raise TrainingError(
-                    f"the checkpoint is of a recipe with {field} {mark['recipe'].get(field)}, not {value}; {end}"
-                )
+            theirs = mark["recipe"].get(field, self._defaults.get(field))  # an older version had no such field
+            if theirs != value:
+                raise TrainingError(f"the checkpoint is of a recipe with {field} {theirs}, not {value}; {end}")
         if mark["images"] != self._images:
             raise TrainingError(
                 f"the checkpoint is of {mark['images']['count']} other images than these {self._images['count']}; {end}"
             )
-        theirs = checkpoint["state_dict"]
-        for name in sorted(theirs.keys() | own.keys()):
-            if name not in theirs or name not in own or theirs[name].shape != own[name].shape:
+        tensors = checkpoint["state_dict"]
+        for name in sorted(tensors.keys() | own.keys()):
+            if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
                 raise TrainingError(f"the checkpoint is of another network (it differs in {name}); {end}")
         self._seconds_before = mark["seconds"]
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As a file gives them back: lists in the place of tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain

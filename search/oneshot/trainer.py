@@ -10,6 +10,7 @@ import torch
 from nni.nas.evaluator.pytorch import Trainer
 from pytorch_lightning import Callback
 
+from search.errors import TrainingError
 from search.oneshot.checkpoints import CheckpointFile
 from search.recipes import Precision
 
@@ -23,7 +24,6 @@ def make_trainer(
     precision: Precision,
     max_steps: int = -1,
     max_epochs: int = -1,
-    progress_bar: bool = False,
 ) -> Trainer:
     """One device, our checkpoints, no log of Lightning's own; ``max_steps`` or ``max_epochs`` ends it."""
     return Trainer(
@@ -37,7 +37,7 @@ def make_trainer(
         plugins=[CheckpointFile()],
         callbacks=list(callbacks),
         limit_val_batches=0,
-        enable_progress_bar=progress_bar,
+        enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=out,
     )
@@ -82,11 +82,17 @@ class TellProgress(Callback):
 
 
 def _name_of(precision: Precision) -> str:
-    """Lightning's name; bf16 only where the hardware multiplies it."""
+    """Lightning's name; bf16 only where the hardware multiplies it.
+
+    Raises:
+        TrainingError: fp16 without a GPU.
+    """
+    if precision == "fp16" and not torch.cuda.is_available():
+        raise TrainingError("fp16 needs a GPU, and there is none; take bf16 or fp32")
     if precision == "auto":
         if torch.cuda.is_available():
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
         else:
             fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
         return "bf16-mixed" if fast else "32-true"
-    return {"fp32": "32-true", "bf16": "bf16-mixed"}[precision]
+    return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]

@@ -1,14 +1,15 @@
-"""Training: a supernet, self-supervised, through NNI's one-shot strategy on Lightning (``search.oneshot.sandwich``)."""
+"""Training: a supernet through NNI's one-shot strategy, or a single network, self-supervised, on Lightning."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from nni.nas.evaluator.pytorch import Lightning
+from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from torch import Tensor
@@ -17,10 +18,10 @@ from search.errors import TrainingError
 from search.oneshot.checkpoints import KeepCheckpoint
 from search.oneshot.compat import interruptible, quiet
 from search.oneshot.metrics import MetricsFile
-from search.oneshot.sandwich import SSL as SSL
-from search.oneshot.sandwich import Sandwich as Sandwich
-from search.oneshot.sandwich import SandwichModule as SandwichModule
+from search.oneshot.sandwich import Sandwich
+from search.oneshot.single import SingleModule
 from search.oneshot.space import SupernetSpace
+from search.oneshot.ssl import SSL
 from search.oneshot.trainer import TellProgress, Ticks, make_trainer
 from search.recipes import Recipe
 from search.supernet import Supernet, SupernetCard, save_supernet
@@ -38,10 +39,11 @@ def pretrain(
     data: Mapping[str, Any],
     resume: bool = False,
     checkpoint_steps: int = 200,
-    progress_bar: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Supernet:
-    """Train a supernet and write it to ``out`` (``card.json``, ``model.safetensors``, ``metrics.csv``, checkpoints).
+    """Train a supernet, or the recipe's one network, and write it to ``out``.
+
+    There will be ``card.json``, ``model.safetensors``, ``metrics.csv`` and the last checkpoint.
 
     Args:
         recipe: how to train.
@@ -51,57 +53,60 @@ def pretrain(
         data: what the images are and on what terms, for its card.
         resume: go on from ``out/checkpoints/last.ckpt`` where there is one.
         checkpoint_steps: optimizer steps between checkpoints.
-        progress_bar: show Lightning's.
         progress: called with (steps done, steps in all) after each step.
 
     Raises:
-        TrainingError: the images are too small or too few; the checkpoint is damaged, another run's, or there
-            although ``resume`` is not asked for; the loss is no longer finite.
+        TrainingError: the images are too small, too few or all the same; the checkpoint is damaged, another run's, or
+            there although ``resume`` is not asked for; the loss is no longer finite.
         WriteFailed: the disk is full, for instance; the previous checkpoint is as it was.
     """
     last = out / "checkpoints" / CHECKPOINT
     check_run(recipe, pixels, last, resume=resume)
     ssl = SSL(recipe, pixels)
     callbacks = [MetricsFile(out / METRICS), KeepCheckpoint(last, steps=checkpoint_steps)]
-    space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
     out.mkdir(parents=True, exist_ok=True)
     with interruptible(), quiet():
         told = [] if progress is None else [TellProgress(progress)]
-        trainer = make_trainer(
-            out, [*callbacks, *told], precision=recipe.precision, max_steps=ssl.steps, progress_bar=progress_bar
-        )
-        evaluator = Lightning(
-            ssl,
-            trainer,
-            train_dataloaders=Ticks(len(pixels) // recipe.batch, 0),
-            val_dataloaders=[],
-            fit_kwargs={"ckpt_path": last} if last.exists() else {},
-        )
-        Sandwich()(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
-    supernet = Supernet(card=_card(ssl, name, data), weights={k: t.detach() for k, t in ssl.student.items()})
+        trainer = make_trainer(out, [*callbacks, *told], precision=recipe.precision, max_steps=ssl.plan.steps)
+        _fit(ssl, trainer, last if last.exists() else None)
+    weights = {name: tensor.detach().cpu() for name, tensor in ssl.student.items()}
+    supernet = Supernet(card=_card(ssl, name, data), weights=weights)
     save_supernet(supernet, out)
     return supernet
 
 
+def _fit(ssl: SSL, trainer: Trainer, last: Path | None) -> None:
+    recipe = ssl.recipe
+    ticks = Ticks(len(ssl.pixels) // recipe.batch, 0)
+    if recipe.architecture is not None:
+        trainer.fit(SingleModule(ssl), ticks, ckpt_path=last)
+        return
+    space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
+    kwargs = {"ckpt_path": last} if last else {}
+    evaluator = Lightning(ssl, trainer, train_dataloaders=ticks, val_dataloaders=[], fit_kwargs=kwargs)
+    Sandwich()(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+
+
 def check_run(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> None:
-    """Raise TrainingError for images that are too small or too few, and for an earlier run that is not asked for."""
+    """Raise TrainingError for images that cannot train a network, and for an earlier run that is not asked for."""
     count, side_px = len(pixels), min(pixels.shape[-2:])
     crop_px = max(stage.crop_px for stage in recipe.stages)
     if side_px < crop_px:
         raise TrainingError(f"the images are {side_px} px and the largest crop {crop_px} px; read them larger")
     if count < recipe.batch:
         raise TrainingError(f"{count} images are fewer than a batch of {recipe.batch}; add images, or lower the batch")
+    different = len({zlib.crc32(image.contiguous().numpy().data) for image in pixels})
+    if different < recipe.batch:
+        raise TrainingError(
+            f"only {different} of {count} images are not copies, fewer than a batch of {recipe.batch}; add others, or"
+            " lower the batch"
+        )
     if last.exists() and not resume:
         raise TrainingError(f"{last} is of an earlier run; resume that, or train into another folder")
 
 
 def _card(ssl: SSL, name: str, data: Mapping[str, Any]) -> SupernetCard:
-    training = {"steps": ssl.steps, "seconds": round(ssl.run.seconds)}
-    return card_of(ssl.recipe, name=name, data={"images": len(ssl.pixels), **data}, training=training)
-
-
-def card_of(recipe: Recipe, *, name: str, data: Mapping[str, Any], training: Mapping[str, Any]) -> SupernetCard:
-    """The card of what ``recipe`` trained."""
+    recipe = ssl.recipe
     return SupernetCard(
         name=name,
         net=recipe.net,
@@ -111,8 +116,8 @@ def card_of(recipe: Recipe, *, name: str, data: Mapping[str, Any], training: Map
         mean=recipe.views.mean,
         std=recipe.views.std,
         recipe=asdict(recipe),
-        data=data,
-        training=training,
+        data={"images": len(ssl.pixels), **data},
+        training={"steps": ssl.plan.steps, "seconds": round(ssl.run.seconds)},
         evaluation={},
         versions={"torch": torch.__version__},
         architecture=recipe.architecture,

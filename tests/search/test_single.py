@@ -1,26 +1,31 @@
+import copy
 import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from search.darts_recipe import single
 from search.errors import BadSupernet, TrainingError
 from search.find import find
 from search.genotype import random_genotype
 from search.nets.cell import CELL
-from search.objectives import nt_xent
+from search.objectives import OBJECTIVES, nt_xent
 from search.oneshot.contrast import held_out_loss
-from search.oneshot.single import SimCLR, pretrain_single
+from search.oneshot.single import SingleModule
+from search.oneshot.ssl import SSL
+from search.oneshot.step import CLIP, take_step
+from search.oneshot.training import pretrain
 from search.recipes import Recipe
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Budget
 from tests.search.small_cells import DARTS_V2
-from tests.search.small_supernets import made_up_table, stripes
+from tests.search.small_supernets import TINY, made_up_table, stripes
 
 PX = 8
 GENOTYPE = random_genotype(np.random.default_rng(0))
@@ -37,7 +42,7 @@ def pixels() -> Tensor:
 @pytest.fixture(scope="module")
 def finished(pixels: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "finished"
-    pretrain_single(RECIPE, pixels, out, name="one", data={"terms": "none"})
+    pretrain(RECIPE, pixels, out, name="one", data={"terms": "none"})
     return out
 
 
@@ -60,46 +65,97 @@ def test_a_search_of_it_finds_it_and_tells_what_the_table_says(finished: Path, p
 def test_the_same_seed_gives_the_same_weights_and_an_interruption_changes_nothing(
     pixels: Tensor, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = SimCLR.batch
+    two_views = SSL.two_views
 
-    def interrupted(self: SimCLR, step: int) -> Tensor:
+    def interrupted(self: SSL, step: int, part: int) -> tuple[Tensor, Tensor]:
         if step == 3:
             raise KeyboardInterrupt
-        return batch(self, step)
+        return two_views(self, step, part)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SimCLR, "batch", interrupted)
-        pretrain_single(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, checkpoint_steps=2)
+        patch.setattr(SSL, "two_views", interrupted)
+        pretrain(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, checkpoint_steps=2)
     assert not (tmp_path / CARD).exists()
     torch.manual_seed(7)
-    pretrain_single(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, resume=True)
+    pretrain(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, resume=True)
     assert (tmp_path / WEIGHTS).read_bytes() == (finished / WEIGHTS).read_bytes()
     assert (tmp_path / "metrics.csv").read_text() == (finished / "metrics.csv").read_text()
 
 
-def test_training_lowers_the_loss_on_images_it_has_not_seen() -> None:
+def test_training_lowers_the_loss_on_images_it_has_not_seen(tmp_path: Path) -> None:
     pixels = stripes(128, 10)
     recipe = replace(RECIPE, batch=32, queue=32, epochs=6.0, lr=0.03)
 
-    def judged(network: SimCLR) -> float:
+    def judged(network: nn.Module) -> float:
         return held_out_loss(network, pixels[96:], recipe.views, batch=32, temperature=0.5)
 
-    trained = SimCLR(recipe, pixels[:96])
-    before = judged(trained)
-    optimizer = torch.optim.SGD(trained.parameters(), recipe.lr, momentum=0.9)
-    for step in range(trained.steps):
-        optimizer.zero_grad()
-        nt_xent(trained(trained.batch(step)), 0.5).backward()
-        optimizer.step()
-    assert judged(trained) < before - 0.1
+    supernet = pretrain(recipe, pixels[:96], tmp_path, name="one", data={})
+    backbone = supernet.subnet(supernet.net.largest(PX))
+    trained = nn.Sequential(backbone, supernet.projector(int(backbone.embedding_dim)))
+    untrained = SingleModule(SSL(recipe, pixels[:96])).training_module.model
+    assert judged(trained) < judged(untrained) - 0.1
+
+
+def test_a_step_is_simclr_s_with_the_gradient_of_darts(pixels: Tensor) -> None:
+    """Against plain torch: both views pass together, the gradient's norm is at most 5, SGD."""
+    ssl = SSL(replace(RECIPE, lr=2.0), pixels)
+    module = SingleModule(ssl)
+    plain = copy.deepcopy(ssl.model)
+    x1, x2 = ssl.two_views(0)
+    (1000 * nt_xent(plain(torch.cat([x1, x2])), 0.5)).backward()
+    nn.utils.clip_grad_norm_(plain.parameters(), CLIP)
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            assert parameter.grad is not None
+            parameter -= 2.0 * (parameter.grad + 3e-4 * parameter)
+    loss, optimizer = ssl.objective.loss, ssl.configure_optimizers()
+    ssl.objective.loss = lambda encoded, targets: 1000 * loss(encoded, targets)  # type: ignore[method-assign]
+    take_step(Stepping(module, optimizer), ssl, module.choose)  # type: ignore[arg-type]
+    for name, parameter in plain.named_parameters():
+        torch.testing.assert_close(ssl.student[name], parameter, msg=name)
+
+
+class Stepping:
+    """What a step needs of Lightning, at step 0."""
+
+    global_step = 0
+
+    def __init__(self, module: SingleModule, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def optimizers(self) -> torch.optim.Optimizer:
+        return self._optimizer
+
+    def manual_backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "simclr"])
+def test_one_network_learns_by_every_objective_and_is_resumed_exactly(
+    pixels: Tensor, tmp_path: Path, objective: str
+) -> None:
+    architecture = TINY.largest(PX).choices
+    recipe = replace(RECIPE, net="tiny", architecture=architecture, objective=objective, queue=8, epochs=0.5)
+    whole = pretrain(recipe, pixels, tmp_path / "whole", name="one", data={}, checkpoint_steps=1)
+    two_views = SSL.two_views
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(SSL, "two_views", lambda self, step, part: two_views(self, step, part) if step < 1 else stop())
+        pretrain(recipe, pixels, tmp_path / "out", name="one", data={}, checkpoint_steps=1)
+    resumed = pretrain(recipe, pixels, tmp_path / "out", name="one", data={}, resume=True)
+    assert resumed.card.objective == objective and resumed.weights.keys() == whole.weights.keys()
+    assert (tmp_path / "out" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+
+
+def stop() -> Any:
+    raise KeyboardInterrupt
 
 
 def test_a_loss_that_is_not_finite_is_one_line(pixels: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.oneshot.single.nt_xent", lambda z, t: z.sum() * math.nan)
-    with pytest.raises(TrainingError, match="the loss is nan at step 0; train anew with a lower learning rate"):
-        pretrain_single(RECIPE, pixels, tmp_path, name="one", data={})
+    monkeypatch.setattr("search.objectives.simclr.nt_xent", lambda z, t: z.sum() * math.nan)
+    with pytest.raises(TrainingError, match=r"the loss is nan \(largest\) at step 0; train anew with a lower"):
+        pretrain(RECIPE, pixels, tmp_path, name="one", data={})
     with pytest.raises(TrainingError, match="16 images are fewer than a batch of 64"):
-        pretrain_single(replace(RECIPE, batch=64, queue=64), pixels, tmp_path, name="one", data={})
+        pretrain(replace(RECIPE, batch=64, queue=64), pixels, tmp_path, name="one", data={})
 
 
 def test_a_supernet_s_card_with_another_network_s_choices_does_not_fit_its_weights(

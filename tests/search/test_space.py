@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from search.nets import NETS, Backbone, Net
-from search.oneshot.sandwich import SSL, Sandwich, SandwichModule
+from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import NniLayers, SupernetSpace, plain_key, sample_of
+from search.oneshot.ssl import SSL
 from search.recipes import Recipe, quick
 from search.supernet import load_slices, projector_of, slice_to
 from search.types import Architecture

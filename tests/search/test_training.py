@@ -11,8 +11,9 @@ from torch import Tensor
 
 from search.errors import TrainingError, WriteFailed
 from search.objectives import OBJECTIVES
-from search.oneshot.sandwich import SSL, SandwichModule
+from search.oneshot.sandwich import SandwichModule
 from search.oneshot.space import plain_key
+from search.oneshot.ssl import SSL
 from search.oneshot.training import METRICS, pretrain
 from search.recipes import Recipe, Stage
 from search.supernet import CARD, WEIGHTS, Supernet, load_supernet
@@ -68,10 +69,10 @@ def interrupt_at(step: int, patch: pytest.MonkeyPatch, how: Callable[[], object]
     """Let ``how`` happen in the middle of a step."""
     two_views = SSL.two_views
 
-    def interrupted(self: SSL, now: int) -> tuple[Tensor, Tensor]:
+    def interrupted(self: SSL, now: int, part: int = 0) -> tuple[Tensor, Tensor]:
         if now == step:
             how()
-        return two_views(self, now)
+        return two_views(self, now, part)
 
     patch.setattr(SSL, "two_views", interrupted)
 
@@ -150,7 +151,7 @@ def test_a_step_s_networks_and_views_depend_on_seed_and_step_alone(pixels: Tenso
         ssl = SSL(tiny(seed=seed), pixels)
         torch.rand(3)
         np.random.random(3)
-        return ssl.sandwich(step), torch.stack(ssl.two_views(step))
+        return [s.architecture for s in ssl.students(step)], torch.stack(ssl.two_views(step))
 
     networks, seen = draw(0, 3)
     assert networks == draw(0, 3)[0] and torch.equal(seen, draw(0, 3)[1])
@@ -164,7 +165,7 @@ def test_an_epoch_sees_every_image_once(pixels: Tensor, monkeypatch: pytest.Monk
     ssl = SSL(tiny(), numbered)
     seen: list[int] = []
     monkeypatch.setattr(
-        "search.oneshot.sandwich.views", lambda batch, *_: (seen.extend(batch[:, 0, 0, 0].tolist()), batch)[1]
+        "search.oneshot.ssl.views", lambda batch, *_, **__: (seen.extend(batch[:, 0, 0, 0].tolist()), batch)[1]
     )
     for step in range(4):
         ssl.two_views(step)
@@ -265,6 +266,20 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(
         train(tiny(**change), make(pixels), finished, resume=True)
     assert "\n" not in str(caught.value)
     assert (finished / LAST).read_bytes() == before
+
+
+def test_a_checkpoint_from_before_a_setting_existed_is_of_its_default(
+    pixels: Tensor, finished: Path, tmp_path: Path
+) -> None:
+    data = torch.load(finished / LAST, weights_only=True)
+    for field in ("accumulate", "distill", "elastic", "teacher_views"):
+        del data["subnet_zoo"]["recipe"][field]
+    (tmp_path / "checkpoints").mkdir()
+    torch.save(data, tmp_path / LAST)
+    train(tiny(), pixels, tmp_path, resume=True)
+    assert (tmp_path / WEIGHTS).read_bytes() == (finished / WEIGHTS).read_bytes()
+    with pytest.raises(TrainingError, match="of a recipe with accumulate 1, not 2"):
+        train(tiny(accumulate=2), pixels, tmp_path, resume=True)
 
 
 def unmarked(out: Path, **changes: Tensor) -> Path:

@@ -1,0 +1,217 @@
+"""SSL: the parts of self-supervised training - images, networks, objective, schedule - that a step puts together.
+
+Whatever is random in step t is drawn from (seed, t), so a resumed run equals the uninterrupted one.
+"""
+
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from nni.nas.evaluator.pytorch import LightningModule
+from torch import Tensor, nn
+
+from search.nets import NETS, Net
+from search.nets.fixed import Fixed
+from search.objectives import Network, Objective, Tensors
+from search.objectives.distill import distillation
+from search.oneshot.checkpoints import Run
+from search.oneshot.make_objective import make_objective
+from search.oneshot.place import ALONE, Place
+from search.oneshot.plan import even
+from search.oneshot.projected import Projected
+from search.oneshot.space import SupernetSpace, plain_key
+from search.recipes import Recipe
+from search.supernet import load_slices
+from search.types import Architecture
+from search.views import views
+
+_SEED_STRIDE = 1_000_003  # a prime above any number of steps between two seeds' streams
+
+
+@dataclass(frozen=True, kw_only=True)
+class Student:
+    """A network of a step.
+
+    Args:
+        role: ``largest``, ``smallest`` or ``random``.
+        architecture: which it is.
+        shrink: by what its view's sides are multiplied.
+        divisor: of its loss; the reciprocals of a step's divisors add up to 1.
+    """
+
+    role: str
+    architecture: Architecture
+    shrink: float = 1.0
+    divisor: float = 1.0
+
+
+class SSL(LightningModule):
+    """The parts; the networks come through ``set_model``.
+
+    Args:
+        recipe: how to train.
+        pixels: uint8 [N, 3, S, S].
+        place: which share of each batch is this process's.
+        start: tensors of the largest network, ``backbone.*`` and ``projector.*``, to start from; None draws them.
+    """
+
+    def __init__(
+        self, recipe: Recipe, pixels: Tensor, *, place: Place = ALONE, start: Mapping[str, Tensor] | None = None
+    ) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.net = family(recipe)
+        self.pixels = pixels
+        self.place = place
+        self.plan = even(recipe.steps(len(pixels)))
+        self.run = Run(recipe, pixels)
+        self.objective: Objective
+        self.student: dict[str, Tensor]
+        self._start = start
+
+    def set_model(self, model: nn.Module) -> None:
+        """Take a supernet as NNI made it, or one network; give it its first weights, and the objective a teacher."""
+        if getattr(self, "_model", None) is model:  # NNI gives it again when it lists what it found
+            return
+        super().set_model(model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.recipe.seed)
+            if isinstance(model, SupernetSpace):
+                self._initialize(model)
+            self.student = {self._plain(name): parameter for name, parameter in model.named_parameters()}
+            if self._start is not None:
+                load_all(self.student, self._start)
+            self.objective = make_objective(self.recipe, self._teacher)
+        self.to(memory_format=torch.channels_last)
+
+    def two_views(self, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
+        """A part of the step's images, this process's share of it, each seen twice: 2 x [B, 3, crop, crop]."""
+        r = self.recipe
+        epoch, i = divmod(step, len(self.pixels) // r.batch)
+        count = r.batch // r.accumulate // self.place.count
+        start = (part * self.place.count + self.place.rank) * count
+        order = np.random.default_rng((r.seed, epoch)).permutation(len(self.pixels))
+        mine = order[i * r.batch + start : i * r.batch + start + count]
+        pixels = self.pixels[torch.from_numpy(mine)].to(self.device)
+        crop_px = r.crop_px(self.plan.progress(step))
+        first, second = (replace(v, crop_px=crop_px) for v in (r.views, r.teacher_views or r.views))
+        generator = torch.Generator().manual_seed(r.seed * _SEED_STRIDE + step)
+        x1 = views(pixels, first, generator, start=start, of=r.batch)
+        return x1, views(pixels, second, generator, start=start, of=r.batch)
+
+    def students(self, step: int) -> list[Student]:
+        """The largest, the smallest and random networks; the largest alone where it is all there is, or early."""
+        r, px, rng = self.recipe, self.recipe.resolution_px, np.random.default_rng((self.recipe.seed, step, 1))
+        largest = Student(role="largest", architecture=self.net.largest(px))
+        if self.net.size == 1 or self.plan.progress(step) < r.slow_start:
+            return [largest]
+        random = [
+            Student(
+                role="random",
+                architecture=self.net.random(px, rng),
+                shrink=r.elastic[int(rng.integers(len(r.elastic)))],
+            )
+            for _ in range(r.random_subnets)
+        ]
+        students = [largest, Student(role="smallest", architecture=self.net.smallest(px)), *random]
+        weights = [*r.loss_weights[:2], *[r.loss_weights[2]] * r.random_subnets]
+        return [replace(s, divisor=sum(weights) / w) for s, w in zip(students, weights, strict=True) if w > 0]
+
+    def targets(self, x1_BCHW: Tensor, x2_BCHW: Tensor) -> Tensors:
+        """Of all processes' images."""
+        groups = self.recipe.norm_groups
+        if groups == 1:
+            return self.objective.targets(x1_BCHW, x2_BCHW)
+        x1_BCHW, x2_BCHW = self.place.gather(x1_BCHW), self.place.gather(x2_BCHW)
+        # Every groups-th image, where encode takes neighbors: a key's statistics are not its query's.
+        mixed = torch.arange(len(x1_BCHW)).view(-1, groups).T
+        own = mixed.chunk(self.place.count)[self.place.rank]
+        parts = [self.objective.targets(_rows(x1_BCHW, rows), _rows(x2_BCHW, rows)) for rows in own]
+        back = mixed.flatten().argsort().to(x1_BCHW.device)
+        return tuple(self.place.gather(torch.cat(part))[back] for part in zip(*parts, strict=True))
+
+    def encode(self, x1_BCHW: Tensor, x2_BCHW: Tensor, *, shrink: float = 1.0) -> Tensors:
+        """All processes' images by the chosen network; the gradient reaches this process's alone."""
+        x1_BCHW, x2_BCHW = (_shrunk(x_BCHW, shrink) for x_BCHW in (x1_BCHW, x2_BCHW))
+        model: Network = self.model
+        count = max(1, self.recipe.norm_groups // self.place.count)
+        if count == 1:
+            encoded = self.objective.encode(model, x1_BCHW, x2_BCHW)
+        else:
+            groups = zip(x1_BCHW.chunk(count), x2_BCHW.chunk(count), strict=True)
+            parts = [self.objective.encode(model, *group) for group in groups]
+            encoded = tuple(torch.cat(part) for part in zip(*parts, strict=True))
+        return tuple(self.place.gather(part) for part in encoded)
+
+    def loss(self, encoded: Tensors, targets: Tensors, largest_BD: Tensor | None) -> Tensor:
+        """The objective's, and the distillation from the projections of the largest network where those are given."""
+        r, loss = self.recipe, self.objective.loss(encoded, targets)
+        if largest_BD is None or r.distill == 0:
+            return loss
+        return loss + r.distill * distillation(encoded[0], largest_BD, self.objective.others(targets), r.temperature)
+
+    def trained(self) -> list[nn.Parameter]:
+        """Parameters of the networks and of the objective's heads."""
+        return [*self.model.parameters(), *(p for p in self.objective.parameters() if p.requires_grad)]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Of all that is trained; the teacher has no gradient."""
+        r = self.recipe
+        if r.optimizer == "adamw":
+            return torch.optim.AdamW(self.trained(), r.lr, betas=(r.momentum, 0.999), weight_decay=r.weight_decay)
+        return torch.optim.SGD(self.trained(), r.lr, momentum=r.momentum, weight_decay=r.weight_decay)
+
+    def _initialize(self, space: SupernetSpace) -> None:
+        """NNI replaced the modules, so what was drawn for them is drawn again."""
+        self.net.initialize(space)
+        for part in space.projector.modules():
+            if isinstance(part, nn.Linear):
+                part.reset_parameters()
+
+    def _plain(self, name: str) -> str:
+        return plain_key(name) if isinstance(self.model, SupernetSpace) else name
+
+    def _teacher(self) -> Projected:
+        """A copy of the largest network."""
+        teacher = projected(self.recipe, self.net)
+        load_slices(teacher, {name: parameter.detach() for name, parameter in self.student.items()})
+        return teacher
+
+
+def family(recipe: Recipe) -> Net:
+    """The networks that ``recipe`` trains: all of a net, or one."""
+    net = NETS[recipe.net]
+    if recipe.architecture is None:
+        return net
+    px = recipe.resolution_px
+    return Fixed(net, Architecture(net=recipe.net, choices=recipe.architecture, resolution_px=px))
+
+
+def projected(recipe: Recipe, net: Net) -> Projected:
+    """The largest network, with fresh weights."""
+    largest = net.largest(recipe.resolution_px)
+    return Projected(net, largest, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
+
+
+@torch.no_grad()
+def load_all(parameters: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Copy every tensor to the parameter of its name."""
+    for name, parameter in parameters.items():
+        parameter.copy_(weights[name])
+
+
+def _rows(x_BCHW: Tensor, rows: Tensor) -> Tensor:
+    return x_BCHW[rows.to(x_BCHW.device)].contiguous(memory_format=torch.channels_last)
+
+
+def _shrunk(x_BCHW: Tensor, factor: float) -> Tensor:
+    if factor == 1.0:
+        return x_BCHW
+    side = max(8, round(factor * x_BCHW.shape[-1]))
+    return F.interpolate(x_BCHW, (side, side), mode="bilinear", antialias=True)

@@ -1,0 +1,92 @@
+"""Step: one step of training, of a supernet as of a single network.
+
+DATA (CVPR 2022, section 3) with its released faults mended: two views; targets from the teacher, always the largest
+network; the largest, the smallest and random networks are each held against them; one optimizer step, one update of the
+teacher and of what else the objective keeps.
+"""
+
+# ruff: noqa: N806 - a tensor's name ends in its shape.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from search.errors import TrainingError
+from search.objectives import Tensors
+from search.oneshot.ssl import SSL, Student
+from search.types import Architecture
+
+CLIP = 5.0  # largest norm of a single network's gradient, as DARTS trains its final networks
+Metrics = dict[str, float | None]
+
+
+def take_step(module: LightningModule, ssl: SSL, choose: Callable[[Architecture], None]) -> Metrics:
+    """Take step ``module.global_step``; what happened, by the columns of ``search.oneshot.metrics``.
+
+    Args:
+        module: what Lightning trains.
+        ssl: its parts.
+        choose: makes ``ssl.model`` one of its networks.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    recipe, optimizer, step = ssl.recipe, module.optimizers(), int(module.global_step)
+    progress = ssl.plan.progress(step)
+    lr = optimizer.param_groups[0]["lr"] = recipe.lr_at(progress)
+    students = ssl.students(step)
+    losses, targets_of_parts = [], []
+    optimizer.zero_grad()
+    for part in range(recipe.accumulate):
+        x1_BCHW, x2_BCHW = ssl.two_views(step, part)
+        targets = ssl.targets(x1_BCHW, x2_BCHW)
+        largest_BD: Tensor | None = None
+        for student in students:
+            choose(student.architecture)
+            encoded = ssl.encode(x1_BCHW, x2_BCHW, shrink=student.shrink)
+            loss = ssl.loss(encoded, targets, largest_BD)
+            module.manual_backward(loss / (student.divisor * recipe.accumulate))
+            losses.append(loss.detach())
+            largest_BD = encoded[0].detach() if largest_BD is None else largest_BD
+        targets_of_parts.append(targets)
+    metrics = _metrics(step, x1_BCHW.shape[-1], lr, _by_role(students, torch.stack(losses)))
+    _check_finite(metrics, recipe.lr)
+    ssl.place.add_gradients(ssl.trained())
+    if ssl.net.size == 1:
+        nn.utils.clip_grad_norm_(ssl.trained(), CLIP)
+    optimizer.step()
+    ssl.objective.update(ssl.student, _joined(targets_of_parts), ema=recipe.ema_at(progress))
+    return metrics
+
+
+def _joined(parts: list[Tensors]) -> Tensors:
+    return tuple(torch.cat(part) for part in zip(*parts, strict=True)) if len(parts) > 1 else parts[0]
+
+
+def _by_role(students: list[Student], losses: Tensor) -> Mapping[str, float]:
+    """The mean over the networks of a role and the parts of the batch."""
+    roles = [student.role for student in students] * (len(losses) // len(students))
+    each: dict[str, list[float]] = {}
+    for role, loss in zip(roles, losses.tolist(), strict=True):
+        each.setdefault(role, []).append(loss)
+    return {role: float(np.mean(values)) for role, values in each.items()}
+
+
+def _metrics(step: int, crop_px: int, lr: float, losses: Mapping[str, float]) -> Metrics:
+    named = {f"loss_{role}": losses.get(role) for role in ("largest", "smallest", "random")}
+    return {"step": step, "crop_px": crop_px, "lr": lr, **named}
+
+
+def _check_finite(metrics: Metrics, lr: float) -> None:
+    losses = {name.removeprefix("loss_"): loss for name, loss in metrics.items() if name.startswith("loss_")}
+    known = {role: loss for role, loss in losses.items() if loss is not None}
+    if not np.isfinite(list(known.values())).all():
+        text = ", ".join(f"{loss:g} ({role})" for role, loss in known.items())
+        raise TrainingError(
+            f"the loss is {text} at step {metrics['step']}; train anew with a lower learning rate than {lr:g}"
+        )
