@@ -114,7 +114,7 @@ class Recipe:
         _check_sandwich(self)
         if self.queue % self.batch or (self.queue < self.batch and self.objective in QUEUED):
             raise ValueError(f"queue is {self.queue}, no multiple of batch {self.batch}; make it one")
-        for name in ("temperature", "teacher_temperature"):
+        for name in ("lr", "temperature", "teacher_temperature"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not (self.epochs > 0 and math.isfinite(self.epochs)):

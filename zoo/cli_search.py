@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -16,11 +17,21 @@ if TYPE_CHECKING:
     from zoo.make import MadeEach
     from zoo.prepare import Limits
     from zoo.progress import Progress, Say
+    from zoo.train import Changes
     from zoo.types import ModelCard
 
 Images = Annotated[Path, typer.Option("--images", help="A folder of images, any nesting; no labels are needed.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result at --out.")]
+
+
+class Precision(StrEnum):
+    """What networks compute in."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
 
 
 class _Options(TypedDict):
@@ -99,15 +110,40 @@ def search_command(
 def pretrain_command(
     images: Images,
     out: Out,
-    net: Annotated[str, typer.Option(help="The family of networks to train.")] = "mobile",
-    objective: Annotated[str | None, typer.Option(help="The self-supervised objective.")] = None,
+    net: Annotated[str | None, typer.Option(help="The family of networks to train: mobile unless --from says.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="mocov2, densecl (for det and seg), ressl, byol or simclr.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Name or folder of a supernet to go on from, on these images.")
+    ] = None,
     architecture: Annotated[
         Path | None, typer.Option(help="The genotype that `zoo darts` wrote, for --net cell: train that alone.")
     ] = None,
     cells: Annotated[int, typer.Option(help="How many of its cells are stacked.")] = 8,
     channels: Annotated[int, typer.Option(help="Channels of the first one.")] = 16,
     epochs: Annotated[float | None, typer.Option(help="Passes over the images.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="In place of --epochs: as many as this time allows, with a complete schedule.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Images a step.")] = None,
+    accumulate: Annotated[
+        int | None, typer.Option(min=1, help="Parts that a batch is taken in; more need less memory.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="auto: bf16 where the hardware is fast at it.")] = None,
+    random_subnets: Annotated[
+        int | None, typer.Option(min=0, help="Networks a step besides the largest and the smallest.")
+    ] = None,
+    slow_start: Annotated[
+        float | None, typer.Option(help="Fraction of the steps in which the largest network is trained alone.")
+    ] = None,
+    distill: Annotated[
+        float | None, typer.Option(help="Weight of the other networks' distillation from the largest.")
+    ] = None,
+    norm_groups: Annotated[
+        int | None, typer.Option(min=1, help="Groups of a batch that are normalized apart, as on several devices.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     resolution: Annotated[int | None, typer.Option(min=8, help="Side of the finished network's input.")] = None,
     terms: Annotated[str, typer.Option(help="The terms on which the images may be used, for the card.")] = "not stated",
@@ -117,13 +153,19 @@ def pretrain_command(
     quiet: Quiet = False,
 ) -> None:
     """Train a supernet, or the one network of an --architecture, on unlabelled images."""
+    if epochs is not None and max_minutes is not None:
+        raise BadRequest("--epochs and --max-minutes both say how long to train; give one of them")
     from zoo.darts import read_architecture
+    from zoo.supernets import read_supernet
     from zoo.train import recipe_of, train
 
     talk = Talk(as_json=as_json, quiet=quiet)
+    supernet = None if start is None else read_supernet(start).supernet
     chosen = None
     if architecture is not None:
-        chosen = read_architecture(architecture, net=net, cells=cells, channels=channels, resolution_px=resolution)
+        chosen = read_architecture(
+            architecture, net=net or "mobile", cells=cells, channels=channels, resolution_px=resolution
+        )
     recipe = recipe_of(
         net=net,
         objective=objective,
@@ -132,12 +174,23 @@ def pretrain_command(
         seed=seed,
         resolution_px=resolution,
         architecture=chosen,
+        start=None if supernet is None else supernet.card,
+        changes=_changes(lr, precision, accumulate, norm_groups, random_subnets, slow_start, distill),
     )
     with talk.progress() as progress:
-        supernet = train(
-            recipe, images, out, terms=terms, resume=resume, overwrite=overwrite, progress=progress, say=talk.say
+        made = train(
+            recipe,
+            images,
+            out,
+            terms=terms,
+            start=supernet,
+            max_minutes=max_minutes,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+            say=talk.say,
         )
-    about = supernet.card
+    about = made.card
     lines = [f"{out}  {about.name}: {about.training['steps']} steps in {about.training['seconds']} s"]
     talk.data({"path": str(out), "name": about.name, "training": dict(about.training)}, lines)
     talk.next(f"zoo search --images {images} --supernet {out} --budget 1ms -o my-model")
@@ -170,3 +223,31 @@ def _summary(path: Path, card: ModelCard) -> list[str]:
             f" measured {ms_text(measured_ms)} ms, {report.threads} thread(s) on {report.device}"
         )
     return lines
+
+
+def _changes(
+    lr: float | None,
+    precision: Precision | None,
+    accumulate: int | None,
+    norm_groups: int | None,
+    random_subnets: int | None,
+    slow_start: float | None,
+    distill: float | None,
+) -> Changes:
+    """Only what was given; the recipe has the rest."""
+    changes: Changes = {}
+    if lr is not None:
+        changes["lr"] = lr
+    if precision is not None:
+        changes["precision"] = precision.value
+    if accumulate is not None:
+        changes["accumulate"] = accumulate
+    if norm_groups is not None:
+        changes["norm_groups"] = norm_groups
+    if random_subnets is not None:
+        changes["random_subnets"] = random_subnets
+    if slow_start is not None:
+        changes["slow_start"] = slow_start
+    if distill is not None:
+        changes["distill"] = distill
+    return changes

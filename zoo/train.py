@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import TypedDict
 
 from search.images import read_images
 from search.nets import NETS
 from search.objectives import OBJECTIVES
-from search.recipes import Recipe, Stage, recipe_for
-from search.supernet import Supernet
+from search.recipes import Precision, Recipe, Stage, recipe_for
+from search.supernet import Supernet, SupernetCard
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.folders import check_free
 from zoo.names import nearest, shown
@@ -21,51 +23,77 @@ CHECKPOINTS = "checkpoints"
 _OVERSIZE = 2
 
 
+class Changes(TypedDict, total=False):
+    """Fields of a recipe that a user may set, as ``search.recipes.Recipe`` explains them."""
+
+    lr: float
+    precision: Precision
+    accumulate: int
+    norm_groups: int
+    random_subnets: int
+    slow_start: float
+    distill: float
+
+
 def recipe_of(
     *,
-    net: str,
+    net: str | None,
     objective: str | None,
     epochs: float | None,
     batch: int | None,
     seed: int,
     resolution_px: int | None,
     architecture: tuple[str | int, ...] | None = None,
+    start: SupernetCard | None = None,
+    changes: Changes | None = None,
 ) -> Recipe:
     """The objective's default recipe with what the user changed; without an objective, the one that suits the networks.
 
+    Where training starts from a supernet, that says what the user does not.
+
     Raises:
         UnknownName: no such net or objective.
-        BadRecipe: numbers that cannot train.
+        BadRecipe: numbers that cannot train, or another net than that of the supernet to start from.
     """
-    objective = objective or ("mocov2" if architecture is None else "simclr")
+    if start is not None:
+        if net not in (None, start.net) or architecture is not None:
+            raise BadRecipe(f"{start.name} is of net {start.net} and says what to train; leave the rest out")
+        net, architecture = start.net, start.architecture
+        objective, resolution_px = objective or start.objective, resolution_px or start.resolution_px
+    net, objective = net or "mobile", objective or ("mocov2" if architecture is None else "simclr")
     for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, tuple(OBJECTIVES))):
         if value not in known:
             raise UnknownName(f"no {kind} is called {shown(value)}; nearest: {', '.join(nearest(value, known))}")
     try:
-        default = recipe_for(net, objective, architecture=architecture)
+        recipe = recipe_for(net, objective, architecture=architecture)
+        recipe = _sized(recipe, resolution_px or recipe.resolution_px, batch or recipe.batch)
+        if start is not None:
+            recipe = _projecting(recipe, start)
+        return replace(recipe, epochs=recipe.epochs if epochs is None else epochs, seed=seed, **(changes or {}))
     except ValueError as error:
         raise BadRecipe(str(error)) from None
-    stages, views, teacher_views = default.stages, default.views, default.teacher_views
-    if resolution_px is not None:
-        scale = resolution_px / default.resolution_px
-        stages = tuple(Stage(until=s.until, crop_px=max(8, round(s.crop_px * scale))) for s in stages)
-        views = replace(views, crop_px=resolution_px)
-        teacher_views = teacher_views and replace(teacher_views, crop_px=resolution_px)
-    batch = batch or default.batch
-    queue = max(batch, default.queue // batch * batch) if default.queue else 0
-    try:
-        return replace(
-            default,
-            epochs=default.epochs if epochs is None else epochs,
-            batch=batch,
-            queue=queue,
-            seed=seed,
-            stages=stages,
-            views=views,
-            teacher_views=teacher_views,
-        )
-    except ValueError as error:
-        raise BadRecipe(str(error)) from None
+
+
+def _sized(recipe: Recipe, resolution_px: int, batch: int) -> Recipe:
+    scale = resolution_px / recipe.resolution_px
+    stages = tuple(Stage(until=s.until, crop_px=max(8, round(s.crop_px * scale))) for s in recipe.stages)
+    teacher_views = recipe.teacher_views and replace(recipe.teacher_views, crop_px=resolution_px)
+    views = replace(recipe.views, crop_px=resolution_px)
+    queue = max(batch, recipe.queue // batch * batch) if recipe.queue else 0
+    return replace(recipe, batch=batch, queue=queue, stages=stages, views=views, teacher_views=teacher_views)
+
+
+def _projecting(recipe: Recipe, start: SupernetCard) -> Recipe:
+    """With the projector and the pixels' normalization of ``start``."""
+    hidden_dim, projection_dim = start.projection
+    teacher_views = recipe.teacher_views
+    return replace(
+        recipe,
+        hidden_dim=hidden_dim,
+        projection_dim=projection_dim,
+        views=replace(recipe.views, mean=start.mean, std=start.std),
+        teacher_views=teacher_views and replace(teacher_views, mean=start.mean, std=start.std),
+    )
 
 
 def train(
@@ -74,6 +102,8 @@ def train(
     out: Path,
     *,
     terms: str,
+    start: Supernet | None = None,
+    max_minutes: float | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -86,16 +116,21 @@ def train(
         images: the folder of images.
         out: the supernet's folder; checkpoints lie there, too.
         terms: on which the images may be used, for the card.
+        start: a supernet whose weights are the first ones.
+        max_minutes: end after this time, whatever the recipe's epochs.
         resume: go on from the last checkpoint in ``out``.
         overwrite: delete an earlier run in ``out`` first.
         progress: called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
+        BadRecipe: a time that is none.
         OutputExists: ``out`` is not empty, and neither ``resume`` nor ``overwrite`` is given.
         NotEnoughImages: too few images can be read.
         MissingExtra: the training libraries are not installed.
     """
+    if max_minutes is not None and not 0 < max_minutes < math.inf:
+        raise BadRecipe(f"--max-minutes is {max_minutes:g}; it must be above 0")
     if resume and overwrite:
         raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
     if not resume:
@@ -105,7 +140,8 @@ def train(
     except ModuleNotFoundError as error:
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
     read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))
-    say(f"{len(read.pixels)} images, {len(read.skipped)} skipped; {recipe.steps(len(read.pixels))} steps")
+    length = f"{recipe.steps(len(read.pixels))} steps" if max_minutes is None else f"{max_minutes:g} minutes"
+    say(f"{len(read.pixels)} images, {len(read.skipped)} skipped; {length}")
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     data = {"folder": images.resolve().name, "terms": terms}
@@ -115,6 +151,8 @@ def train(
         out,
         name=out.resolve().name,
         data=data,
+        start=start,
+        max_minutes=max_minutes,
         resume=resume,
         progress=stage(progress, "train"),
     )

@@ -82,11 +82,13 @@ class Run:
     Args:
         recipe: how to train.
         pixels: uint8 [N, 3, S, S].
+        start: name of the supernet that training starts from, where it starts from one.
     """
 
-    def __init__(self, recipe: Recipe | DartsRecipe, pixels: Tensor) -> None:
+    def __init__(self, recipe: Recipe | DartsRecipe, pixels: Tensor, *, start: str | None = None) -> None:
         self._recipe: dict[str, Any] = _plain(asdict(recipe))
         self._defaults = _plain(asdict(type(recipe)()))
+        self._start = start
         self._images = {"count": len(pixels), "crc32": zlib.crc32(pixels.cpu().contiguous().numpy().data)}
         self._seconds_before = 0.0
         self._started = time.perf_counter()
@@ -98,7 +100,12 @@ class Run:
 
     def mark(self, checkpoint: dict[str, Any]) -> None:
         """Write the mark into a checkpoint."""
-        checkpoint[_KEY] = {"recipe": self._recipe, "images": self._images, "seconds": self.seconds}
+        checkpoint[_KEY] = {
+            "recipe": self._recipe,
+            "images": self._images,
+            "start": self._start,
+            "seconds": self.seconds,
+        }
 
     def check(self, checkpoint: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
         """Refuse another run's checkpoint.
@@ -111,12 +118,17 @@ class Run:
             TrainingError: recipe, images or shapes differ; the message names the first difference.
         """
         # A checkpoint without a mark can only be known by its shapes.
-        mark = checkpoint.get(_KEY, {"recipe": self._recipe, "images": self._images, "seconds": 0.0})
+        mark = checkpoint.get(
+            _KEY, {"recipe": self._recipe, "images": self._images, "start": self._start, "seconds": 0.0}
+        )
         end = "resume with what it was made with, or train into another folder"
         for field, value in self._recipe.items():
             theirs = mark["recipe"].get(field, self._defaults.get(field))  # an older version had no such field
             if theirs != value:
                 raise TrainingError(f"the checkpoint is of a recipe with {field} {theirs}, not {value}; {end}")
+        if mark.get("start") != self._start:
+            before, now = (f"one that started from {name or 'nothing'}" for name in (mark.get("start"), self._start))
+            raise TrainingError(f"the checkpoint is of {before}, not of {now}; {end}")
         if mark["images"] != self._images:
             raise TrainingError(
                 f"the checkpoint is of {mark['images']['count']} other images than these {self._images['count']}; {end}"

@@ -11,7 +11,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 
 from search.errors import WriteFailed
 
-COLUMNS = ("step", "crop_px", "lr", "loss_largest", "loss_smallest", "loss_random")
+COLUMNS = ("step", "crop_px", "lr", "loss_largest", "loss_smallest", "loss_random", "spread", "rank")
 
 
 class MetricsFile(Callback):

@@ -31,6 +31,14 @@ class Place:
         parts[self.rank] = x
         return torch.cat(parts)
 
+    def agree(self, value: float) -> float:
+        """The first process's value, in all of them."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor(value, dtype=torch.float64, device=_device())
+        dist.broadcast(shared, src=0)
+        return float(shared)
+
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace every gradient by the sum of all processes'; the same parameters have one in each of them."""
         if self.count == 1:
@@ -43,3 +51,8 @@ class Place:
 
 
 ALONE = Place()
+
+
+def _device() -> torch.device:
+    """Where the processes' back-end wants its tensors."""
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")

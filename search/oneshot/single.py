@@ -9,6 +9,7 @@ from pytorch_lightning import LightningModule
 
 from search.oneshot.ssl import SSL, projected
 from search.oneshot.step import Metrics, take_step
+from search.oneshot.trainer import set_steps
 from search.types import Architecture
 
 
@@ -43,8 +44,9 @@ class SingleModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Mark it as this run's."""
-        self.training_module.run.mark(checkpoint)
+        self.training_module.mark(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise TrainingError for another run's."""
-        self.training_module.run.check(checkpoint, self.state_dict())
+        """Raise TrainingError for another run's; train for as many steps as its plan says."""
+        self.training_module.check(checkpoint, self.state_dict())
+        set_steps(self.trainer, self.training_module.plan)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,14 +24,15 @@ from search.objectives.distill import distillation
 from search.oneshot.checkpoints import Run
 from search.oneshot.make_objective import make_objective
 from search.oneshot.place import ALONE, Place
-from search.oneshot.plan import even
+from search.oneshot.plan import Plan, even
 from search.oneshot.projected import Projected
 from search.oneshot.space import SupernetSpace, plain_key
 from search.recipes import Recipe
-from search.supernet import load_slices
+from search.supernet import Supernet, load_slices
 from search.types import Architecture
 from search.views import views
 
+_PLAN = "subnet_zoo_plan"
 _SEED_STRIDE = 1_000_003  # a prime above any number of steps between two seeds' streams
 
 
@@ -58,19 +60,17 @@ class SSL(LightningModule):
         recipe: how to train.
         pixels: uint8 [N, 3, S, S].
         place: which share of each batch is this process's.
-        start: tensors of the largest network, ``backbone.*`` and ``projector.*``, to start from; None draws them.
+        start: a supernet of the same networks whose weights are the first ones; None draws them.
     """
 
-    def __init__(
-        self, recipe: Recipe, pixels: Tensor, *, place: Place = ALONE, start: Mapping[str, Tensor] | None = None
-    ) -> None:
+    def __init__(self, recipe: Recipe, pixels: Tensor, *, place: Place = ALONE, start: Supernet | None = None) -> None:
         super().__init__()
         self.recipe = recipe
         self.net = family(recipe)
         self.pixels = pixels
         self.place = place
         self.plan = even(recipe.steps(len(pixels)))
-        self.run = Run(recipe, pixels)
+        self.run = Run(recipe, pixels, start=None if start is None else start.card.name)
         self.objective: Objective
         self.student: dict[str, Tensor]
         self._start = start
@@ -86,7 +86,7 @@ class SSL(LightningModule):
                 self._initialize(model)
             self.student = {self._plain(name): parameter for name, parameter in model.named_parameters()}
             if self._start is not None:
-                load_all(self.student, self._start)
+                load_all(self.student, self._start.weights)
             self.objective = make_objective(self.recipe, self._teacher)
         self.to(memory_format=torch.channels_last)
 
@@ -159,6 +159,25 @@ class SSL(LightningModule):
     def trained(self) -> list[nn.Parameter]:
         """Parameters of the networks and of the objective's heads."""
         return [*self.model.parameters(), *(p for p in self.objective.parameters() if p.requires_grad)]
+
+    def mark(self, checkpoint: dict[str, Any]) -> None:
+        """Write into a checkpoint whose it is, and the plan."""
+        self.run.mark(checkpoint)
+        checkpoint[_PLAN] = [list(knot) for knot in self.plan.knots]
+
+    def check(self, checkpoint: dict[str, Any], own: Mapping[str, Tensor]) -> None:
+        """Take a checkpoint's plan; refuse another run's.
+
+        Args:
+            checkpoint: Lightning's.
+            own: this run's state dict.
+
+        Raises:
+            TrainingError: it is of another run.
+        """
+        self.run.check(checkpoint, own)
+        if (knots := checkpoint.get(_PLAN)) is not None:
+            self.plan = Plan(knots=tuple((int(step), float(progress)) for step, progress in knots))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Of all that is trained; the teacher has no gradient."""

@@ -5,7 +5,7 @@ network; the largest, the smallest and random networks are each held against the
 teacher and of what else the objective keeps.
 """
 
-# ruff: noqa: N806 - a tensor's name ends in its shape.
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 from __future__ import annotations
 
@@ -18,10 +18,15 @@ from torch import Tensor, nn
 
 from search.errors import TrainingError
 from search.objectives import Tensors
+from search.oneshot.rank import rank_of
 from search.oneshot.ssl import SSL, Student
 from search.types import Architecture
 
 CLIP = 5.0  # largest norm of a single network's gradient, as DARTS trains its final networks
+# Every so many steps the largest network's projections are looked at; below either limit they have collapsed. Sound
+# runs of all objectives stay above 0.25 and 6, a BYOL without its predictor falls below 0.1 within a hundred steps.
+CHECK_STEPS = 50
+LEAST_SPREAD, LEAST_RANK = 0.05, 2.0
 Metrics = dict[str, float | None]
 
 
@@ -34,7 +39,7 @@ def take_step(module: LightningModule, ssl: SSL, choose: Callable[[Architecture]
         choose: makes ``ssl.model`` one of its networks.
 
     Raises:
-        TrainingError: the loss is not finite.
+        TrainingError: the loss is not finite, or the embeddings have collapsed.
     """
     recipe, optimizer, step = ssl.recipe, module.optimizers(), int(module.global_step)
     progress = ssl.plan.progress(step)
@@ -56,6 +61,8 @@ def take_step(module: LightningModule, ssl: SSL, choose: Callable[[Architecture]
         targets_of_parts.append(targets)
     metrics = _metrics(step, x1_BCHW.shape[-1], lr, _by_role(students, torch.stack(losses)))
     _check_finite(metrics, recipe.lr)
+    if (step + 1) % CHECK_STEPS == 0 and largest_BD is not None:
+        metrics |= _check_rank(largest_BD, step, recipe.lr)
     ssl.place.add_gradients(ssl.trained())
     if ssl.net.size == 1:
         nn.utils.clip_grad_norm_(ssl.trained(), CLIP)
@@ -79,7 +86,18 @@ def _by_role(students: list[Student], losses: Tensor) -> Mapping[str, float]:
 
 def _metrics(step: int, crop_px: int, lr: float, losses: Mapping[str, float]) -> Metrics:
     named = {f"loss_{role}": losses.get(role) for role in ("largest", "smallest", "random")}
-    return {"step": step, "crop_px": crop_px, "lr": lr, **named}
+    return {"step": step, "crop_px": crop_px, "lr": lr, **named, "spread": None, "rank": None}
+
+
+def _check_rank(z_BD: Tensor, step: int, lr: float) -> Metrics:
+    rank, least = rank_of(z_BD), min(LEAST_RANK, 0.5 * (len(z_BD) - 1))
+    if not (rank.spread >= LEAST_SPREAD and rank.effective >= least):
+        raise TrainingError(
+            f"the embeddings have collapsed at step {step}: spread {rank.spread:.3g} (limit {LEAST_SPREAD:g}), rank"
+            f" {rank.effective:.3g} (limit {least:g}); train anew with a lower learning rate than {lr:g}, or with"
+            " images that differ more"
+        )
+    return {"spread": rank.spread, "rank": rank.effective}
 
 
 def _check_finite(metrics: Metrics, lr: float) -> None:

@@ -12,6 +12,7 @@ from pytorch_lightning import Callback
 
 from search.errors import TrainingError
 from search.oneshot.checkpoints import CheckpointFile
+from search.oneshot.plan import ENDLESS, Plan
 from search.recipes import Precision
 
 T = TypeVar("T")
@@ -43,6 +44,11 @@ def make_trainer(
     )
 
 
+def set_steps(trainer: Trainer, plan: Plan) -> None:
+    """End where ``plan`` ends."""
+    trainer.fit_loop.epoch_loop.max_steps = plan.steps
+
+
 class Ticks(Generic[T]):
     """The steps of an epoch, in place of batches: a step's number decides its images.
 
@@ -71,14 +77,15 @@ class Ticks(Generic[T]):
 
 
 class TellProgress(Callback):
-    """Calls ``progress`` with (steps done, steps in all) after each step."""
+    """Calls ``progress`` with (steps done, steps in all) after each step, once it is known how many they are."""
 
     def __init__(self, progress: Callable[[int, int], None]) -> None:
         self._progress = progress
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """See Lightning."""
-        self._progress(trainer.global_step, trainer.max_steps)
+        if trainer.max_steps < ENDLESS:
+            self._progress(trainer.global_step, trainer.max_steps)
 
 
 def _name_of(precision: Precision) -> str:

@@ -14,39 +14,17 @@ from search.objectives import OBJECTIVES
 from search.oneshot.sandwich import SandwichModule
 from search.oneshot.space import plain_key
 from search.oneshot.ssl import SSL
-from search.oneshot.training import METRICS, pretrain
-from search.recipes import Recipe, Stage
-from search.supernet import CARD, WEIGHTS, Supernet, load_supernet
+from search.oneshot.training import METRICS
+from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Architecture
 from search.views import Views, center
+from tests.search.small_runs import LAST, checkpoint, ctrl_c, equal, interrupt_at, tiny, train
 from tests.search.small_supernets import no_file_above, stripes
-
-LAST = Path("checkpoints") / "last.ckpt"
-
-
-def tiny(**changes: Any) -> Recipe:
-    """4 steps an epoch, 6 steps in all; the crops grow after the fourth."""
-    recipe = Recipe(
-        epochs=1.5,
-        batch=16,
-        queue=32,
-        hidden_dim=16,
-        projection_dim=8,
-        lr=0.05,
-        random_subnets=2,
-        stages=(Stage(until=0.6, crop_px=12), Stage(until=1.0, crop_px=16)),
-        precision="fp32",
-    )
-    return replace(recipe, **{"net": "tiny"} | changes)
 
 
 @pytest.fixture(scope="module")
 def pixels() -> Tensor:
     return stripes(64, 20)
-
-
-def train(recipe: Recipe, pixels: Tensor, out: Path, **options: Any) -> Supernet:
-    return pretrain(recipe, pixels, out, name="tiny", data={"terms": "none"}, **{"checkpoint_steps": 2} | options)
 
 
 @pytest.fixture(scope="module")
@@ -55,30 +33,6 @@ def finished(pixels: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "finished"
     train(tiny(), pixels, out)
     return out
-
-
-def checkpoint(out: Path) -> dict[str, Any]:
-    return torch.load(out / LAST, weights_only=True)
-
-
-def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
-
-
-def interrupt_at(step: int, patch: pytest.MonkeyPatch, how: Callable[[], object]) -> None:
-    """Let ``how`` happen in the middle of a step."""
-    two_views = SSL.two_views
-
-    def interrupted(self: SSL, now: int, part: int = 0) -> tuple[Tensor, Tensor]:
-        if now == step:
-            how()
-        return two_views(self, now, part)
-
-    patch.setattr(SSL, "two_views", interrupted)
-
-
-def ctrl_c() -> None:
-    raise KeyboardInterrupt
 
 
 def test_the_same_seed_gives_the_same_weights_whatever_else_draws_random_numbers(
@@ -177,11 +131,11 @@ def test_an_epoch_sees_every_image_once(pixels: Tensor, monkeypatch: pytest.Monk
 
 def test_crops_and_learning_rate_follow_the_recipe(finished: Path) -> None:
     rows = [line.split(",") for line in (finished / METRICS).read_text().splitlines()]
-    assert rows[0] == ["step", "crop_px", "lr", "loss_largest", "loss_smallest", "loss_random"]
+    assert rows[0] == ["step", "crop_px", "lr", "loss_largest", "loss_smallest", "loss_random", "spread", "rank"]
     assert [int(row[0]) for row in rows[1:]] == list(range(6))
     assert [int(row[1]) for row in rows[1:]] == [12, 12, 12, 12, 16, 16]
     assert [float(row[2]) for row in rows[1:]] == [tiny().lr_at(step / 6) for step in range(6)]
-    assert all(0 < float(cell) < 20 for row in rows[1:] for cell in row[3:])
+    assert all(0 < float(cell) < 20 for row in rows[1:] for cell in row[3:6])
 
 
 def teacher_and_student(state: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
@@ -223,7 +177,7 @@ def test_the_loss_falls_where_there_is_something_to_learn(pixels: Tensor, tmp_pa
 
 def test_without_random_networks_their_column_is_empty(pixels: Tensor, tmp_path: Path) -> None:
     train(tiny(random_subnets=0, epochs=0.25), pixels, tmp_path)
-    assert (tmp_path / METRICS).read_text().splitlines()[1].endswith(",")
+    assert (tmp_path / METRICS).read_text().splitlines()[1].endswith(",,,")
 
 
 def test_what_was_written_is_what_was_trained_up_to_fp16(pixels: Tensor, tmp_path: Path) -> None:

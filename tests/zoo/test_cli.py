@@ -54,6 +54,10 @@ def searched(tmp_path: Path) -> Result:
         (["get", "/nowhere"], 1, "is no package"),
         (["pretrain", "--images", ".", "-o", "x", "--net", "mobil"], 1, "nearest: mobile"),
         (["pretrain", "--images", ".", "-o", "x", "--epochs", "nan"], 2, "epochs is nan"),
+        (["pretrain", "--images", ".", "-o", "x", "--epochs", "1", "--max-minutes", "1"], 2, "give one of them"),
+        (["pretrain", "--images", ".", "-o", "x", "--from", "mobile-mocov3"], 1, "nearest: mobile-mocov2"),
+        (["pretrain", "--images", ".", "-o", "x", "--precision", "fp8"], 2, "'fp8' is not one of"),
+        (["pretrain", "--images", ".", "-o", "x", "--lr", "0"], 2, "lr is 0.0; it must be above 0"),
     ],
 )
 def test_a_failure_is_one_line_on_stderr_and_a_code(
