@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from search.nets import NETS
 from search.objectives import OBJECTIVES
@@ -234,3 +235,21 @@ def recipe_for(net: str, objective: str, *, architecture: tuple[str | int, ...] 
 def quick(recipe: Recipe) -> Recipe:
     """Any recipe, small enough for a test or a first look: a minute on two cores, features of little use."""
     return replace(recipe, epochs=1, batch=16, queue=64, stages=(Stage(until=1.0, crop_px=16),))
+
+
+def read_recipe(fields: Mapping[str, Any]) -> Recipe:
+    """The recipe that ``dataclasses.asdict`` and JSON made these fields of.
+
+    Raises:
+        ValueError: it could not train.
+        TypeError: a field is not known.
+    """
+    read: dict[str, Any] = _with_tuples(fields)
+    read["stages"] = tuple(Stage(**stage) for stage in fields["stages"])
+    for name in ("views", "teacher_views"):
+        read[name] = None if fields[name] is None else Views(**_with_tuples(fields[name]))
+    return Recipe(**read)
+
+
+def _with_tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

@@ -144,6 +144,9 @@ def pretrain_command(
     norm_groups: Annotated[
         int | None, typer.Option(min=1, help="Groups of a batch that are normalized apart, as on several devices.")
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that share the work: one a GPU, or shares of the processor's cores.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     resolution: Annotated[int | None, typer.Option(min=8, help="Side of the finished network's input.")] = None,
     terms: Annotated[str, typer.Option(help="The terms on which the images may be used, for the card.")] = "not stated",
@@ -166,6 +169,7 @@ def pretrain_command(
         chosen = read_architecture(
             architecture, net=net or "mobile", cells=cells, channels=channels, resolution_px=resolution
         )
+    groups = processes if norm_groups is None and processes > 1 else norm_groups
     recipe = recipe_of(
         net=net,
         objective=objective,
@@ -175,7 +179,7 @@ def pretrain_command(
         resolution_px=resolution,
         architecture=chosen,
         start=None if supernet is None else supernet.card,
-        changes=_changes(lr, precision, accumulate, norm_groups, random_subnets, slow_start, distill),
+        changes=_changes(lr, precision, accumulate, groups, random_subnets, slow_start, distill),
     )
     with talk.progress() as progress:
         made = train(
@@ -185,6 +189,7 @@ def pretrain_command(
             terms=terms,
             start=supernet,
             max_minutes=max_minutes,
+            processes=processes,
             resume=resume,
             overwrite=overwrite,
             progress=progress,

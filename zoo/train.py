@@ -104,6 +104,7 @@ def train(
     terms: str,
     start: Supernet | None = None,
     max_minutes: float | None = None,
+    processes: int = 1,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -118,6 +119,7 @@ def train(
         terms: on which the images may be used, for the card.
         start: a supernet whose weights are the first ones.
         max_minutes: end after this time, whatever the recipe's epochs.
+        processes: that share the work.
         resume: go on from the last checkpoint in ``out``.
         overwrite: delete an earlier run in ``out`` first.
         progress: called with (stage, done, all).
@@ -153,6 +155,7 @@ def train(
         data=data,
         start=start,
         max_minutes=max_minutes,
+        processes=processes,
         resume=resume,
         progress=stage(progress, "train"),
     )

@@ -26,8 +26,9 @@ class Place:
         """[B, ...] of this process -> [count * B, ...] of all in order; the gradient reaches this one's rows alone."""
         if self.count == 1:
             return x
-        parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(self.count)]
-        dist.all_gather(parts, x.detach().contiguous())
+        mine = x.detach().contiguous()
+        parts = [torch.empty_like(mine) for _ in range(self.count)]
+        dist.all_gather(parts, mine)
         parts[self.rank] = x
         return torch.cat(parts)
 
@@ -38,6 +39,15 @@ class Place:
         shared = torch.tensor(value, dtype=torch.float64, device=_device())
         dist.broadcast(shared, src=0)
         return float(shared)
+
+    def take_over(self, tensors: Iterable[Tensor]) -> None:
+        """Replace every tensor by the first process's."""
+        if self.count > 1:
+            for tensor in tensors:
+                shared = tensor.detach().to(_device(), copy=True, memory_format=torch.contiguous_format)
+                dist.broadcast(shared, src=0)
+                with torch.no_grad():
+                    tensor.copy_(shared)
 
     def add_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Replace every gradient by the sum of all processes'; the same parameters have one in each of them."""

@@ -60,17 +60,26 @@ class SSL(LightningModule):
         recipe: how to train.
         pixels: uint8 [N, 3, S, S].
         place: which share of each batch is this process's.
-        start: a supernet of the same networks whose weights are the first ones; None draws them.
+        start: a supernet of the same networks whose weights are the first ones; None draws them. One process's will do.
+        start_name: its name.
     """
 
-    def __init__(self, recipe: Recipe, pixels: Tensor, *, place: Place = ALONE, start: Supernet | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        pixels: Tensor,
+        *,
+        place: Place = ALONE,
+        start: Supernet | None = None,
+        start_name: str | None = None,
+    ) -> None:
         super().__init__()
         self.recipe = recipe
         self.net = family(recipe)
         self.pixels = pixels
         self.place = place
         self.plan = even(recipe.steps(len(pixels)))
-        self.run = Run(recipe, pixels, start=None if start is None else start.card.name)
+        self.run = Run(recipe, pixels, start=start_name)
         self.objective: Objective
         self.student: dict[str, Tensor]
         self._start = start
@@ -88,6 +97,7 @@ class SSL(LightningModule):
             if self._start is not None:
                 load_all(self.student, self._start.weights)
             self.objective = make_objective(self.recipe, self._teacher)
+        self.place.take_over([*model.parameters(), *self.objective.parameters(), *self.objective.buffers()])
         self.to(memory_format=torch.channels_last)
 
     def two_views(self, step: int, part: int = 0) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 import torch
 from nni.nas.evaluator.pytorch import Trainer
 from pytorch_lightning import Callback
+from pytorch_lightning.strategies import Strategy
 
 from search.errors import TrainingError
 from search.oneshot.checkpoints import CheckpointFile
@@ -25,13 +26,16 @@ def make_trainer(
     precision: Precision,
     max_steps: int = -1,
     max_epochs: int = -1,
+    devices: int = 1,
+    strategy: Strategy | str = "auto",
 ) -> Trainer:
-    """One device, our checkpoints, no log of Lightning's own; ``max_steps`` or ``max_epochs`` ends it."""
+    """Our checkpoints, no log of Lightning's own; ``max_steps`` or ``max_epochs`` ends it."""
     return Trainer(
         max_steps=max_steps,
         max_epochs=max_epochs,
         accelerator="auto",
-        devices=1,
+        devices=devices,
+        strategy=strategy,
         precision=_name_of(precision),
         logger=False,
         enable_checkpointing=False,

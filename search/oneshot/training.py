@@ -9,27 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nni.nas.evaluator.pytorch import Lightning, Trainer
-from nni.nas.execution import SequentialExecutionEngine
-from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning import Callback
 from torch import Tensor
 
 from search.errors import TrainingError
-from search.oneshot.checkpoints import KeepCheckpoint
-from search.oneshot.compat import interruptible, quiet
+from search.oneshot.job import CHECKPOINT, Job, do_job
 from search.oneshot.metrics import MetricsFile
-from search.oneshot.plan import ENDLESS, even
-from search.oneshot.sandwich import Sandwich
-from search.oneshot.single import SingleModule
-from search.oneshot.space import SupernetSpace
+from search.oneshot.processes import shared
 from search.oneshot.ssl import SSL
-from search.oneshot.time_budget import TimeBudget
-from search.oneshot.trainer import TellProgress, Ticks, make_trainer
+from search.oneshot.trainer import TellProgress
 from search.recipes import Recipe
 from search.supernet import Supernet, SupernetCard, save_supernet
 
-CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 
 
@@ -42,6 +33,7 @@ def pretrain(
     data: Mapping[str, Any],
     start: Supernet | None = None,
     max_minutes: float | None = None,
+    processes: int = 1,
     resume: bool = False,
     checkpoint_steps: int = 200,
     progress: Callable[[int, int], None] | None = None,
@@ -59,6 +51,8 @@ def pretrain(
         start: a supernet of the same networks, whose weights are the first ones; None draws them.
         max_minutes: end after this time, whatever the recipe's epochs, with the schedule complete; earlier parts of a
             resumed run count, interruptions do not.
+        processes: that share the work, each on a device or a share of the processor's cores; the same result as one
+            process gives, but for rounding. They divide the recipe's ``norm_groups``.
         resume: go on from ``out/checkpoints/last.ckpt`` where there is one.
         checkpoint_steps: optimizer steps between checkpoints.
         progress: called with (steps done, steps in all) after each step.
@@ -69,36 +63,32 @@ def pretrain(
             longer finite, or the embeddings have collapsed.
         WriteFailed: the disk is full, for instance; the previous checkpoint is as it was.
     """
-    last = out / "checkpoints" / CHECKPOINT
-    check_run(recipe, pixels, last, resume=resume)
+    job = Job(
+        recipe=recipe,
+        out=out,
+        checkpoint_steps=checkpoint_steps,
+        max_minutes=max_minutes,
+        resume=resume and (out / CHECKPOINT).exists(),
+        start=None if start is None else start.card.name,
+    )
+    check_run(recipe, pixels, job.last, resume=resume)
+    if recipe.norm_groups % processes:
+        raise TrainingError(
+            f"norm_groups is {recipe.norm_groups}, and whole groups go to each of {processes} processes; make it"
+            f" {processes} or a multiple"
+        )
     if start is not None:
         check_start(recipe, start)
-    ssl = SSL(recipe, pixels, start=start)
-    callbacks: list[Callback] = [MetricsFile(out / METRICS), KeepCheckpoint(last, steps=checkpoint_steps)]
-    if max_minutes is not None:
-        ssl.plan = even(ENDLESS)
-        callbacks.insert(0, TimeBudget(ssl, max_minutes))
+    callbacks: list[Callback] = [MetricsFile(out / METRICS)]
+    if progress is not None:
+        callbacks.append(TellProgress(progress))
     out.mkdir(parents=True, exist_ok=True)
-    with interruptible(), quiet():
-        told = [] if progress is None else [TellProgress(progress)]
-        trainer = make_trainer(out, [*callbacks, *told], precision=recipe.precision, max_steps=ssl.plan.steps)
-        _fit(ssl, trainer, last if last.exists() else None)
+    with shared(job, pixels, processes) as place:
+        ssl = do_job(job, pixels, place=place, start=start, callbacks=callbacks)
     weights = {name: tensor.detach().cpu() for name, tensor in ssl.student.items()}
-    supernet = Supernet(card=_card(ssl, name, data, start, max_minutes), weights=weights)
+    supernet = Supernet(card=_card(ssl, name, data, job), weights=weights)
     save_supernet(supernet, out)
     return supernet
-
-
-def _fit(ssl: SSL, trainer: Trainer, last: Path | None) -> None:
-    recipe = ssl.recipe
-    ticks = Ticks(len(ssl.pixels) // recipe.batch, 0)
-    if recipe.architecture is not None:
-        trainer.fit(SingleModule(ssl), ticks, ckpt_path=last)
-        return
-    space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
-    kwargs = {"ckpt_path": last} if last else {}
-    evaluator = Lightning(ssl, trainer, train_dataloaders=ticks, val_dataloaders=[], fit_kwargs=kwargs)
-    Sandwich()(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
 
 
 def check_run(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> None:
@@ -131,17 +121,17 @@ def check_start(recipe: Recipe, start: Supernet) -> None:
             raise TrainingError(f"the {what} of {card.name} is {theirs}, not {ours}; start from one that has the same")
 
 
-def _card(
-    ssl: SSL, name: str, data: Mapping[str, Any], start: Supernet | None, max_minutes: float | None
-) -> SupernetCard:
+def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job) -> SupernetCard:
     steps, count = ssl.plan.steps, len(ssl.pixels)
     recipe = ssl.recipe
     training: dict[str, Any] = {"steps": steps, "seconds": round(ssl.run.seconds)}
-    if start is not None:
-        training["from"] = start.card.name
-    if max_minutes is not None:  # which decided how many epochs there were
+    if job.start is not None:
+        training["from"] = job.start
+    if job.max_minutes is not None:  # which decided how many epochs there were
         recipe = replace(recipe, epochs=steps / (count // recipe.batch))
-        training["max_minutes"] = max_minutes
+        training["max_minutes"] = job.max_minutes
+    if ssl.place.count > 1:
+        training["processes"] = ssl.place.count
     return SupernetCard(
         name=name,
         net=recipe.net,

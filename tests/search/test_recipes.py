@@ -1,10 +1,11 @@
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 
 from search.objectives import OBJECTIVES
-from search.recipes import Recipe, Stage, mobile_densecl, mobile_mocov2, quick, recipe_for, resnet_mocov2
+from search.recipes import Recipe, Stage, mobile_densecl, mobile_mocov2, quick, read_recipe, recipe_for, resnet_mocov2
 
 
 @pytest.mark.parametrize(
@@ -89,3 +90,10 @@ def test_a_recipe_has_what_its_objective_needs_and_nothing_that_it_has_not() -> 
     assert weak is not None and weak.jitter_p == weak.gray_p == 0 < weak.flip_p and weak.min_scale < 1
     assert recipe_for("resnet", "ressl").teacher_temperature < recipe_for("resnet", "ressl").temperature
     assert resnet_mocov2().net == "resnet" and mobile_densecl().objective == "densecl"
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), recipe_for("resnet", "ressl"), Recipe(elastic=(0.75, 1.0), distill=0.5)])
+def test_a_recipe_survives_a_file(recipe: Recipe) -> None:
+    assert read_recipe(json.loads(json.dumps(asdict(recipe)))) == recipe
+    with pytest.raises(TypeError, match="colour"):
+        read_recipe({**asdict(recipe), "colour": 1})

@@ -100,7 +100,9 @@ def test_a_time_is_handed_on_and_must_be_one(
 ) -> None:
     said: list[str] = []
     train(Recipe(), image_folder, tmp_path / "out", terms="mine", max_minutes=1.5, say=said.append)
-    assert trained[0]["max_minutes"] == 1.5 and said[0].endswith("skipped; 1.5 minutes")
+    assert (
+        trained[0]["max_minutes"] == 1.5 and trained[0]["processes"] == 1 and said[0].endswith("skipped; 1.5 minutes")
+    )
     for minutes in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(BadRecipe, match=r"--max-minutes is .*; it must be above 0"):
             train(Recipe(), image_folder, tmp_path / "other", terms="mine", max_minutes=minutes)

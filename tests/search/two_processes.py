@@ -1,0 +1,91 @@
+"""``python -m tests.search.two_processes FOLDER RANK COUNT``: the first steps of several recipes, shared by processes.
+
+What a process knows at the end is in ``FOLDER/RANK.pt``: by recipe its losses, architectures and tensors.
+"""
+
+import search.oneshot  # noqa: F401 - first
+
+# isort: split
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search.nets import NETS
+from search.objectives import OBJECTIVES
+from search.oneshot.place import Place
+from search.oneshot.sandwich import Sandwich, SandwichModule
+from search.oneshot.space import SupernetSpace
+from search.oneshot.ssl import SSL
+from search.oneshot.step import take_step
+from search.oneshot.together import meeting
+from search.recipes import Recipe, Stage
+from tests.search.small_supernets import TINY, stripes
+
+BASE = Recipe(
+    epochs=2.0,
+    batch=16,
+    norm_groups=2,
+    hidden_dim=8,
+    projection_dim=6,
+    lr=0.05,
+    warmup=0.0,
+    stages=(Stage(until=1.0, crop_px=12),),
+    precision="fp32",
+)
+STEPS = 3
+
+
+def recipes() -> dict[str, Recipe]:
+    base = replace(BASE, net="tiny")
+    made = {name: replace(base, objective=name, queue=32) for name in OBJECTIVES}
+    made["options"] = replace(base, queue=32, accumulate=2, norm_groups=4, distill=0.5, elastic=(0.75, 1.0))
+    return made
+
+
+class Stepping:
+    """What a step needs of Lightning."""
+
+    global_step = 0
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def optimizers(self) -> torch.optim.Optimizer:
+        return self._optimizer
+
+    def manual_backward(self, loss: Tensor) -> None:
+        loss.backward()
+
+
+def train(recipe: Recipe, place: Place) -> dict[str, Any]:
+    ssl = SSL(recipe, stripes(32, 16), place=place)
+    space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
+    ssl.set_model(Sandwich().mutate_model(space))
+    module, stepping = SandwichModule(ssl), Stepping(ssl.configure_optimizers())
+    module.train()
+    losses, chosen, seen = [], [], []
+    for step in range(STEPS):
+        stepping.global_step = step
+        seen.append(ssl.two_views(step)[0])
+        chosen.append([list(student.architecture.choices) for student in ssl.students(step)])
+        metrics = take_step(stepping, ssl, module.choose)  # type: ignore[arg-type]
+        losses.append([metrics[f"loss_{role}"] for role in ("largest", "smallest", "random")])
+    state = {name: tensor.clone() for name, tensor in ssl.student.items()}
+    state |= {f"objective.{name}": tensor.detach().clone() for name, tensor in ssl.objective.named_parameters()}
+    state |= {name: b.clone() for name, b in ssl.objective.named_buffers() if "queue" in name}
+    return {"losses": losses, "chosen": chosen, "seen": seen, "state": state}
+
+
+def main(folder: Path, place: Place) -> None:
+    with meeting(place, folder / "meeting"):
+        torch.save({name: train(recipe, place) for name, recipe in recipes().items()}, folder / f"{place.rank}.pt")
+
+
+if __name__ == "__main__":
+    NETS[TINY.name] = TINY
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]), Place(rank=int(sys.argv[2]), count=int(sys.argv[3])))
