@@ -62,6 +62,7 @@ class Recipe:
             network for most of a short run.
         hidden_dim: width of the projector's hidden layer.
         projection_dim: width of its output.
+        projector_norm: normalize the hidden layer.
         stages: crop sizes over time; the last one is the net's resolution.
         views: augmentation (its ``crop_px`` is replaced by the stage's).
         teacher_views: of the second view, where that is another.
@@ -93,6 +94,7 @@ class Recipe:
     ema: tuple[float, float] = (0.9, 0.99)
     hidden_dim: int = 512
     projection_dim: int = 128
+    projector_norm: bool = True
     stages: tuple[Stage, ...] = (
         Stage(until=0.875, crop_px=16),
         Stage(until=0.975, crop_px=24),

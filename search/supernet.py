@@ -34,7 +34,8 @@ CARD = "card.json"
 class SupernetCard:
     """What a supernet is, what it was trained on and how well its networks do.
 
-    Where ``architecture`` is given, it holds that one network of its net and no other.
+    Where ``architecture`` is given, it holds that one network of its net and no other; ``projector_norm`` says whether
+    the projector's hidden layer is normalized.
     """
 
     name: str
@@ -50,6 +51,7 @@ class SupernetCard:
     evaluation: Mapping[str, Any]
     versions: Mapping[str, str]
     architecture: tuple[str | int, ...] | None = None
+    projector_norm: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what no network could be built or fed with."""
@@ -65,6 +67,8 @@ class SupernetCard:
                 raise ValueError(f"{field} is {values}; it must be {count} number(s)")
         if min(self.resolution_px, *self.projection, *self.std) <= 0:
             raise ValueError("resolution_px, projection and std must be above 0")
+        if not isinstance(self.projector_norm, bool):
+            raise ValueError(f"projector_norm is {self.projector_norm!r}; it must be true or false")
         _ = self.family  # which refuses an architecture that the net does not have
 
     @property
@@ -110,16 +114,19 @@ class Supernet:
     def projector(self, c_in: int) -> nn.Sequential:
         """The projection head for embeddings of ``c_in`` features: [B, c_in] -> [B, projection[1]]."""
         with torch.random.fork_rng(devices=[]):
-            projector = projector_of(c_in, *self.card.projection)
+            projector = projector_of(c_in, *self.card.projection, norm=self.card.projector_norm)
         load_slices(projector, {k.removeprefix("projector."): v for k, v in self.weights.items()})
         return projector.eval()
 
 
-def projector_of(c_in: int, hidden_dim: int, dim: int) -> nn.Sequential:
+def projector_of(c_in: int, hidden_dim: int, dim: int, *, norm: bool = True) -> nn.Sequential:
     """MoCo v2's projection head with the normalized hidden layer of MoCo v3: [B, c_in] -> [B, dim].
 
-    Without it a short training hardly leaves the one direction that untrained networks give all images.
+    Without ``norm``, as in MoCo v2, a short training hardly leaves the one direction that untrained networks give all
+    images.
     """
+    if not norm:
+        return nn.Sequential(nn.Linear(c_in, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim))
     return nn.Sequential(
         nn.Linear(c_in, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim)
     )
@@ -160,7 +167,7 @@ def load_supernet(folder: Path) -> Supernet:
     except SafetensorError as error:
         raise BadSupernet(f"{folder / WEIGHTS} is no safetensors file ({error}); install the supernet again") from error
     shapes = {name: tensor.shape for name, tensor in weights.items()}
-    expected = _shapes(card.net, card.architecture, card.resolution_px, card.projection)
+    expected = _shapes(card.net, card.architecture, card.resolution_px, card.projection, card.projector_norm)
     if wrong := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):
         raise BadSupernet(
             f"{folder / WEIGHTS} is no supernet of {card.net}: {len(wrong)} tensors differ, first {wrong[0]};"
@@ -210,11 +217,11 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
 
 @cache
 def _shapes(
-    net: str, choices: tuple[str | int, ...] | None, resolution_px: int, projection: tuple[int, int]
+    net: str, choices: tuple[str | int, ...] | None, resolution_px: int, projection: tuple[int, int], norm: bool
 ) -> dict[str, torch.Size]:
     """Name -> shape of every tensor of a supernet; of one network where its ``choices`` are given."""
     largest = NETS[net].largest(resolution_px)
     with torch.device("meta"):
         backbone = NETS[net].build(largest if choices is None else replace(largest, choices=choices))
-        parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, *projection)}
+        parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, *projection, norm=norm)}
     return {f"{part}.{name}": p.shape for part, module in parts.items() for name, p in module.named_parameters()}

@@ -108,14 +108,17 @@ def search_command(
 
 
 def pretrain_command(
-    images: Images,
     out: Out,
+    images: Annotated[Path | None, typer.Option(help="A folder of images, any nesting; no labels are needed.")] = None,
     net: Annotated[str | None, typer.Option(help="The family of networks to train: mobile unless --from says.")] = None,
     objective: Annotated[
         str | None, typer.Option(help="mocov2, densecl (for det and seg), ressl, byol or simclr.")
     ] = None,
     start: Annotated[
         str | None, typer.Option("--from", help="Name or folder of a supernet to go on from, on these images.")
+    ] = None,
+    gaia: Annotated[
+        Path | None, typer.Option("--import-gaia", help="Train nothing: read a released checkpoint of DATA (GAIA-ssl).")
     ] = None,
     architecture: Annotated[
         Path | None, typer.Option(help="The genotype that `zoo darts` wrote, for --net cell: train that alone.")
@@ -156,6 +159,11 @@ def pretrain_command(
     quiet: Quiet = False,
 ) -> None:
     """Train a supernet, or the one network of an --architecture, on unlabelled images."""
+    if gaia is not None:
+        _import_gaia(gaia, out, objective or "mocov2", overwrite, Talk(as_json=as_json, quiet=quiet))
+        return
+    if images is None:
+        raise BadRequest("--images is missing; name a folder of images to train on")
     if epochs is not None and max_minutes is not None:
         raise BadRequest("--epochs and --max-minutes both say how long to train; give one of them")
     from zoo.darts import read_architecture
@@ -199,6 +207,15 @@ def pretrain_command(
     lines = [f"{out}  {about.name}: {about.training['steps']} steps in {about.training['seconds']} s"]
     talk.data({"path": str(out), "name": about.name, "training": dict(about.training)}, lines)
     talk.next(f"zoo search --images {images} --supernet {out} --budget 1ms -o my-model")
+
+
+def _import_gaia(checkpoint: Path, out: Path, objective: str, overwrite: bool, talk: Talk) -> None:
+    from zoo.train import import_gaia
+
+    about = import_gaia(checkpoint, out, objective=objective, overwrite=overwrite).card
+    lines = [f"{out}  {about.name}: {about.net} from {checkpoint.name}"]
+    talk.data({"path": str(out), "name": about.name, "training": dict(about.training)}, lines)
+    talk.next(f"zoo pretrain --from {out} --images photos --max-minutes 60 -o my-supernet")
 
 
 def _show_each(each: MadeEach, talk: Talk) -> None:

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
+from search.gaia import read_gaia
 from search.images import read_images
 from search.nets import NETS
 from search.objectives import OBJECTIVES
 from search.recipes import Precision, Recipe, Stage, recipe_for
-from search.supernet import Supernet, SupernetCard
+from search.supernet import CARD, Supernet, SupernetCard, save_supernet
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.folders import check_free
 from zoo.names import nearest, shown
@@ -91,6 +92,7 @@ def _projecting(recipe: Recipe, start: SupernetCard) -> Recipe:
         recipe,
         hidden_dim=hidden_dim,
         projection_dim=projection_dim,
+        projector_norm=start.projector_norm,
         views=replace(recipe.views, mean=start.mean, std=start.std),
         teacher_views=teacher_views and replace(teacher_views, mean=start.mean, std=start.std),
     )
@@ -159,3 +161,22 @@ def train(
         resume=resume,
         progress=stage(progress, "train"),
     )
+
+
+def import_gaia(checkpoint: Path, out: Path, *, objective: str = "mocov2", overwrite: bool = False) -> Supernet:
+    """Write the supernet in a checkpoint that the authors of DATA released to ``out``.
+
+    Raises:
+        OutputExists: ``out`` is not empty, and ``overwrite`` is not given.
+        UnknownName: no such objective.
+        BadSupernet: it cannot be read, or is of other networks.
+        WriteFailed: no space is left.
+    """
+    if objective not in OBJECTIVES:
+        raise UnknownName(
+            f"no objective is called {shown(objective)}; nearest: {', '.join(nearest(objective, OBJECTIVES))}"
+        )
+    check_free(out, mark=CARD, overwrite=overwrite)
+    supernet = read_gaia(checkpoint, name=out.resolve().name, objective=objective)
+    save_supernet(supernet, out)
+    return supernet

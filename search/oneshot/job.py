@@ -109,7 +109,12 @@ def _fit(ssl: SSL, trainer: Trainer, last: Path | None) -> None:
     if recipe.architecture is not None:
         trainer.fit(SingleModule(ssl), ticks, ckpt_path=last)
         return
-    space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
+    space = SupernetSpace(
+        ssl.net,
+        hidden_dim=recipe.hidden_dim,
+        projection_dim=recipe.projection_dim,
+        projector_norm=recipe.projector_norm,
+    )
     kwargs = {"ckpt_path": last} if last else {}
     evaluator = Lightning(ssl, trainer, train_dataloaders=ticks, val_dataloaders=[], fit_kwargs=kwargs)
     Sandwich()(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())

@@ -17,12 +17,22 @@ class Projected(nn.Module):
         architecture: of that family.
         hidden_dim: width of the projector's hidden layer.
         projection_dim: width of its output.
+        projector_norm: normalize the hidden layer.
     """
 
-    def __init__(self, net: Net, architecture: Architecture, *, hidden_dim: int, projection_dim: int) -> None:
+    def __init__(
+        self,
+        net: Net,
+        architecture: Architecture,
+        *,
+        hidden_dim: int,
+        projection_dim: int,
+        projector_norm: bool = True,
+    ) -> None:
         super().__init__()
         self.backbone = net.build(architecture)
-        self.projector = projector_of(int(self.backbone.embedding_dim), hidden_dim, projection_dim)
+        width = int(self.backbone.embedding_dim)
+        self.projector = projector_of(width, hidden_dim, projection_dim, norm=projector_norm)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:  # noqa: N803
         """See the class."""

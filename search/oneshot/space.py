@@ -23,12 +23,12 @@ class SupernetSpace(ModelSpace):
     The projector is ``search.supernet.projector_of``'s, for embeddings of any width.
     """
 
-    def __init__(self, net: Net, *, hidden_dim: int, projection_dim: int) -> None:
+    def __init__(self, net: Net, *, hidden_dim: int, projection_dim: int, projector_norm: bool = True) -> None:
         super().__init__()
         self.backbone = net.make(NniLayers(net.labels()))
         self.projector = nn.Sequential(
-            MutableLinear(self.backbone.embedding_dim, hidden_dim, bias=False),
-            nn.BatchNorm1d(hidden_dim),
+            MutableLinear(self.backbone.embedding_dim, hidden_dim, bias=not projector_norm),
+            *([nn.BatchNorm1d(hidden_dim)] if projector_norm else []),
             nn.ReLU(),
             nn.Linear(hidden_dim, projection_dim),
         )

@@ -224,8 +224,13 @@ def family(recipe: Recipe) -> Net:
 
 def projected(recipe: Recipe, net: Net) -> Projected:
     """The largest network, with fresh weights."""
-    largest = net.largest(recipe.resolution_px)
-    return Projected(net, largest, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
+    return Projected(
+        net,
+        net.largest(recipe.resolution_px),
+        hidden_dim=recipe.hidden_dim,
+        projection_dim=recipe.projection_dim,
+        projector_norm=recipe.projector_norm,
+    )
 
 
 @torch.no_grad()

@@ -111,11 +111,11 @@ def check_run(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> No
 
 def check_start(recipe: Recipe, start: Supernet) -> None:
     """Raise TrainingError for a supernet that cannot give ``recipe`` its first weights."""
-    card, projection = start.card, (recipe.hidden_dim, recipe.projection_dim)
+    card, projection = start.card, (recipe.hidden_dim, recipe.projection_dim, recipe.projector_norm)
     for what, theirs, ours in (
         ("net", card.net, recipe.net),
         ("architecture", card.architecture, recipe.architecture),
-        ("projector", card.projection, projection),
+        ("projector", (*card.projection, card.projector_norm), projection),
     ):
         if theirs != ours:
             raise TrainingError(f"the {what} of {card.name} is {theirs}, not {ours}; start from one that has the same")
@@ -146,4 +146,5 @@ def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job) -> SupernetCar
         evaluation={},
         versions={"torch": torch.__version__},
         architecture=recipe.architecture,
+        projector_norm=recipe.projector_norm,
     )

@@ -1,8 +1,6 @@
 """Several processes train as one does."""
 
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +12,13 @@ import torch
 from torch import Tensor
 
 from search.errors import TrainingError
-from search.objectives import OBJECTIVES
 from search.oneshot.job import CHECKPOINT
-from search.oneshot.place import ALONE, Place
 from search.oneshot.ssl import SSL
 from search.oneshot.training import METRICS, pretrain
 from search.recipes import Recipe, Stage
 from search.supernet import Supernet
-from tests.search import two_processes
 from tests.search.small_supernets import stripes
 
-ROOT = Path(__file__).parents[2]
 RECIPE = Recipe(
     net="resnet",
     epochs=1.0,
@@ -37,36 +31,6 @@ RECIPE = Recipe(
     stages=(Stage(until=1.0, crop_px=8),),
     precision="fp32",
 )
-
-
-@pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of two processes knows after a few steps of every recipe."""
-    folder = tmp_path_factory.mktemp("both")
-    command = [sys.executable, "-W", "ignore", "-m", "tests.search.two_processes", str(folder), "1", "2"]
-    other = subprocess.Popen(command, cwd=ROOT)
-    two_processes.main(folder, Place(rank=0, count=2))
-    assert other.wait() == 0
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
-
-
-@pytest.mark.parametrize("name", [*OBJECTIVES, "options"])
-def test_two_processes_take_the_steps_of_one(both: list[dict[str, Any]], name: str) -> None:
-    alone = two_processes.train(two_processes.recipes()[name], ALONE)
-    for one in both:
-        assert one[name]["chosen"] == alone["chosen"]
-        np.testing.assert_allclose(one[name]["losses"], alone["losses"], rtol=1e-4)
-        assert one[name]["state"].keys() == alone["state"].keys()
-        for key, tensor in alone["state"].items():
-            torch.testing.assert_close(one[name]["state"][key], tensor, rtol=1e-3, atol=1e-5, msg=key)
-    assert all(torch.equal(a, both[1][name]["state"][key]) for key, a in both[0][name]["state"].items())
-
-
-def test_each_process_sees_its_own_share_of_the_images(both: list[dict[str, Any]]) -> None:
-    alone = two_processes.train(two_processes.recipes()["mocov2"], ALONE)["seen"]
-    for step in range(two_processes.STEPS):
-        shares = [one["mocov2"]["seen"][step] for one in both]
-        assert torch.equal(torch.cat(shares), alone[step])
 
 
 def train(out: Path, recipe: Recipe = RECIPE, **options: Any) -> Supernet:

@@ -10,7 +10,7 @@ from torch import Tensor
 from search.errors import TrainingError
 from search.objectives import OBJECTIVES
 from search.oneshot.training import METRICS
-from search.supernet import Supernet
+from search.supernet import Supernet, load_supernet
 from tests.search.small_runs import checkpoint, equal, tiny, train
 from tests.search.small_supernets import TINY, random_supernet, stripes
 
@@ -47,7 +47,7 @@ def test_a_supernet_of_other_networks_or_another_projector_is_no_start(
 ) -> None:
     for change, message in (
         ({"net": "resnet"}, "the net of untrained is tiny, not resnet"),
-        ({"hidden_dim": 32}, r"the projector of untrained is \(16, 8\), not \(32, 8\)"),
+        ({"hidden_dim": 32}, r"the projector of untrained is \(16, 8, True\), not \(32, 8, True\)"),
         ({"architecture": TINY.smallest(16).choices}, "the architecture of untrained is None, not"),
     ):
         with pytest.raises(TrainingError, match=message):
@@ -71,3 +71,16 @@ def test_embeddings_that_are_all_the_same_stop_training_and_name_the_step(
     sound = train(replace(recipe, epochs=0.5), pixels, tmp_path / "sound", start=start)
     spread, rank = (tmp_path / "sound" / METRICS).read_text().splitlines()[2].split(",")[-2:]
     assert 0.05 < float(spread) < 1 and 2 < float(rank) < 8 and sound.card.training["steps"] == 2
+
+
+def test_a_projector_without_normalization_is_trained_and_gone_on_from(pixels: Tensor, tmp_path: Path) -> None:
+    first = train(tiny(projector_norm=False, epochs=0.5), pixels, tmp_path / "first")
+    assert {name for name in first.weights if name.startswith("projector")} == {
+        f"projector.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")
+    }
+    loaded = load_supernet(tmp_path / "first")
+    assert not loaded.card.projector_norm and len(loaded.projector(8)) == 3
+    again = train(tiny(projector_norm=False, epochs=0.5), pixels, tmp_path / "second", start=loaded)
+    assert again.weights.keys() == first.weights.keys()
+    with pytest.raises(TrainingError, match=r"the projector of tiny is \(16, 8, False\), not \(16, 8, True\)"):
+        train(tiny(epochs=0.5), pixels, tmp_path / "third", start=loaded)
