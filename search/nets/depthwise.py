@@ -4,6 +4,8 @@ On a CPU the library's weight gradient of a depthwise convolution costs up to 10
 4x4 or smaller (measured: 105 ms against 1 ms for 1104 channels at 2x2, batch 128); summing the k*k shifted products
 costs a tenth of that. Dilation makes it slow, too, and is taken apart. Everything else, and every other shape, is
 ``torch.nn.functional.conv2d``.
+
+Where a CPU computes the rest of a network in bf16, these stay in fp32: their gradient has no fast path in bf16.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from torch import Tensor
 
 def conv2d(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
     """``F.conv2d`` without bias; [B,c_in,H,W] with [c_out,c_in/groups,k,k] -> [B,c_out,H',W']."""
+    if groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return conv2d(x.float(), weight, stride, padding, groups)
     depthwise = groups > 1 and groups == x.shape[1] == weight.shape[0]
     if depthwise and stride == 1 and _is_small(x, weight) and torch.is_grad_enabled() and weight.requires_grad:
         return _SmallMapDepthwise.apply(x, weight, padding)  # type: ignore[no-any-return]
@@ -34,6 +39,9 @@ def dilated_conv2d(x: Tensor, weight: Tensor, stride: int) -> Tensor:
         weight: [C, 1, k, k], k odd.
         stride: of the convolution.
     """
+    if x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        with torch.autocast("cpu", enabled=False):
+            return dilated_conv2d(x.float(), weight, stride)
     k, (b, c, h, w) = weight.shape[-1], x.shape
     training = torch.is_grad_enabled() and x.device.type == "cpu"
     if training and stride == 2:

@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from search.nets.depthwise import conv2d
@@ -55,15 +54,12 @@ class FixedConv2d(MixedConv2d):
         groups: int,
         inputs: Tensor,
     ) -> Tensor:
-        """One sampled path: prefix channels, center of the kernel; depthwise stays in fp32 (no fast bf16 backward)."""
+        """One sampled path: prefix channels, center of the kernel."""
         weight = self.weight[:out_channels, : in_channels // groups]
         side = self.kernel_size[0]
         if kernel_size != side:
             start = (side - kernel_size) // 2
             weight = weight[:, :, start : start + kernel_size, start : start + kernel_size]
-        if groups > 1 and inputs.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-            with torch.autocast("cpu", enabled=False):
-                return conv2d(inputs.float(), weight, stride, padding, groups)
         return conv2d(inputs, weight, stride, padding, groups)
 
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from search.nets.depthwise import conv2d
+from search.nets.depthwise import conv2d, dilated_conv2d
 
 FAST = [(1, 1, 3), (1, 1, 5), (2, 2, 3), (2, 2, 5), (1, 3, 5), (4, 4, 5), (3, 4, 5), (2, 8, 5)]  # height, width, kernel
 LIBRARY = [(4, 4, 3), (5, 5, 5), (8, 8, 3)]
@@ -58,3 +58,23 @@ def test_an_input_without_gradient_gets_none() -> None:
     x, weight = example(2, 2, 3)
     conv2d(x.detach(), weight, 1, 1, 6).sum().backward()
     assert weight.grad is not None and x.grad is None
+
+
+@pytest.mark.parametrize("height", [2, 4, 8])
+@pytest.mark.parametrize("dilated", [False, True])
+def test_where_the_rest_is_bf16_it_stays_fp32_and_so_do_its_gradients(height: int, dilated: bool) -> None:
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        return dilated_conv2d(x, weight, 1) if dilated else conv2d(x, weight, 1, 2, 6)
+
+    x, weight = example(height, height, 5)
+    exact = run(x, weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = run(x.bfloat16(), weight)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, run(x.bfloat16().float(), weight))
+    g = torch.randn(exact.shape, generator=torch.Generator().manual_seed(1))
+    for mine, theirs in zip(
+        torch.autograd.grad(mixed, (x, weight), g), torch.autograd.grad(exact, (x, weight), g), strict=True
+    ):
+        assert mine.dtype == torch.float32
+        torch.testing.assert_close(mine, theirs, rtol=0.02, atol=0.05)
