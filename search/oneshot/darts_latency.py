@@ -45,18 +45,19 @@ def derived_distribution(probabilities: Mapping[str, Tensor]) -> Distribution:
     distribution: Distribution = {}
     for role in ROLES:
         p_EO = probabilities[role]  # noqa: N806
-        used_E = 1 - p_EO[:, 0]  # noqa: N806
+        # Not 1 less the probability of none: where that is almost 1, what is left would be rounding.
+        used_E = p_EO[:, 1:].sum(dim=1)  # noqa: N806
         for node in range(NODES):
             edges = [e for e, (to, _) in enumerate(EDGES) if to == node]
             for e, kept in zip(edges, _drawn_twice(used_E[edges]), strict=True):
-                ops = p_EO[e, 1:] / used_E[e].clamp_min(_TINY) * kept
+                ops = p_EO[e, 1:] / used_E[e] * kept
                 distribution[LABELS[role][e]] = {NONE: 1 - kept, **dict(zip(OPS, ops, strict=True))}
     return distribution
 
 
 def _drawn_twice(weight_E: Tensor) -> Tensor:  # noqa: N803
     """Probability that each item is among two drawn without replacement in proportion to their weights, [E]."""
-    weight_E = weight_E + _TINY  # noqa: N806
+    weight_E = weight_E / weight_E.sum() + _TINY  # noqa: N806
     share_E = weight_E / weight_E.sum()  # noqa: N806
     odds_E = share_E / (1 - share_E)  # noqa: N806
     # First, or second after any other item was first.

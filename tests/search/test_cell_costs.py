@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nni.nas.oneshot.pytorch.profiler import ExpectationProfilerPenalty
 
@@ -52,7 +52,8 @@ def test_what_is_expected_of_decided_cells_is_the_table_s_estimate(seed: int, si
 
 
 @FEW
-@given(st.integers(0, 10**6), st.floats(0, 20))
+@given(st.integers(0, 10**6), st.floats(0, 40))
+@example(3, 13.0)  # all edges into a node are almost certainly none, and two are kept all the same
 def test_every_node_is_expected_to_read_two_nodes_and_probabilities_add_up(seed: int, scale: float) -> None:
     distribution = derived_distribution(softmax(dict(random_alphas(seed, scale))))
     for role in ROLES:
