@@ -87,8 +87,10 @@ def prepare(
         raise BadRequest(f"devices {', '.join(ids) or 'none'}: name at least one, and each once")
     ready = read_supernet(supernet)
     about = ready.supernet.card
+    # One network alone keeps the layers, and so the input, that it was trained with.
+    wanted = Task.CLS if about.architecture is not None else task
     sizes = [
-        resolution_px or resolution_for(task, request.device, about.net, about.resolution_px) for request in requests
+        resolution_px or resolution_for(wanted, request.device, about.net, about.resolution_px) for request in requests
     ]
     photos = {size_px: _photos(images, size_px, ready, progress, say) for size_px in dict.fromkeys(sizes)}
     jobs = []

@@ -49,8 +49,10 @@ class Fixed(Net):
         self._net.initialize(module)
 
     def parts(self, resolution_px: int) -> tuple[Part, ...]:
-        """One part, without choices."""
-        return (Part(choices=(), ops=(self._net.ops(replace(self._architecture, resolution_px=resolution_px)),)),)
+        """The family's, each with the one option that is this network's."""
+        (row,) = self._net.encode([replace(self._architecture, resolution_px=resolution_px)])
+        parts = [(part, self._net.position(part, row)) for part in self._net.parts(resolution_px)]
+        return tuple(Part(choices=(), ops=(part.ops[at],), peaks=part.peaks[at : at + 1]) for part, at in parts)
 
     def build_op(self, key: OpKey) -> nn.Module:
         """See ``Net``."""

@@ -116,10 +116,13 @@ class Net(ABC):
         row = self.encode([architecture])[0]
         blocks: list[OpKey] = []
         for part in self.parts(architecture.resolution_px):
-            shape = [len(self.space[i].options) for i in part.choices]
-            index = int(np.ravel_multi_index(tuple(row[list(part.choices)]), shape)) if shape else 0
-            blocks.extend(part.ops[index])
+            blocks.extend(part.ops[self.position(part, row)])
         return tuple(blocks)
+
+    def position(self, part: Part, row: NDArray[np.int64]) -> int:
+        """Where a network stands in the table of a part, given its option positions [len(space)]."""
+        shape = [len(self.space[i].options) for i in part.choices]
+        return int(np.ravel_multi_index(tuple(row[list(part.choices)]), shape)) if shape else 0
 
     def op_keys(self, resolution_px: int) -> tuple[OpKey, ...]:
         """Every distinct block of every network at this resolution, in the order of first use."""

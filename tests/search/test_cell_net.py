@@ -8,6 +8,7 @@ from torch import nn
 
 from hardware_profiles import OnnxRunner, estimate_ms, to_onnx_bytes
 from search.calibrate import recalibrate
+from search.costs import CostModel
 from search.errors import BadArchitecture
 from search.genotype import OPS, PRIMITIVES, Genotype, random_genotype
 from search.nets import NETS
@@ -175,6 +176,13 @@ def test_one_network_is_a_family_of_its_own() -> None:
     other = CELL.architecture(SOME[1], cells=5, channels=8, resolution_px=32)
     with pytest.raises(BadArchitecture):
         fixed.build(other)
+
+
+def test_a_single_network_costs_what_its_family_says() -> None:
+    architecture, table = CELL.architecture(SOME[0], cells=5, channels=8, resolution_px=16), made_up_table("cell", 16)
+    alone, among = Fixed(CELL, architecture), CELL
+    costs = [CostModel(net, table)(net.encode([architecture])) for net in (alone, among)]
+    assert vars(costs[0]) == vars(costs[1])
 
 
 def test_a_single_network_is_not_taken_to_an_input_size_that_asks_for_another_stem() -> None:
