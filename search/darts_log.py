@@ -77,8 +77,8 @@ def judge(log: Sequence[Epoch], recipe: DartsRecipe) -> Verdict:
     Epochs that trained only weights count neither way: their cells are still as drawn.
     """
     searched = range(min(recipe.warmup_epochs, len(log) - 1), len(log))
-    complaints = {i: _complaint(log[i].genotype, recipe) for i in searched}
-    healthy = [i for i, complaint in complaints.items() if complaint is None]
+    complaints = {i: complaint(log[i].genotype, recipe) for i in searched}
+    healthy = [i for i, found in complaints.items() if found is None]
     last = len(log) - 1
     if complaints[last] is None:
         return Verdict(epoch=last, stop=False, reason=None)
@@ -87,6 +87,16 @@ def judge(log: Sequence[Epoch], recipe: DartsRecipe) -> Verdict:
     stop = last - healthy[-1] >= recipe.patience
     reason = f"back to epoch {healthy[-1]}: at epoch {last} {complaints[last]}"
     return Verdict(epoch=healthy[-1], stop=stop, reason=reason)
+
+
+def complaint(genotype: Genotype, recipe: DartsRecipe) -> str | None:
+    """What is wrong with a normal cell that identities and poolings have filled; None where they have not."""
+    skips, free = genotype.count("normal", ["skip_connect"]), genotype.count("normal", PARAMETER_FREE)
+    if skips > recipe.max_skips:
+        return f"the normal cell has {skips} identities (limit {recipe.max_skips})"
+    if free > recipe.max_parameter_free:
+        return f"the normal cell has {free} poolings and identities (limit {recipe.max_parameter_free})"
+    return None
 
 
 def write_log(log: Sequence[Epoch], folder: Path) -> None:
@@ -118,15 +128,6 @@ def from_plain(document: dict[str, Any]) -> Epoch:
     """What ``to_plain`` made."""
     alphas = tuple(tuple(tuple(row) for row in role) for role in document["alphas"])
     return Epoch(**{**document, "alphas": alphas})
-
-
-def _complaint(genotype: Genotype, recipe: DartsRecipe) -> str | None:
-    skips, free = genotype.count("normal", ["skip_connect"]), genotype.count("normal", PARAMETER_FREE)
-    if skips > recipe.max_skips:
-        return f"the normal cell has {skips} identities (limit {recipe.max_skips})"
-    if free > recipe.max_parameter_free:
-        return f"the normal cell has {free} poolings and identities (limit {recipe.max_parameter_free})"
-    return None
 
 
 def _shape(genotype: Genotype) -> list[int | str]:

@@ -4,14 +4,17 @@ A cell is a graph of 7 nodes: two inputs (the outputs of the two cells before it
 output that concatenates those four. Each intermediate node adds up two operations, each on another earlier node.
 Reference: Liu et al., DARTS, ICLR 2019, section 2.1 and appendix A.1.1; SSNAS (arXiv:2007.01500) searches the same.
 
-    {"schema": 1, "space": "darts", "normal": [["sep_conv_3x3", 0], ["skip_connect", 1], ...], "reduce": [...]}
+    {"schema": 1, "space": "darts", "normal": [["sep_conv_3x3", 0], ["skip_connect", 1], ...], "reduce": [...],
+     "found": {"images": "cifar10", "terms": "...", "strategy": "darts", "epochs": 8, "seed": 0, "held_out_loss": 3.21}}
+
+``found`` may be missing: a cell may be drawn by hand.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +85,34 @@ class Genotype:
         return "; ".join(f"{role}: {' '.join(_nodes_text(self.slots(role)))}" for role in ROLES)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """How cells were found.
+
+    Args:
+        images: name of the folder that they were searched on.
+        terms: on which those images may be used.
+        strategy: how an edge mixed its operations.
+        epochs: after which they were derived.
+        seed: of the search.
+        held_out_loss: contrastive loss of their briefly trained network on images that nothing was trained on.
+    """
+
+    images: str
+    terms: str
+    strategy: str
+    epochs: int
+    seed: int
+    held_out_loss: float
+
+    def __post_init__(self) -> None:
+        """Refuse what no search writes."""
+        kinds = {"epochs": int, "seed": int, "held_out_loss": float}
+        for name, value in vars(self).items():
+            if type(value) is not kinds.get(name, str):
+                raise BadGenotype(f"{name} is {value!r:.40}; it must be of type {kinds.get(name, str).__name__}")
+
+
 def random_genotype(rng: np.random.Generator) -> Genotype:
     """A cell pair with every operation uniform, and every pair of distinct inputs of a node equally likely."""
 
@@ -95,13 +126,14 @@ def random_genotype(rng: np.random.Generator) -> Genotype:
     return Genotype(normal=cell(), reduce=cell())
 
 
-def to_document(genotype: Genotype) -> dict[str, Any]:
+def to_document(genotype: Genotype, found: Origin | None = None) -> dict[str, Any]:
     """Plain values for JSON."""
     cells = {role: [list(slot) for slot in genotype.slots(role)] for role in ROLES}
-    return {"schema": SCHEMA, "space": SPACE, **cells}
+    origin = {} if found is None else {"found": asdict(found)}
+    return {"schema": SCHEMA, "space": SPACE, **cells, **origin}
 
 
-def from_document(document: object, where: str) -> Genotype:
+def from_document(document: object, where: str) -> tuple[Genotype, Origin | None]:
     """What ``to_document`` made; ``where`` it was found is named in errors.
 
     Raises:
@@ -112,14 +144,19 @@ def from_document(document: object, where: str) -> Genotype:
     if document["space"] != SPACE or document.get("schema") != SCHEMA:
         found = f"space {document['space']!r:.40}, schema {document.get('schema')!r:.20}"
         raise BadGenotype(f"{where} is of {found}; this version reads space {SPACE!r}, schema {SCHEMA}")
-    if unknown := document.keys() - {"schema", "space", *ROLES}:
+    if unknown := document.keys() - {"schema", "space", "found", *ROLES}:
         raise BadGenotype(f"{where} has the unknown key {min(unknown)!r:.40}; remove it")
     try:
-        return Genotype(**{role: tuple((str(op), source) for op, source in document[role]) for role in ROLES})
-    except BadGenotype as error:
-        raise BadGenotype(f"{where}: {error}") from None
+        cells = {role: tuple((str(op), source) for op, source in document[role]) for role in ROLES}
     except (KeyError, TypeError, ValueError):
         raise BadGenotype(f"{where}: normal and reduce must be lists of 8 [operation, earlier node]") from None
+    try:
+        return Genotype(**cells), Origin(**document["found"]) if "found" in document else None
+    except BadGenotype as error:
+        raise BadGenotype(f"{where}: {error}") from None
+    except TypeError:
+        names = ", ".join(field.name for field in fields(Origin))
+        raise BadGenotype(f"{where}: found must have {names}, and nothing else; or leave it out") from None
 
 
 def read_genotype(path: Path) -> Genotype:
@@ -128,16 +165,15 @@ def read_genotype(path: Path) -> Genotype:
     Raises:
         BadGenotype: it cannot be read, or is not what ``write_genotype`` writes.
     """
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise BadGenotype(f"{path} cannot be read ({error.strerror}); `zoo darts` writes one") from error
-    except (ValueError, RecursionError) as error:
-        raise BadGenotype(f"{path} is not JSON; `zoo darts` writes a genotype") from error
-    return from_document(document, str(path))
+    return _read(path)[0]
 
 
-def write_genotype(genotype: Genotype, path: Path) -> None:
+def read_origin(path: Path) -> Origin | None:
+    """How the cells in a genotype's file were found, where it says so; errors as ``read_genotype``."""
+    return _read(path)[1]
+
+
+def write_genotype(genotype: Genotype, path: Path, found: Origin | None = None) -> None:
     """Write a genotype's JSON file in one step.
 
     Raises:
@@ -145,12 +181,22 @@ def write_genotype(genotype: Genotype, path: Path) -> None:
     """
     temporary = path.with_name(f".{path.name}.writing")
     try:
-        temporary.write_text(json.dumps(to_document(genotype)) + "\n", "utf-8")
+        temporary.write_text(json.dumps(to_document(genotype, found)) + "\n", "utf-8")
         temporary.replace(path)
     except OSError as error:
         raise WriteFailed(f"{path} cannot be written ({error.strerror}); free some space") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[Genotype, Origin | None]:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise BadGenotype(f"{path} cannot be read ({error.strerror}); `zoo darts` writes one") from error
+    except (ValueError, RecursionError) as error:
+        raise BadGenotype(f"{path} is not JSON; `zoo darts` writes a genotype") from error
+    return from_document(document, str(path))
 
 
 def _check_node(role: str, node: int, slots: tuple[Slot, ...]) -> None:

@@ -18,6 +18,7 @@ from zoo.device_names import REFERENCE
 from zoo.entries import find_entry
 from zoo.entries.make import package_entry
 from zoo.errors import BudgetMissed, StaleEntry
+from zoo.fullest import fullest
 from zoo.home import home_folder
 from zoo.lookup import as_folder, as_question, on_hub
 from zoo.make import search
@@ -25,7 +26,7 @@ from zoo.model import Model
 from zoo.names import Name
 from zoo.package import load_package
 from zoo.progress import Progress, Say, no_progress, silent
-from zoo.supernets import supernet_for
+from zoo.supernets import supernets_for
 
 
 def get(
@@ -118,7 +119,7 @@ def _make(question: Name, images: str | Path | None, supernet: str | None, progr
         budget=question.budget,
         task=question.task,
         device=question.device or REFERENCE,
-        supernet=supernet_for(question, supernet),
+        supernet=fullest(question, supernets_for(question, supernet), progress=progress, say=say),
         progress=progress,
         say=say,
     )

@@ -166,7 +166,7 @@ def pretrain_command(
         raise BadRequest("--images is missing; name a folder of images to train on")
     if epochs is not None and max_minutes is not None:
         raise BadRequest("--epochs and --max-minutes both say how long to train; give one of them")
-    from zoo.darts import read_architecture
+    from zoo.darts import keep_origin, read_architecture
     from zoo.supernets import read_supernet
     from zoo.train import recipe_of, train
 
@@ -203,6 +203,8 @@ def pretrain_command(
             progress=progress,
             say=talk.say,
         )
+    if architecture is not None:
+        keep_origin(made, architecture, out)
     about = made.card
     lines = [f"{out}  {about.name}: {about.training['steps']} steps in {about.training['seconds']} s"]
     talk.data({"path": str(out), "name": about.name, "training": dict(about.training)}, lines)

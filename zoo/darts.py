@@ -13,15 +13,18 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from hardware_profiles import count_compute
 from search.cell_costs import cell_costs
 from search.darts_recipe import PRESETS, DartsRecipe
 from search.draw_cell import draw_cell
-from search.genotype import read_genotype, to_document, write_genotype
+from search.errors import BadArchitecture
+from search.genotype import Genotype, random_genotype, read_genotype, read_origin, to_document, write_genotype
 from search.images import read_images
 from search.nets.cell import CELL
+from search.supernet import Supernet, save_supernet
 from search.types import Architecture, Budget
 from zoo.darts_seed import GENOTYPE, NETWORK, Job, Seed, run_seed
 from zoo.errors import BadRecipe, OutputExists
@@ -86,7 +89,7 @@ def darts(
 
     Raises:
         OutputExists: ``out`` is not empty, and neither ``resume`` nor ``overwrite`` is given.
-        BadRecipe: fewer than one seed, or a budget that is not in milliseconds.
+        BadRecipe: fewer than one seed, a size that the net does not have, or a budget that is not in milliseconds.
         InfeasibleBudget: no cells meet the budget.
         MissingTable: the device has no table of the net ``cell``.
         TrainingError: too few or too small images, or a loss that is not finite.
@@ -103,11 +106,11 @@ def darts(
     )
     if seeds < 1:
         raise BadRecipe(f"{seeds} seeds are no search; ask for at least 1")
+    _sized(random_genotype(np.random.default_rng(0)), job.cells, job.channels, resolution_px)
     _clear(out, resume=resume, overwrite=overwrite)
-    table = costs = None
+    table = table_for(device, CELL.name, resolution_px, threads=threads, progress=progress, say=say)
+    costs = cell_costs(table.latencies, cells=job.cells, channels=job.channels)
     if job.budget_ms is not None:
-        table = table_for(device, CELL.name, resolution_px, threads=threads, progress=progress, say=say)
-        costs = cell_costs(table.latencies, cells=job.cells, channels=job.channels)
         costs.require(job.budget_ms)
     size_px = _OVERSIZE * resolution_px
     read = read_images(images, size_px=size_px, limit=recipe.images, progress=stage(progress, "images"))
@@ -121,7 +124,7 @@ def darts(
         found.append(run_seed(seeded, read.pixels, folder, table=table, costs=costs, progress=progress, say=say))
     chosen = min(found, key=lambda seed: seed.held_out_loss)
     say(f"chosen: seed {chosen.seed}, held-out loss {chosen.held_out_loss:.4f} is the lowest of {len(found)}")
-    _write_result(out, found, chosen, recipe)
+    _write_result(out, found, chosen, job)
     made = search(
         images,
         out=out / "package",
@@ -159,14 +162,32 @@ def read_architecture(
     """The choices of the network that a genotype's file and a size make.
 
     Raises:
-        BadRecipe: the net is not made of cells.
+        BadRecipe: the net is not made of cells, or has no such size.
         BadGenotype: the file is damaged, or of another space.
-        BadArchitecture: the net has no such size.
     """
     if net != CELL.name:
         raise BadRecipe(f"--architecture is a genotype of cells, and --net is {net}; train it with --net {CELL.name}")
-    size = {"cells": cells, "channels": channels}
-    return CELL.architecture(read_genotype(path), **size, resolution_px=resolution_px or 32).choices
+    return _sized(read_genotype(path), cells, channels, resolution_px or 32).choices
+
+
+def keep_origin(supernet: Supernet, genotype: Path, out: Path) -> None:
+    """Put a genotype's file beside the network that was trained of it, and on its card how the cells were found."""
+    found = read_origin(genotype)
+    about = (
+        f"found by {found.strategy}, seed {found.seed}, on {found.images}; terms of those images: {found.terms}"
+        if found
+        else "named by hand: their file does not say how they were found"
+    )
+    card = replace(supernet.card, data={**supernet.card.data, "cells": about})
+    save_supernet(replace(supernet, card=card), out)
+    write_genotype(read_genotype(genotype), out / GENOTYPE, found)
+
+
+def _sized(genotype: Genotype, cells: int, channels: int, resolution_px: int) -> Architecture:
+    try:
+        return CELL.architecture(genotype, cells=cells, channels=channels, resolution_px=resolution_px)
+    except BadArchitecture as error:
+        raise BadRecipe(str(error)) from None
 
 
 def _milliseconds(budget: Budget | None) -> float | None:
@@ -192,13 +213,13 @@ def _whole_mmacs(architecture: Architecture) -> int:
     return math.ceil(count_compute(backbone, (1, 3, px, px)).macs / 1_000_000) * 1_000_000
 
 
-def _write_result(out: Path, found: Sequence[Seed], chosen: Seed, recipe: DartsRecipe) -> None:
+def _write_result(out: Path, found: Sequence[Seed], chosen: Seed, job: Job) -> None:
     """The chosen cells, their picture, and what each seed gave."""
-    write_genotype(chosen.genotype, out / GENOTYPE)
+    write_genotype(chosen.genotype, out / GENOTYPE, job.origin(chosen))
     for picture in PICTURES:
         draw_cell(chosen.genotype, out / picture)
     seeds = [{**vars(seed), "genotype": to_document(seed.genotype), "folder": f"{_MARK}/{seed.seed}"} for seed in found]
-    document = {"schema": SCHEMA, "chosen": chosen.seed, "recipe": asdict(recipe), "seeds": seeds}
+    document = {"schema": SCHEMA, "chosen": chosen.seed, "recipe": asdict(job.recipe), "seeds": seeds}
     temporary = out / f".{RESULT}.writing"
     temporary.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     temporary.replace(out / RESULT)

@@ -23,15 +23,17 @@ from zoo.types import Try
 
 SCHEMA, DERIVED = 1, "derived.json"
 _TRIES = 4
+# The artefact is timed once more when it is packaged; without a little room, noise would then undo the whole search.
+_ROOM = 0.97
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """Derived cells: the price of a millisecond, the table's estimate and the clock's time, where there are any."""
+    """Derived cells: the price of a millisecond, the table's estimate and, for the device here, the clock's time."""
 
     genotype: Genotype
     price: float
-    predicted_ms: float | None
+    predicted_ms: float
     measured_ms: float | None
 
 
@@ -45,6 +47,8 @@ def derive_by_clock(
 ) -> Timed:
     """The cells that ``alphas`` stand for within a budget; where they are late, those for a tighter one.
 
+    By the clock they take at most 97 % of the budget, or, where that cannot be had, at most all of it.
+
     Args:
         alphas: by role [14, 8].
         costs: of the device.
@@ -57,7 +61,7 @@ def derive_by_clock(
         BudgetMissed: the table said yes and the clock said no.
     """
     costs.require(budget_ms)
-    limit_ms, tries = budget_ms, list[Try]()
+    limit_ms, tries, just = budget_ms, list[Try](), None
     for _ in range(_TRIES):
         try:
             derived = derive_within(alphas, costs, limit_ms)
@@ -66,13 +70,16 @@ def derive_by_clock(
         predicted_ms = costs.network_ms(derived.genotype)
         measured_ms = None if time_ms is None else time_ms(derived.genotype)
         say(_line(predicted_ms, measured_ms, derived.price))
-        if measured_ms is None or measured_ms <= budget_ms:
-            return Timed(**vars(derived), predicted_ms=predicted_ms, measured_ms=measured_ms)
-        size = {"cells": costs.cells, "channels": costs.channels, "resolution_px": costs.resolution_px}
-        late = CELL.architecture(derived.genotype, **size)
-        tries.append(Try(architecture=late, score=0.0, predicted_ms=predicted_ms, measured_ms=measured_ms))
-        limit_ms = predicted_ms * budget_ms / measured_ms
-    raise BudgetMissed(device_id="this machine", limit_ms=budget_ms, tries=tries)
+        timed = Timed(**vars(derived), predicted_ms=predicted_ms, measured_ms=measured_ms)
+        if measured_ms is None or measured_ms <= _ROOM * budget_ms:
+            return timed
+        if just is None and measured_ms <= budget_ms:
+            just = timed
+        tries.append(_late(derived.genotype, costs, predicted_ms, measured_ms))
+        limit_ms = predicted_ms * _ROOM * budget_ms / measured_ms
+    if just is None:
+        raise BudgetMissed(device_id="this machine", limit_ms=budget_ms, tries=tries)
+    return just
 
 
 def write_timed(timed: Timed, folder: Path) -> None:
@@ -89,7 +96,7 @@ def read_timed(folder: Path) -> Timed | None:
         document = json.loads((folder / DERIVED).read_text("utf-8"))
         if document.pop("schema") != SCHEMA:
             return None
-        return Timed(**{**document, "genotype": from_document(document["genotype"], DERIVED)})
+        return Timed(**{**document, "genotype": from_document(document["genotype"], DERIVED)[0]})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -103,6 +110,12 @@ def time_here_ms(architecture: Architecture, device: DeviceProfile) -> float:
     images = {"input": np.random.default_rng(0).standard_normal(shape, dtype=np.float32)}
     with OnnxRunner(to_onnx_bytes(backbone, shape), threads=device.threads) as runner:
         return time_call(lambda: runner.run(images)).median_ms
+
+
+def _late(genotype: Genotype, costs: CellCosts, predicted_ms: float, measured_ms: float) -> Try:
+    size = {"cells": costs.cells, "channels": costs.channels, "resolution_px": costs.resolution_px}
+    architecture = CELL.architecture(genotype, **size)
+    return Try(architecture=architecture, score=0.0, predicted_ms=predicted_ms, measured_ms=measured_ms)
 
 
 def _line(predicted_ms: float, measured_ms: float | None, price: float) -> str:

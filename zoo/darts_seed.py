@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.cell_costs import CellCosts
+from search.darts_log import complaint
 from search.darts_recipe import DartsRecipe, single
-from search.genotype import Genotype, write_genotype
+from search.genotype import Genotype, Origin, write_genotype
 from search.nets.cell import CELL
 from search.types import Architecture
 from zoo.darts_clock import Timed, derive_by_clock, read_timed, time_here_ms, write_timed
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from search.oneshot.darts_search import Found
 
 GENOTYPE, NETWORK = "genotype.json", "network"
+_PASSES = 4  # over the held-out images: they are few, and their loss chooses
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,17 @@ class Job:
         """The network to deliver."""
         return CELL.architecture(genotype, cells=self.cells, channels=self.channels, resolution_px=self.resolution_px)
 
+    def origin(self, seed: Seed) -> Origin:
+        """What a genotype's file says of its search."""
+        return Origin(
+            images=self.folder,
+            terms=self.terms,
+            strategy=self.recipe.strategy,
+            epochs=seed.epoch + 1,
+            seed=seed.seed,
+            held_out_loss=seed.held_out_loss,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seed:
@@ -62,7 +75,7 @@ class Seed:
         epoch: after which they were derived.
         price: of a millisecond when they were derived; 0 is the paper's rule alone.
         reason: why not after the last epoch, or why they are doubtful.
-        predicted_ms: by the table, where there is one.
+        predicted_ms: by the table.
         measured_ms: by the clock, where the device is this machine.
         held_out_loss: of the derived network after its short training; the lowest is chosen.
         folder: its log, checkpoint and trained network.
@@ -73,7 +86,7 @@ class Seed:
     epoch: int
     price: float
     reason: str | None
-    predicted_ms: float | None
+    predicted_ms: float
     measured_ms: float | None
     held_out_loss: float
     folder: Path
@@ -84,8 +97,8 @@ def run_seed(
     pixels: Tensor,
     folder: Path,
     *,
-    table: Table | None,
-    costs: CellCosts | None,
+    table: Table,
+    costs: CellCosts,
     progress: Progress,
     say: Say,
 ) -> Seed:
@@ -95,7 +108,7 @@ def run_seed(
         job: what to do; the recipe's seed is this one's.
         pixels: uint8 [N, 3, S, S].
         folder: for the search's log and checkpoint, ``genotype.json`` and the trained network.
-        table: of the device, where there is a budget.
+        table: of the device.
         costs: from that table.
         progress: called with (stage, done, all).
         say: receives one line for each thing that happened.
@@ -121,23 +134,32 @@ def run_seed(
         progress=stage(progress, f"seed {seed}"),
         say=say,
     )
-    if found.reason is not None:
-        say(found.reason)
     timed = read_timed(folder)  # the clock may not say the same twice, and the network may be trained already
     if timed is None:
         timed = _derived(job, found, table, costs, say)
         write_timed(timed, folder)
-    write_genotype(timed.genotype, folder / GENOTYPE)
+    reason = found.reason
+    if reason is None and timed.price and (wrong := complaint(timed.genotype, job.recipe)):
+        reason = f"within {job.budget_ms:g} ms {wrong}"
+    if reason is not None:
+        say(reason)
     loss = _judged(job, timed.genotype, pixels, folder / NETWORK, progress)
+    one = Seed(**vars(timed), seed=seed, epoch=found.epoch, reason=reason, held_out_loss=loss, folder=folder)
+    write_genotype(one.genotype, folder / GENOTYPE, job.origin(one))
     say(f"seed {seed}: held-out loss {loss:.4f}; {timed.genotype}")
-    return Seed(**vars(timed), seed=seed, epoch=found.epoch, reason=found.reason, held_out_loss=loss, folder=folder)
+    return one
 
 
-def _derived(job: Job, found: Found, table: Table | None, costs: CellCosts | None, say: Say) -> Timed:
-    if table is None or costs is None or job.budget_ms is None:
-        return Timed(genotype=found.genotype, price=found.price, predicted_ms=None, measured_ms=None)
+def _derived(job: Job, found: Found, table: Table, costs: CellCosts, say: Say) -> Timed:
     clock = _clock(job, table) if table.here else None
-    return derive_by_clock(found.log[found.epoch].by_role, costs, job.budget_ms, time_ms=clock, say=say)
+    if job.budget_ms is not None:
+        return derive_by_clock(found.log[found.epoch].by_role, costs, job.budget_ms, time_ms=clock, say=say)
+    return Timed(
+        genotype=found.genotype,
+        price=0.0,
+        predicted_ms=costs.network_ms(found.genotype),
+        measured_ms=None if clock is None else clock(found.genotype),
+    )
 
 
 def _clock(job: Job, table: Table) -> Callable[[Genotype], float]:
@@ -156,9 +178,12 @@ def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress
     size = {"cells": job.cells, "channels": job.channels, "resolution_px": job.resolution_px}
     training = single(genotype, **size, epochs=recipe.selection_epochs, seed=recipe.seed)
     training = replace(training, batch=recipe.batch, temperature=recipe.temperature)
-    name, data = f"cell-simclr-seed{recipe.seed}", {"folder": job.folder, "terms": job.terms}
+    name, found = f"cell-simclr-seed{recipe.seed}", f"found by {recipe.strategy}, seed {recipe.seed}"
+    data = {"folder": job.folder, "terms": job.terms, "cells": f"{found}, on the same images"}
     told = stage(progress, "train")
     network = pretrain(training, parts.both, folder, name=name, data=data, resume=True, progress=told)
     backbone = network.subnet(job.architecture(genotype))
     trained = nn.Sequential(backbone, network.projector(backbone.embedding_dim)).to(memory_format=channels_last)
-    return held_out_loss(trained, parts.held_out, training.views, batch=recipe.batch, temperature=recipe.temperature)
+    return held_out_loss(
+        trained, parts.held_out, training.views, batch=recipe.batch, temperature=recipe.temperature, passes=_PASSES
+    )

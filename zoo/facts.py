@@ -58,10 +58,16 @@ def entry_facts(entry: Entry) -> list[Row]:
         ("device", entry.device),
         ("latency table", entry.source),
         ("predicted ms", ms_text(entry.predicted_ms)),
-        ("score", f"{entry.score:.4f}, the best of {entry.evaluated} networks within the budget; seed {entry.seed}"),
+        ("score", _entry_score(entry)),
         ("images", entry.images),
         ("supernet", f"{entry.supernet}, sha256 {entry.supernet_sha256[:16]}"),
     ]
+
+
+def _entry_score(entry: Entry) -> str:
+    if entry.net == "cell":
+        return f"none: {entry.supernet} holds one network"
+    return f"{entry.score:.4f}, the best of {entry.evaluated} networks within the budget; seed {entry.seed}"
 
 
 def table_text(source: str, validation: Validation | None, scaling: Scaling | None) -> str:
@@ -116,6 +122,8 @@ def _score(card: ModelCard) -> str:
     recipe = card.recipe
     if not recipe.tries:
         return "none: the network was named, not searched"
+    if recipe.supernet_recipe.get("architecture"):
+        return f"none: {recipe.supernet} holds one network"
     found = f"{recipe.evaluated} networks scored in {recipe.seconds:.0f} s"
     return f"{recipe.tries[-1].score:.4f} of agreement with the largest network; {found}, seed {recipe.seed}"
 

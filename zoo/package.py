@@ -1,6 +1,7 @@
 """A package: one folder with a network's weights, artefacts, card and evidence. Written whole or not at all.
 
 README.md  config.json  model.safetensors  onnx/model.onnx  perf.yaml  numerics.yaml  golden.safetensors
+cells.png, of a network of cells
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from export.types import ExportReport
+from search.draw_cell import draw_cell
 from search.errors import SearchError
 from search.nets import NETS, Backbone
+from search.nets.cell import CELL
+from search.types import Architecture
 from zoo.card import CONFIG, config_text, reports_texts
 from zoo.errors import BadPackage
 from zoo.folders import staged
@@ -26,7 +30,7 @@ from zoo.manifest import describe, read_checked
 from zoo.model import Model
 from zoo.names import shown
 from zoo.package_folder import read_manifest, required, with_reports
-from zoo.readme import README, render_readme
+from zoo.readme import CELLS, README, render_readme
 from zoo.types import ModelCard
 from zoo.wanted import is_engine
 
@@ -87,6 +91,7 @@ def write_package(
         (draft / GOLDEN).write_bytes(_tensors(golden))
         attached = [_attach(one, draft) for one in attachments]
         files = [*texts, WEIGHTS, GOLDEN, *(report.path.as_posix() for report in reports)]
+        files += _pictures(card.architecture, draft)
         files += [path for path in attached if path is not None]
         (draft / CONFIG).write_text(config_text(card, describe(draft, files)), "utf-8", newline="\n")
     return card
@@ -120,6 +125,13 @@ def load_package(folder: Path, *, verify: bool = False, files: Collection[str] |
             raise BadPackage(f"{folder / GOLDEN} has no tensor {INPUT!r}; get the package again")
         replay(backbone, golden, card.reports, folder)
     return Model(backbone, card, folder)
+
+
+def _pictures(architecture: Architecture, draft: Path) -> list[str]:
+    if architecture.net != CELL.name:
+        return []
+    draw_cell(CELL.genotype(architecture), draft / CELLS)
+    return [CELLS]
 
 
 def _adopt(report: ExportReport, draft: Path) -> ExportReport:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from zoo.types import Evaluation, ModelCard
 
-README = "README.md"
+README, CELLS = "README.md", "cells.png"
 LIBRARY = "subnet-zoo"
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -32,9 +32,11 @@ def render_readme(card: ModelCard, *, params: int, embedding_dim: int, repo: str
         loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["cell"] = _cell
+    picture = CELLS if card.architecture.net == "cell" else None
     template = environment.get_template("README.md.jinja")
     head = yaml.safe_dump(card_head(card), sort_keys=False, allow_unicode=True).rstrip()
-    return template.render(card=card, head=head, params=params, embedding_dim=embedding_dim, repo=repo) + "\n"
+    values = {"params": params, "embedding_dim": embedding_dim, "repo": repo, "picture": picture}
+    return template.render(card=card, head=head, **values) + "\n"
 
 
 def card_head(card: ModelCard) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def find_supernet(name_or_folder: str | Path) -> Path:
     )
 
 
-def supernet_for(name: Name, asked: str | None = None) -> Path:
-    """The supernet to answer a name with: the one asked for, else the first that was trained with its objective.
+def supernets_for(name: Name, asked: str | None = None) -> list[Path]:
+    """The supernets that can answer a name: the one asked for, else all that were trained with its objective.
 
     Raises:
         UnknownName: it does not fit the name, or there is none that does.
@@ -65,13 +65,12 @@ def supernet_for(name: Name, asked: str | None = None) -> Path:
         folder = find_supernet(asked)
         about = load_supernet(folder).card
         known = {folder: f"{method_of(about.net)}-{about.objective}"}
-    for folder, answers in known.items():
-        if answers == f"{name.method}-{name.objective}":
-            return folder
+    if fitting := [folder for folder, answers in known.items() if answers == f"{name.method}-{name.objective}"]:
+        return fitting
     found = f"there is {', '.join(dict.fromkeys(known.values()))}" if known else "there is none at all"
+    makes = "darts" if name.method == "ssnas" else f"pretrain --objective {name.objective}"
     raise UnknownName(
-        f"{name} needs a supernet for {name.method}-{name.objective}, and {found};"
-        f" `zoo pretrain --objective {name.objective}` makes one"
+        f"{name} needs a supernet for {name.method}-{name.objective}, and {found}; `zoo {makes}` makes one"
     )
 
 

@@ -21,7 +21,14 @@ def two_views(pixels_NCHW: Tensor, settings: Views, generator: torch.Generator) 
 
 @torch.no_grad()
 def held_out_loss(
-    network: nn.Module, pixels_NCHW: Tensor, settings: Views, *, batch: int, temperature: float, seed: int = 0
+    network: nn.Module,
+    pixels_NCHW: Tensor,
+    settings: Views,
+    *,
+    batch: int,
+    temperature: float,
+    seed: int = 0,
+    passes: int = 1,
 ) -> float:
     """NT-Xent, mean over batches; with batch statistics, so that it asks nothing of running ones, and changes none.
 
@@ -32,6 +39,7 @@ def held_out_loss(
         batch: images at a time, half as many as views; losses of different batch sizes cannot be compared.
         temperature: of the loss.
         seed: of everything random: the same seed shows every network the same views.
+        passes: over the images, each with other views and other images together.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(network.parameters()).device
@@ -39,9 +47,11 @@ def held_out_loss(
     losses = []
     with _batch_statistics(network), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of what the network itself draws, as one that is mixed by Gumbel's softmax does
-        for pixels_BCHW in torch.split(pixels_NCHW[:whole], batch):
-            x_BCHW = two_views(pixels_BCHW.to(device), settings, generator)
-            losses.append(nt_xent(network(x_BCHW), temperature))
+        for _ in range(passes):
+            order = torch.randperm(len(pixels_NCHW), generator=generator)
+            for chosen in torch.split(order[:whole], batch):
+                x_BCHW = two_views(pixels_NCHW[chosen].to(device), settings, generator)
+                losses.append(nt_xent(network(x_BCHW), temperature))
     return float(torch.stack(losses).mean())
 
 

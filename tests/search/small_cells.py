@@ -4,10 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from search.darts_recipe import DartsRecipe
 from search.derive import Alphas
 from search.genotype import EDGES, INPUTS, PRIMITIVES, ROLES, Genotype
+from search.nets.cell import CELL
+from search.supernet import Supernet, SupernetCard, projector_of
+from search.types import Architecture
 
 NAMES = list(PRIMITIVES)
 # The cells that DARTS found in its second-order search on CIFAR-10 (Liu et al., ICLR 2019, figures 4 and 5).
@@ -58,3 +62,28 @@ def decided(genotype: Genotype, strength: float = 60.0) -> Alphas:
             row = alphas[role][EDGES.index((i // INPUTS, source))]
             row[0], row[NAMES.index(op)] = 0.0, strength
     return alphas
+
+
+def single_network(architecture: Architecture, name: str) -> Supernet:
+    """A network of cells alone, never trained."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = CELL.build(architecture)
+        parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, 16, 8)}
+    card = SupernetCard(
+        name=name,
+        net="cell",
+        objective="simclr",
+        resolution_px=architecture.resolution_px,
+        projection=(16, 8),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.25, 0.25, 0.25),
+        recipe={"architecture": list(architecture.choices)},
+        data={"cells": "drawn by hand"},
+        training={},
+        evaluation={},
+        versions={},
+        architecture=architecture.choices,
+    )
+    weights = {f"{part}.{key}": w.detach() for part, m in parts.items() for key, w in m.named_parameters()}
+    return Supernet(card=card, weights=weights)

@@ -15,15 +15,18 @@ from search.genotype import (
     OPS,
     PARAMETER_FREE,
     Genotype,
+    Origin,
     from_document,
     random_genotype,
     read_genotype,
+    read_origin,
     to_document,
     write_genotype,
 )
 from tests.search.small_cells import DARTS_V2
 from tests.search.small_supernets import no_file_above
 
+ORIGIN = Origin(images="signs", terms="research", strategy="darts", epochs=8, seed=3, held_out_loss=3.25)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=9) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
@@ -35,7 +38,9 @@ ANYTHING = st.recursive(
 def test_a_genotype_that_was_written_is_read_back(tmp_path: Path, seed: int) -> None:
     genotype = random_genotype(np.random.default_rng(seed))
     write_genotype(genotype, tmp_path / "g.json")
-    assert read_genotype(tmp_path / "g.json") == genotype
+    assert read_genotype(tmp_path / "g.json") == genotype and read_origin(tmp_path / "g.json") is None
+    write_genotype(genotype, tmp_path / "g.json", ORIGIN)
+    assert read_genotype(tmp_path / "g.json") == genotype and read_origin(tmp_path / "g.json") == ORIGIN
     assert [path.name for path in tmp_path.iterdir()] == ["g.json"]
 
 
@@ -91,6 +96,9 @@ def test_what_is_no_cell_is_refused(normal: Any, message: str) -> None:
         ({"normal": [["sep_conv_3x3"]]}, r"lists of 8 \[operation, earlier node\]"),
         ({"normal": None}, r"lists of 8 \[operation, earlier node\]"),
         ({"reduce": [["sep_conv_3x3", 9]] * 8}, "reads 9; it may read 0 to 1"),
+        ({"found": {"seed": 1}}, "found must have images, terms, strategy, epochs, seed, held_out_loss"),
+        ({"found": {**vars(ORIGIN), "seed": "1"}}, "seed is '1'; it must be of type int"),
+        ({"found": None}, "found must have images"),
     ],
 )
 def test_a_file_of_another_space_or_shape_is_refused_in_one_line(
@@ -113,7 +121,7 @@ def test_what_is_no_genotype_s_file_is_refused(tmp_path: Path, content: bytes) -
 
 
 @settings(max_examples=100, deadline=None)
-@given(ANYTHING, st.sampled_from(["schema", "space", "normal", "reduce"]))
+@given(ANYTHING, st.sampled_from(["schema", "space", "normal", "reduce", "found"]))
 def test_no_document_gives_another_error(value: Any, key: str) -> None:
     for document in (value, {**to_document(DARTS_V2), key: value}):
         try:

@@ -15,17 +15,22 @@ from search.darts_recipe import PRESETS, DartsRecipe
 from search.derive import derive
 from search.draw_cell import draw_cell
 from search.errors import InfeasibleBudget
-from search.genotype import Genotype, read_genotype, write_genotype
+from search.genotype import Genotype, Origin, read_genotype, read_origin, write_genotype
 from search.nets.cell import CELL
-from search.supernet import load_supernet
-from tests.search.small_cells import DARTS_V2, random_alphas
+from search.supernet import load_supernet, save_supernet
+from tests.search.small_cells import DARTS_V2, random_alphas, single_network
 from tests.search.small_supernets import made_up_table
 from zoo.cli import app
 from zoo.cli_darts import Preset, Strategy
 from zoo.darts import PICTURES, RESULT, darts, read_architecture, recipe_of
 from zoo.darts_clock import derive_by_clock, time_here_ms
-from zoo.errors import BadRecipe, BudgetMissed, OutputExists
-from zoo.tables import own_tables
+from zoo.errors import BadRecipe, BudgetMissed, OutputExists, UnknownName
+from zoo.fullest import fullest
+from zoo.home import zoo_home
+from zoo.names import parse_name
+from zoo.progress import no_progress, silent
+from zoo.supernets import supernets_for
+from zoo.tables import own_tables, table_for
 
 PX = 16
 SMALL = DartsRecipe(
@@ -74,18 +79,24 @@ def test_a_folder_of_images_becomes_a_package_of_searched_cells_within_the_budge
     assert chosen["predicted_ms"] <= budget_ms and 0 < chosen["measured_ms"] <= budget_ms
     model = zoo.get(out / "package", verify=True)
     assert CELL.genotype(model.architecture) == genotype and model.card.name.startswith("ssnas-simclr-cls-")
+    origin = read_origin(out / "genotype.json")
+    assert origin is not None and (origin.images, origin.seed) == ("images", document["chosen"])
+    readme = (out / "package" / "README.md").read_text()
+    assert "](cells.png)" in readme and f"found by darts, seed {origin.seed}" in readme
+    assert (out / "package" / "cells.png").read_bytes() == (out / "cell.png").read_bytes()
     assert model.card.reports[0].predicted_ms == pytest.approx(chosen["predicted_ms"], abs=1e-6)
     assert "next:\n  zoo info" in result.stderr and "held-out loss" in result.stdout
     again = run("darts", *args, "--cells", 5, "--channels", 8, "--resolution", PX, "--resume")
     assert again.exit_code == 0 and json.loads((out / RESULT).read_text())["seeds"] == document["seeds"]
-    refused = run("darts", *args)
+    refused = run("darts", *args, "--cells", 5, "--channels", 8, "--resolution", PX)
     assert refused.exit_code == 2 and "--overwrite" in refused.stderr
 
 
 def test_a_genotype_s_file_trains_one_network_that_a_search_then_packages(
     image_folder: Path, tmp_path: Path, cell_home: CellCosts
 ) -> None:
-    write_genotype(DARTS_V2, tmp_path / "g.json")
+    origin = Origin(images="signs", terms="free", strategy="gumbel", epochs=3, seed=7, held_out_loss=2.5)
+    write_genotype(DARTS_V2, tmp_path / "g.json", origin)
     out = tmp_path / "net"
     size = ("--cells", 5, "--channels", 8, "--resolution", PX)
     args = ("--images", image_folder, "--net", "cell", "--architecture", tmp_path / "g.json", "-o", out, *size)
@@ -93,6 +104,8 @@ def test_a_genotype_s_file_trains_one_network_that_a_search_then_packages(
     assert result.exit_code == 0, result.stderr
     card = load_supernet(out).card
     assert card.architecture == CELL.architecture(DARTS_V2, **SIZE).choices and card.objective == "simclr"
+    assert card.data["cells"] == "found by gumbel, seed 7, on signs; terms of those images: free"
+    assert read_origin(out / "genotype.json") == origin and read_genotype(out / "genotype.json") == DARTS_V2
     found = run(
         "search", "--images", image_folder, "--supernet", out, "--budget", "100000ms", "-o", tmp_path / "package"
     )
@@ -113,7 +126,7 @@ def test_a_genotype_s_file_trains_one_network_that_a_search_then_packages(
         ),
         (["--device", "pixel3", "--budget", "5ms"], 1, "pixel3"),
         (["--strategy", "enas"], 2, "'enas' is not one of"),
-        (["--cells", "7", "--budget", "100ms", "--resolution", "16"], 1, "cells is 7; cell has 5, 8, 14, 20"),
+        (["--cells", "7"], 2, "cells is 7; cell has 5, 8, 14, 20"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line_and_a_code(
@@ -144,6 +157,30 @@ def test_an_architecture_that_cannot_be_trained_is_one_line(
     result = run("pretrain", *args)
     assert result.exit_code == code, result.stderr
     assert len(result.stderr.splitlines()) == 1 and complaint in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_name_is_answered_by_the_network_of_cells_that_uses_most_of_its_budget(
+    tmp_path: Path, cell_home: CellCosts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.supernet_names.BUNDLED", tmp_path / "none")
+    with pytest.raises(UnknownName, match=r"ssnas-simclr, and there is none at all; `zoo darts` makes one"):
+        zoo.get("ssnas-simclr-cls-1ms@this")
+    table, ms = table_for("this", "cell", PX).latencies, {}
+    for channels in (8, 16):
+        architecture = CELL.architecture(DARTS_V2, cells=5, channels=channels, resolution_px=PX)
+        save_supernet(single_network(architecture, f"cell-{channels}"), zoo_home() / "supernets" / f"cell-{channels}")
+        ms[f"cell-{channels}"] = estimate_ms(table, CELL.ops(architecture))
+    fast, slow = sorted(ms, key=lambda name: ms[name])
+
+    def answer(budget_ms: float) -> str:
+        name = parse_name(f"ssnas-simclr-cls-{budget_ms:.3f}ms@this")
+        return fullest(name, supernets_for(name), progress=no_progress, say=silent).name
+
+    assert answer(1.01 * ms[slow]) == slow and answer((ms[fast] + ms[slow]) / 2) == answer(0.1 * ms[fast]) == fast
+    with pytest.raises(InfeasibleBudget, match=r"no network meets 0\.001 ms"):
+        zoo.get("ssnas-simclr-cls-0.001ms@this")
+    det = zoo.get(f"ssnas-simclr-det-{1.01 * ms[slow]:.3f}ms@this")
+    assert det.architecture.resolution_px == PX and det.card.recipe.supernet == slow
 
 
 def clock(costs: CellCosts, factor: float) -> Callable[[Genotype], float]:
@@ -193,9 +230,9 @@ def test_an_earlier_run_is_replaced_or_continued_only_when_told(image_folder: Pa
     (tmp_path / "photos" / "mine.jpg").touch()
     for options in ({}, {"overwrite": True}):
         with pytest.raises(OutputExists):
-            darts(image_folder, tmp_path / "photos", recipe=SMALL, **options)
+            darts(image_folder, tmp_path / "photos", recipe=SMALL, cells=5, channels=8, **options)
     with pytest.raises(OutputExists, match="give one of them"):
-        darts(image_folder, tmp_path / "new", recipe=SMALL, resume=True, overwrite=True)
+        darts(image_folder, tmp_path / "new", recipe=SMALL, cells=5, channels=8, resume=True, overwrite=True)
     with pytest.raises(BadRecipe, match="0 seeds"):
         darts(image_folder, tmp_path / "new", recipe=SMALL, seeds=0)
     assert (tmp_path / "photos" / "mine.jpg").exists() and not (tmp_path / "new").exists()

@@ -6,18 +6,25 @@ from pathlib import Path
 import pytest
 
 import zoo.catalogue
+import zoo.entries.cells
 import zoo.entries.entry
 import zoo.entries.make
+import zoo.supernet_names
 from hardware_profiles.devices import keep_table
 from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.types import LatencyTable
 from search.nets import NETS
+from search.nets.cell import CELL
+from search.supernet import save_supernet
 from search.types import Task
+from tests.search.small_cells import DARTS_V2, single_network
+from tests.search.small_supernets import made_up_table
 from zoo.catalogue import get, locate
 from zoo.entries import Entry, find_entry, load_entries
+from zoo.entries.cells import cell_asks, round_up_ms
 from zoo.entries.entry import entries_text, read_entries
 from zoo.entries.make import make_entries, package_entry
-from zoo.entries.wanted import WANTED, Ask
+from zoo.entries.wanted import REFERENCE_DEVICE, WANTED, Ask
 from zoo.errors import StaleEntry
 from zoo.lookup import entry_of
 from zoo.names import parse_name
@@ -30,7 +37,7 @@ SIDE_PX = 16
 
 def test_the_catalogue_answers_all_that_is_wanted_for_three_tasks_on_every_kind_of_device() -> None:
     entries = load_entries()
-    assert {entry.name for entry in entries} == {ask.name for ask in WANTED} and len(entries) >= 12
+    assert {entry.name for entry in entries} == {ask.name for ask in (*WANTED, *cell_asks())} and len(entries) >= 12
     assert {entry.task for entry in entries} == set(Task)
     assert len({entry.device for entry in entries}) >= 5
     assert any(entry.name == "data-mocov2-det-3ms" for entry in entries)
@@ -63,12 +70,47 @@ def entry(board: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> Entry:
     monkeypatch.setattr(zoo.entries.make, "find_table", lambda *a, **k: original(*a, **k, **folders))
     asks = [Ask(name="data-mocov2-det-20ms", device=board, resolution_px=SIDE_PX)]
     said: list[str] = []
-    (made,) = make_entries(asks=asks, evaluations=3, progress=lambda *at: None, say=said.append)
+    (made,) = make_entries(asks, evaluations=3, progress=lambda *at: None, say=said.append)
     assert said and said[0].startswith("data-mocov2-det-20ms: ")
     path = home / "made.json"
     path.write_text(entries_text((made,)))
     monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
     return made
+
+
+def test_a_budget_is_rounded_up_to_a_number_that_people_say_and_no_other_name_has() -> None:
+    assert [round_up_ms(ms, above_ms=0) for ms in (0.013, 0.31, 1, 1.01, 8.5, 61)] == [0.015, 0.4, 1, 1.2, 10, 80]
+    assert [round_up_ms(2.7, above_ms=ms) for ms in (2.5, 3.0, 4.9)] == [3.0, 4.0, 5.0]
+
+
+def test_a_bundled_network_of_cells_is_named_by_its_time_and_answers_that_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bundled, tables = tmp_path / "weights", tmp_path / "tables"
+    architecture = CELL.architecture(DARTS_V2, cells=5, channels=8, resolution_px=SIDE_PX)
+    for name in ("cell-simclr-leaves", "cell-simclr-waves"):
+        save_supernet(single_network(architecture, name), bundled / name)
+    table = made_up_table("cell", SIDE_PX, scale=0.01)
+    keep_table(replace(table, device=replace(table.device, id=REFERENCE_DEVICE, source="measured")), tables)
+    for module in (zoo.supernet_names, zoo.entries.cells):
+        monkeypatch.setattr(module, "BUNDLED", bundled)
+    original = zoo.entries.make.find_table
+    for module in (zoo.entries.make, zoo.entries.cells):
+        monkeypatch.setattr(module, "find_table", lambda *a, **k: original(*a, **k, folders=[tables]))
+    asks = cell_asks()
+    ms = estimate_ms(table, CELL.ops(architecture))
+    budgets = [parse_name(ask.name).budget.latency_ms or 0 for ask in asks]
+    assert [ask.supernet for ask in asks] == ["cell-simclr-leaves", "cell-simclr-waves"]
+    assert 1.1 * ms <= budgets[0] < budgets[1] and asks[0].name.startswith("ssnas-simclr-cls-")
+    entries = make_entries(asks, evaluations=3, progress=lambda *at: None, say=lambda line: None)
+    assert all(entry.choices == architecture.choices and entry.evaluated == 1 for entry in entries)
+    (tmp_path / "entries.json").write_text(entries_text(entries))
+    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", tmp_path / "entries.json")
+    model = get(asks[1].name, verify=True)
+    assert model.architecture == architecture and model.card.recipe.supernet == "cell-simclr-waves"
+    readme = (model.folder / "README.md").read_text()
+    assert "![The normal and the reduction cell" in readme and "cell-simclr-waves` holds one network" in readme
+    assert (model.folder / "cells.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_entries_survive_their_text(entry: Entry, tmp_path: Path) -> None:
@@ -79,7 +121,7 @@ def test_entries_survive_their_text(entry: Entry, tmp_path: Path) -> None:
 
 def test_making_an_entry_twice_gives_the_same(entry: Entry) -> None:
     asks = [Ask(name=entry.name, device=entry.device, resolution_px=SIDE_PX)]
-    assert make_entries(asks=asks, evaluations=3, progress=lambda *at: None, say=lambda line: None) == (entry,)
+    assert make_entries(asks, evaluations=3, progress=lambda *at: None, say=lambda line: None) == (entry,)
 
 
 def test_a_name_without_a_device_is_the_entry_s_with_another_device_it_is_not(entry: Entry) -> None:

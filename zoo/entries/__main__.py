@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 from zoo.cli_talk import Talk
+from zoo.entries.cells import cell_asks
 from zoo.entries.entry import ENTRIES, entries_text
 from zoo.entries.make import make_entries
 from zoo.entries.reference import measure_reference
+from zoo.entries.wanted import WANTED
 from zoo.errors import exit_code, one_line
 
 
@@ -28,7 +30,8 @@ def main() -> int:
         with talk.progress() as progress:
             if args.measure:
                 measure_reference(force=args.force, progress=progress, say=talk.say)
-            entries = make_entries(evaluations=args.evaluations, seed=args.seed, progress=progress, say=talk.say)
+            asks = (*WANTED, *cell_asks())
+            entries = make_entries(asks, evaluations=args.evaluations, seed=args.seed, progress=progress, say=talk.say)
         draft = args.out.with_name(f".{args.out.name}.{os.getpid()}.partial")
         draft.write_text(entries_text(entries), "utf-8", newline="\n")
         draft.replace(args.out)

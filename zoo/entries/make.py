@@ -1,4 +1,4 @@
-"""Make the catalogue: one search for every name that is wanted, those of a task and resolution sharing their scores."""
+"""Make the catalogue: a search for every name that is wanted; those of a supernet, task and size share their scores."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from hardware_profiles.devices import find_table
 from search.find import find_each
 from search.hunt import Goal
-from search.types import SearchResult
+from search.types import SearchResult, Task
 from zoo.confirm import confirm
 from zoo.entries.entry import Entry
-from zoo.entries.wanted import SUPERNET, WANTED, Ask
+from zoo.entries.wanted import Ask
 from zoo.errors import StaleEntry
 from zoo.job import Job
 from zoo.make import Made, package
@@ -24,9 +24,8 @@ from zoo.tables import Table, this_device
 
 
 def make_entries(
+    asks: Sequence[Ask],
     *,
-    asks: Sequence[Ask] = WANTED,
-    supernet: str | Path = SUPERNET,
     evaluations: int = 64,
     seed: int = 0,
     progress: Progress,
@@ -36,7 +35,6 @@ def make_entries(
 
     Args:
         asks: the names.
-        supernet: a bundled one, by name.
         evaluations: networks scored for each name.
         seed: of all searches.
         progress: called with (stage, done, all).
@@ -46,10 +44,10 @@ def make_entries(
         MissingTable: a device has no table for the net at the resolution; none is measured or scaled here.
         InfeasibleBudget: a budget is below the fastest network.
     """
-    ready = read_supernet(supernet)
     entries = []
-    for task, size_px in dict.fromkeys((parse_name(ask.name).task, ask.resolution_px) for ask in asks):
-        group = [ask for ask in asks if (parse_name(ask.name).task, ask.resolution_px) == (task, size_px)]
+    for supernet, task, size_px in dict.fromkeys(_kind(ask) for ask in asks):
+        group = [ask for ask in asks if _kind(ask) == (supernet, task, size_px)]
+        ready = read_supernet(supernet)
         photos = read_photos(None, size_px=size_px, beside=ready.folder)
         goals = [
             Goal(
@@ -65,12 +63,16 @@ def make_entries(
             task=task,
             evaluations=evaluations,
             seed=seed,
-            progress=stage(progress, f"{task} at {size_px} px"),
+            progress=stage(progress, f"{supernet}: {task} at {size_px} px"),
         )
         for ask, goal, result in zip(group, goals, results, strict=True):
             entries.append(_entry(ask, goal, result, ready, photos))
             say(f"{ask.name}: {result.best.predicted_ms:.3f} ms, score {result.best.score:.4f}")
     return tuple(entries)
+
+
+def _kind(ask: Ask) -> tuple[str, Task, int]:
+    return ask.supernet, parse_name(ask.name).task, ask.resolution_px
 
 
 def package_entry(entry: Entry, out: Path, *, say: Say) -> Made:

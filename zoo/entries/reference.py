@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardware_profiles.devices import BUNDLED, keep_table
-from zoo.entries.wanted import REFERENCE_DEVICE, REFERENCE_PX
+from zoo.entries.wanted import REFERENCE_DEVICE, REFERENCE_TABLES
 from zoo.measuring import measure_here
 from zoo.progress import Progress, Say
 from zoo.tables import quality
@@ -18,7 +18,7 @@ _NETWORKS = 100
 
 
 def measure_reference(*, force: bool, progress: Progress, say: Say, folder: Path = BUNDLED) -> list[Path]:
-    """Measure this machine for ``mobile`` at every resolution of the catalogue, and keep the tables in ``folder``.
+    """Measure this machine for every net and resolution of the catalogue, and keep the tables in ``folder``.
 
     Args:
         force: measure although other work runs here.
@@ -30,8 +30,8 @@ def measure_reference(*, force: bool, progress: Progress, say: Say, folder: Path
         NoisyMachine: other work runs here, and not ``force``.
     """
     paths = []
-    for size_px in REFERENCE_PX:
-        table = measure_here("mobile", size_px, force=force, validate_on=_NETWORKS, progress=progress)
+    for net, size_px in REFERENCE_TABLES:
+        table = measure_here(net, size_px, force=force, validate_on=_NETWORKS, progress=progress)
         device = replace(table.device, id=REFERENCE_DEVICE, reference="python -m zoo.entries --measure")
         table = replace(table, device=device)
         paths.append(keep_table(table, folder))

@@ -1,7 +1,8 @@
 """The names that the curated catalogue answers, and the devices for which their milliseconds are meant.
 
 The reference device of names without one is a server's CPU (AMD EPYC, AVX2, one thread): its tables were measured with
-ONNX Runtime, at 32 px and, for dense tasks, at 64 px. All other tables hold for 32 px, and so do their entries.
+ONNX Runtime, at 32 px and, for dense tasks, at 64 px. All other tables hold for 32 px, and so do their entries. The
+names of networks of cells follow from their times: ``zoo.entries.cells``.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 REFERENCE_DEVICE = "epyc-avx2"
-REFERENCE_PX = (32, 64)
+REFERENCE_TABLES = (("mobile", 32), ("mobile", 64), ("cell", 32))
 SUPERNET = "mobile-mocov2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """One name, the id of its device, and the side of its input."""
+    """One name, the id of its device, the side of its input, and the bundled supernet that is searched."""
 
     name: str
     device: str
     resolution_px: int
+    supernet: str = SUPERNET
 
 
 def _reference(name: str, resolution_px: int) -> Ask:
