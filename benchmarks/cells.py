@@ -1,269 +1,229 @@
-"""Are searched cells better than random ones? Contrastive training of each, then linear evaluation and fine-tuning.
+"""Are searched cells better than random ones? The protocol of SSNAS (see ssl_protocol.py), a table at the end.
 
-    python benchmarks/cells.py --train DIR --test DIR --genotype found/seeds/0/genotype.json ... [--random 4]
-        [--supervised supervised/genotype.json ...] [--batch 32 --batch 64] [--epochs 100] [--seeds 4]
+    python benchmarks/cells.py --train DIR --test DIR --searched found/seeds/*/genotype.json
+        --supervised supervised/*/genotype.json --out cells.jsonl
 
-The protocol of SSNAS (arXiv:2007.01500, section 4.3), scaled to the machine: every network is trained with NT-Xent by
-the same recipe for the same epochs; then (linear) a linear classifier on its frozen pooled features with all labels,
-and (semi) the whole network fine-tuned with 10 % of the labels. Rows: the searched cells, random cells (uniform, two
-distinct inputs a node), the cells of a supervised search (``benchmarks/supervised_darts.py``), ResNet-18. Of each kind
-two choices are reported apart: without labels (lowest contrastive loss on held-out training images) and with labels
-(highest accuracy on held-out training images); the test images choose nothing.
+Rows: the searched cells, those of a supervised search (supervised_darts.py), ``--random`` random cells (uniform, two
+distinct inputs a node), and a ResNet-18; all with the same recipe, epochs and seeds. Of each kind two choices are
+reported apart, per training seed: without labels (lowest contrastive loss on held-out training images) and with labels
+(highest linear accuracy on those). A labelled set is a folder with one sub-folder a class; labels only judge here.
 
-A labelled set is a folder with one sub-folder a class. Labels only judge here.
+Each run is a line of ``--out``; the same command goes on where it stopped. Without a GPU the runs share the cores, one
+thread each, and the sizes are those of ``zoo darts --preset quick``: 5 cells of 8 channels at 16 px, and a ResNet-18 of
+a quarter of its width.
 """
 
 import argparse
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-import torchvision
-from torch import Tensor, nn
+from ssl_protocol import Protocol, Score, Sets, read_sets, score
+from torch import nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
-from search.darts_recipe import simclr_views
-from search.genotype import random_genotype, read_genotype
-from search.images import read_images
+from search.genotype import Genotype, random_genotype, read_genotype, to_document
 from search.nets.cell import CELL
-from search.objectives import nt_xent
-from search.oneshot.contrast import held_out_loss, two_views
-from search.supernet import projector_of
-from search.views import center
 
-DECAYS = (1e-4, 1e-3, 1e-2)
-_HELD_OUT = 0.1
-_SEMI = 0.1
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Labelled:
-    """Pixels uint8 [N, 3, S, S] and classes [N]."""
-
-    pixels: Tensor
-    classes: Tensor
-
-    def at(self, chosen: np.ndarray) -> "Labelled":
-        index = torch.from_numpy(chosen)
-        return Labelled(pixels=self.pixels[index], classes=self.classes[index])
+ON_GPU = torch.cuda.is_available()
+METRICS = ("linear", "semi")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """What one network did with one seed."""
+class Task:
+    """One network, one batch size, one training seed."""
 
     kind: str
     name: str
     batch: int
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(Task, Score):
+    """What came of it."""
+
     params: int
-    held_out_loss: float
-    validation_linear: float
-    linear: float
-    semi: float
+    seconds: float
 
 
-def read(folder: Path, px: int, limit: int | None) -> Labelled:
-    images = read_images(folder, size_px=px, min_images=1, limit=limit)
-    names = [path.parent.name for path in images.paths]
-    numbers = {name: i for i, name in enumerate(sorted(set(names)))}
-    return Labelled(pixels=images.pixels, classes=torch.tensor([numbers[name] for name in names]))
+def thin_resnet18(width: int) -> nn.Module:
+    """ResNet-18 with the 3x3 stem for small images, pooled features out; 64 is the usual width."""
+
+    class Thin(ResNet):
+        def __init__(self) -> None:
+            super().__init__(BasicBlock, [2, 2, 2, 2])
+            self.inplanes = width
+            self.conv1, self.maxpool = nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.Identity()
+            self.bn1 = nn.BatchNorm2d(width)
+            for i in range(4):
+                setattr(self, f"layer{i + 1}", self._make_layer(BasicBlock, width << i, 2, stride=1 if i == 0 else 2))
+            self.fc = nn.Identity()
+            for part in self.modules():
+                if isinstance(part, nn.Conv2d):
+                    nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    return Thin()
 
 
-def resnet18() -> nn.Module:
-    """With the 3x3 stem for small images, pooled features out."""
-    network = torchvision.models.resnet18()
-    network.conv1, network.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
-    network.fc = nn.Identity()
-    return network
+def builders(args: argparse.Namespace) -> dict[tuple[str, str], Callable[[], tuple[nn.Module, int]]]:
+    """How to build each network, by kind and name, and the width of its features."""
 
-
-def trained(
-    backbone: nn.Module, width: int, pixels: Tensor, args: argparse.Namespace, batch: int, seed: int
-) -> nn.Module:
-    """Backbone and projector after contrastive training; the same for every network."""
-    network = nn.Sequential(backbone, projector_of(width, width, 128)).to(memory_format=torch.channels_last)
-    network.to(args.device).train()
-    optimizer = torch.optim.SGD(network.parameters(), args.lr, momentum=0.9, weight_decay=3e-4)
-    generator, settings = torch.Generator().manual_seed(seed), simclr_views(args.resolution)
-    steps = int(args.epochs * (len(pixels) // batch))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    done = 0
-    while done < steps:
-        order = torch.randperm(len(pixels), generator=generator)
-        for chosen in order[: len(pixels) // batch * batch].split(batch):
-            if done == steps:
-                break
-            optimizer.zero_grad()
-            x = two_views(pixels[chosen].to(args.device), settings, generator)
-            nt_xent(network(x), 0.5).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimizer.step()
-            schedule.step()
-            done += 1
-    return network
-
-
-@torch.no_grad()
-def features(backbone: nn.Module, data: Labelled, args: argparse.Namespace) -> Tensor:
-    backbone.eval()
-    return torch.cat([backbone(center(p.to(args.device), args.resolution)).cpu() for p in data.pixels.split(256)])
-
-
-def linear(
-    train: tuple[Tensor, Tensor], val: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]
-) -> tuple[float, float]:
-    """Validation and test accuracy of multinomial regression; its weight decay is the best on the validation part."""
-    mean, std = train[0].mean(0), train[0].std(0) + 1e-6
-    (x, y), *judged = [((x - mean) / std, y) for x, y in (train, val, test)]
-    found = []
-    for decay in DECAYS:
-        layer = nn.Linear(x.shape[1], int(y.max()) + 1)
-        optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
-
-        def closure(layer: nn.Linear = layer, optimizer: torch.optim.Optimizer = optimizer, d: float = decay) -> Tensor:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(layer(x), y) + d * layer.weight.square().sum()
-            loss.backward()
-            return loss
-
-        optimizer.step(closure)
-        with torch.no_grad():
-            found.append(tuple(float((layer(a).argmax(1) == b).float().mean()) for a, b in judged))
-    return max(found)  # type: ignore[return-value]
-
-
-def semi(
-    backbone: nn.Module, width: int, train: Labelled, test: Labelled, args: argparse.Namespace, seed: int
-) -> float:
-    """Test accuracy after fine-tuning the whole network on a tenth of the labels, the same for every network."""
-    rng = np.random.default_rng(seed)
-    few = train.at(rng.permutation(len(train.classes))[: max(64, int(_SEMI * len(train.classes)))])
-    network = nn.Sequential(backbone, nn.Linear(width, int(train.classes.max()) + 1)).to(args.device).train()
-    optimizer = torch.optim.SGD(network.parameters(), args.lr, momentum=0.9, weight_decay=3e-4)
-    steps = args.semi_epochs * (len(few.classes) // 32)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(args.semi_epochs):
-        for chosen in torch.from_numpy(rng.permutation(len(few.classes))).split(32):
-            if len(chosen) < 32:
-                continue
-            flip = few.pixels[chosen] if rng.random() < 0.5 else few.pixels[chosen].flip(3)
-            x = center(flip.to(args.device), args.resolution)
-            optimizer.zero_grad()
-            F.cross_entropy(network(x), few.classes[chosen].to(args.device)).backward()
-            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-            optimizer.step()
-            schedule.step()
-    with torch.no_grad():
-        scores = features(network, test, args)
-    return float((scores.argmax(1) == test.classes).float().mean())
-
-
-def networks(args: argparse.Namespace) -> list[tuple[str, str, Callable[[], nn.Module]]]:
-    """Kind, name, and how to build each."""
-
-    def cells(genotype: object) -> Callable[[], nn.Module]:
+    def cells(genotype: Genotype) -> Callable[[], tuple[nn.Module, int]]:
         size = {"cells": args.cells, "channels": args.channels, "resolution_px": args.resolution}
-        return lambda: CELL.build(CELL.architecture(genotype, **size))  # type: ignore[arg-type]
+
+        def build() -> tuple[nn.Module, int]:
+            backbone = CELL.build(CELL.architecture(genotype, **size))
+            return backbone, int(backbone.embedding_dim)
+
+        return build
 
     rng = np.random.default_rng(args.random_seed)
-    rows = [("searched", str(path), cells(read_genotype(path))) for path in args.genotype]
-    rows += [("supervised", str(path), cells(read_genotype(path))) for path in args.supervised]
-    rows += [("random", f"random {i}", cells(random_genotype(rng))) for i in range(args.random)]
-    return [*rows, ("resnet18", "resnet18", resnet18)] if args.resnet else rows
+    made = {("searched", str(path)): cells(read_genotype(path)) for path in args.searched}
+    made |= {("supervised", str(path)): cells(read_genotype(path)) for path in args.supervised}
+    made |= {("random", f"random {i}"): cells(random_genotype(rng)) for i in range(args.random)}
+    if args.resnet_width:
+        width = args.resnet_width
+        made["resnet18", f"width {width}"] = lambda: (thin_resnet18(width), 8 * width)
+    return made
 
 
-def judged(
-    row: tuple[str, str, Callable[[], nn.Module]], data: list[Labelled], batch: int, seed: int, args: argparse.Namespace
-) -> Row:
-    kind, name, build = row
-    train, held_out, test = data
-    torch.manual_seed(seed)
-    backbone = build()
-    width = int(getattr(backbone, "embedding_dim", 512))
+# Of a process that does runs.
+_args: argparse.Namespace
+_sets: Sets
+
+
+def begin(args: argparse.Namespace) -> None:
+    global _args, _sets
+    if args.device == "cpu":
+        torch.set_num_threads(args.threads)
+    _args = args
+    _sets = read_sets(args.train, args.test, resolution=args.resolution, limit=args.limit)
+
+
+def do(task: Task) -> Run:
+    started = time.perf_counter()
+    torch.manual_seed(task.seed)
+    backbone, width = builders(_args)[task.kind, task.name]()
     params = sum(p.numel() for p in backbone.parameters())
-    network = trained(backbone, width, train.pixels, args, batch, seed)
-    settings = simclr_views(args.resolution)
-    loss = held_out_loss(network, held_out.pixels, settings, batch=min(64, len(held_out.classes)), temperature=0.5)
-    parts = [(features(backbone, part, args), part.classes) for part in (train, held_out, test)]
-    validation, accuracy = linear(*parts)
-    return Row(
-        kind=kind,
-        name=name,
-        batch=batch,
-        seed=seed,
-        params=params,
-        held_out_loss=round(loss, 4),
-        validation_linear=round(validation, 4),
-        linear=round(accuracy, 4),
-        semi=round(semi(backbone, width, train, test, args, seed), 4),
-    )
+    protocol = Protocol(**{**{f.name: getattr(_args, f.name) for f in fields(Protocol)}, "batch": task.batch})
+    found = score(backbone, width, _sets, protocol, task.seed)
+    return Run(**vars(task), **vars(found), params=params, seconds=round(time.perf_counter() - started, 1))
 
 
-def summary(rows: list[Row]) -> list[dict[str, object]]:
-    """A line for each kind and batch: all its networks, and the two choices among them, averaged over seeds."""
+def summary(runs: Iterable[Run]) -> list[dict[str, object]]:
+    """A line for each kind and batch: all its networks, and the two choices among them; mean and spread over runs."""
     lines: list[dict[str, object]] = []
-    for kind, batch in dict.fromkeys((row.kind, row.batch) for row in rows):
-        own = [row for row in rows if (row.kind, row.batch) == (kind, batch)]
-        seeds = sorted({row.seed for row in own})
+    every = list(runs)
+    for kind, batch in dict.fromkeys((run.kind, run.batch) for run in every):
+        own = [run for run in every if (run.kind, run.batch) == (kind, batch)]
+        by_seed = [[run for run in own if run.seed == seed] for seed in sorted({run.seed for run in own})]
         chosen = {
             "all": own,
-            "chosen without labels": [
-                min((r for r in own if r.seed == s), key=lambda r: r.held_out_loss) for s in seeds
-            ],
-            "chosen with labels": [
-                max((r for r in own if r.seed == s), key=lambda r: r.validation_linear) for s in seeds
-            ],
+            "chosen without labels": [min(group, key=lambda run: run.held_out_loss) for group in by_seed],
+            "chosen with labels": [max(group, key=lambda run: run.validation_linear) for group in by_seed],
         }
         for how, picked in chosen.items():
-            line: dict[str, object] = {"kind": kind, "batch": batch, "which": how, "runs": len(picked)}
-            for metric in ("linear", "semi"):
-                values = [getattr(row, metric) for row in picked]
-                line[metric] = [round(float(np.mean(values)), 4), round(float(np.std(values, ddof=len(values) > 1)), 4)]
-            lines.append(line)
+            spread = {metric: mean_and_std([getattr(run, metric) for run in picked]) for metric in METRICS}
+            lines.append({"kind": kind, "batch": batch, "which": how, "runs": len(picked), **spread})
     return lines
 
 
-def main() -> None:
+def differences(runs: Iterable[Run], kind: str = "searched", against: str = "random") -> Iterator[dict[str, object]]:
+    """How much better one kind is on average than another, and the standard error over their networks."""
+    every = list(runs)
+    for batch, metric in product(sorted({run.batch for run in every}), METRICS):
+        means = []
+        for one in (kind, against):
+            own = [run for run in every if (run.kind, run.batch) == (one, batch)]
+            names = dict.fromkeys(run.name for run in own)
+            means.append([np.mean([getattr(run, metric) for run in own if run.name == name]) for name in names])
+        if min(map(len, means)) > 1:
+            error = sum(np.var(values, ddof=1) / len(values) for values in means) ** 0.5
+            by = float(np.mean(means[0]) - np.mean(means[1]))
+            what = {"kind": kind, "against": against, "batch": batch, "metric": metric}
+            yield {**what, "difference": round(by, 4), "standard_error": round(float(error), 4)}
+
+
+def mean_and_std(values: list[float]) -> list[float]:
+    return [round(float(np.mean(values)), 4), round(float(np.std(values, ddof=int(len(values) > 1))), 4)]
+
+
+def load(out: Path, settings: dict[str, object]) -> list[Run]:
+    """The runs that ``out`` has already; a new file begins with the settings, and only the same ones go on."""
+    if not out.exists():
+        out.write_text(json.dumps(settings) + "\n", "utf-8")
+        return []
+    first, *lines = out.read_text("utf-8").splitlines()
+    if json.loads(first) != settings:
+        raise SystemExit(f"{out} is of other settings; name another file, or delete it")
+    if lines and not out.read_text("utf-8").endswith("\n"):  # it was written when the process ended
+        out.write_text("\n".join([first, *(lines := lines[:-1]), ""]), "utf-8")
+    return [Run(**json.loads(line)) for line in lines]
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, object]:
+    """What a run depends on; paths and the number of processes are not."""
+    names = ("cells", "channels", "resolution", "resnet_width", "random_seed", "epochs", "semi_epochs", "lr", "limit")
+    cells = {str(path): to_document(read_genotype(path)) for path in (*args.searched, *args.supervised)}
+    sets = {"train": args.train.name, "test": args.test.name}
+    return {**{name: getattr(args, name) for name in names}, **sets, "device": args.device, "genotypes": cells}
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)
-    parser.add_argument("--genotype", type=Path, nargs="*", default=[])
+    parser.add_argument("--searched", type=Path, nargs="*", default=[])
     parser.add_argument("--supervised", type=Path, nargs="*", default=[])
     parser.add_argument("--random", type=int, default=4)
     parser.add_argument("--random-seed", type=int, default=0)
-    parser.add_argument("--resnet", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--cells", type=int, default=8)
-    parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--resolution", type=int, default=32)
-    parser.add_argument("--batch", type=int, action="append")
-    parser.add_argument("--epochs", type=float, default=100)
-    parser.add_argument("--semi-epochs", type=int, default=50)
+    parser.add_argument("--resnet-width", type=int, default=64 if ON_GPU else 16, help="0 leaves it out")
+    parser.add_argument("--cells", type=int, default=8 if ON_GPU else 5)
+    parser.add_argument("--channels", type=int, default=16 if ON_GPU else 8)
+    parser.add_argument("--resolution", type=int, default=32 if ON_GPU else 16)
+    parser.add_argument("--batch", type=int, action="append", help="32 and 64")
+    parser.add_argument("--epochs", type=float, default=100 if ON_GPU else 10)
+    parser.add_argument("--semi-epochs", type=int, default=50 if ON_GPU else 20)
     parser.add_argument("--lr", type=float, default=0.025)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--limit", type=int, help="at most this many images of each folder, evenly spread")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, help="JSON with every run")
-    args = parser.parse_args()
+    parser.add_argument("--limit", type=int, default=None if ON_GPU else 1000, help="images of each folder at most")
+    parser.add_argument("--device", default="cuda" if ON_GPU else "cpu")
+    parser.add_argument("--workers", type=int, default=1 if ON_GPU else os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=1, help="of each worker, on a CPU")
+    parser.add_argument("--out", type=Path, required=True, help="a line of JSON a run; goes on where it stopped")
+    return parser.parse_args()
 
-    whole, test = read(args.train, args.resolution, args.limit), read(args.test, args.resolution, args.limit)
-    order = np.random.default_rng(0).permutation(len(whole.classes))
-    held = max(2, int(_HELD_OUT * len(order)))
-    data = [whole.at(order[held:]), whole.at(order[:held]), test]
-    rows = []
-    for batch in args.batch or [64]:
-        for network in networks(args):
-            for seed in range(args.seeds):
-                rows.append(judged(network, data, batch, seed, args))
-                print(json.dumps(vars(rows[-1])), flush=True)
-    result = {"epochs": args.epochs, "images": len(data[0].classes), "test": len(test.classes), "lines": summary(rows)}
-    for line in summary(rows):
+
+def main() -> None:
+    args = parsed()
+    networks = list(builders(args))
+    wanted = [
+        Task(kind=kind, name=name, batch=batch, seed=seed)
+        for seed, batch, (kind, name) in product(range(args.seeds), args.batch or [32, 64], networks)
+    ]
+    runs = load(args.out, settings_of(args))
+    done = {tuple(getattr(run, f.name) for f in fields(Task)) for run in runs}
+    left = [task for task in wanted if tuple(vars(task).values()) not in done]
+    print(f"{len(done)} runs done, {len(left)} to do, {args.workers} at a time", flush=True)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(args.workers, mp_context=context, initializer=begin, initargs=(args,)) as pool:
+        for future in as_completed([pool.submit(do, task) for task in left]):
+            run = future.result()
+            with args.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(run)) + "\n")
+            runs.append(run)
+            print(json.dumps(asdict(run)), flush=True)
+    for line in (*summary(runs), *differences(runs)):
         print(json.dumps(line))
-    if args.out:
-        args.out.write_text(json.dumps({**result, "runs": [vars(row) for row in rows]}, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

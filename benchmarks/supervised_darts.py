@@ -3,7 +3,8 @@
     python benchmarks/supervised_darts.py --train DIR -o OUT [--preset quick] [--seeds 4]
 
 A labelled set is a folder with one sub-folder a class. The same halves, views, steps, optimizers and rule of derivation
-as without labels; only the loss differs. Writes ``OUT/SEED/genotype.json`` for ``benchmarks/cells.py``.
+as without labels; only the loss differs. Writes ``OUT/SEED/genotype.json`` for ``benchmarks/cells.py``; the same
+command goes on where it stopped.
 """
 
 import argparse
@@ -49,9 +50,8 @@ def main() -> None:
 
     recipe = PRESETS[args.preset]()
     images = read_images(args.train, size_px=2 * args.resolution, limit=recipe.images)
-    names = [path.parent.name for path in images.paths]
-    classes = sorted(set(names))
-    labels = torch.tensor([classes.index(name) for name in names])
+    classes = sorted(path.name for path in args.train.iterdir() if path.is_dir())
+    labels = torch.tensor([classes.index(path.parent.name) for path in images.paths])
     recipe = replace(recipe, projection_dim=len(classes), epochs=args.epochs or recipe.epochs)
     if args.epochs:
         recipe = replace(recipe, warmup_epochs=min(recipe.warmup_epochs, args.epochs - 1))
