@@ -2,30 +2,56 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from zoo import (
-    cli_benchmark,
-    cli_cache,
-    cli_darts,
-    cli_devices,
-    cli_export,
-    cli_hub,
-    cli_kit,
-    cli_measure,
-    cli_models,
-    cli_onboard,
-    cli_search,
-)
 from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
+
+_HELP = "From a folder of unlabelled images, a device and a budget to a verified, measured, deployable network."
+
+# Where each command is; those of a group come with a line of help.
+COMMANDS = {
+    "list": "cli_models.list_command",
+    "info": "cli_models.info_command",
+    "get": "cli_models.get_command",
+    "search": "cli_search.search_command",
+    "pretrain": "cli_search.pretrain_command",
+    "darts": "cli_darts.darts_command",
+    "export": "cli_export.export_command",
+    "benchmark": "cli_benchmark.benchmark_command",
+    "push": "cli_hub.push_command",
+    "pull": "cli_hub.pull_command",
+    "env": "cli_models.env_command",
+}
+GROUPS = {
+    "devices": (
+        "Latency tables: find one, check one, make one.",
+        {
+            "list": "cli_devices.list_command",
+            "show": "cli_devices.show_command",
+            "validate": "cli_devices.validate_command",
+            "measure": "cli_measure.measure_command",
+            "kit": "cli_kit.kit_command",
+            "import": "cli_kit.import_command",
+            "sample": "cli_onboard.sample_command",
+            "fit": "cli_onboard.fit_command",
+            "adapt": "cli_onboard.adapt_command",
+        },
+    ),
+    "cache": (
+        "What the caches hold, and how to make room.",
+        {"list": "cli_cache.list_command", "clean": "cli_cache.clean_command"},
+    ),
+}
 
 
 class OneLineErrors(TyperGroup):
@@ -45,38 +71,38 @@ class OneLineErrors(TyperGroup):
         return code
 
 
-app = typer.Typer(
-    cls=OneLineErrors,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="From a folder of unlabelled images, a device and a budget to a verified, measured, deployable network.",
-)
-app.command("list")(cli_models.list_command)
-app.command("info")(cli_models.info_command)
-app.command("get")(cli_models.get_command)
-app.command("search")(cli_search.search_command)
-app.command("pretrain")(cli_search.pretrain_command)
-app.command("darts")(cli_darts.darts_command)
-app.command("export")(cli_export.export_command)
-app.command("benchmark")(cli_benchmark.benchmark_command)
-app.command("push")(cli_hub.push_command)
-app.command("pull")(cli_hub.pull_command)
-app.add_typer(cli_devices.app, name="devices")
-cli_devices.app.command("measure")(cli_measure.measure_command)
-cli_devices.app.command("kit")(cli_kit.kit_command)
-cli_devices.app.command("import")(cli_kit.import_command)
-app.add_typer(cli_cache.app, name="cache")
-cli_devices.app.command("sample")(cli_onboard.sample_command)
-cli_devices.app.command("fit")(cli_onboard.fit_command)
-cli_devices.app.command("adapt")(cli_onboard.adapt_command)
-app.command("env")(cli_models.env_command)
+def program(only: str | None = None) -> typer.Typer:
+    """The program; with the one command or group ``only``, if there is such, and else with all.
+
+    One command needs neither the imports nor the parameters of the others, which take longer than ``zoo list``.
+    """
+    app = typer.Typer(
+        cls=OneLineErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP
+    )
+    app.callback()(_no_options)  # or typer would make a single command the program itself
+    chosen = only in COMMANDS or only in GROUPS
+    _add(app, {name: where for name, where in COMMANDS.items() if not chosen or name == only})
+    for name, (help_line, commands) in GROUPS.items():
+        if not chosen or name == only:
+            group = typer.Typer(no_args_is_help=True, help=help_line)
+            _add(group, commands)
+            app.add_typer(group, name=name)
+    return app
+
+
+def _add(app: typer.Typer, commands: Mapping[str, str]) -> None:
+    for name, where in commands.items():
+        module, _, function = where.partition(".")
+        app.command(name)(getattr(importlib.import_module(f"zoo.{module}"), function))
+
+
+def _no_options() -> None: ...
 
 
 def main() -> None:
     """Run the program; a polite kill cleans up as Ctrl-C does."""
     signal.signal(signal.SIGTERM, _terminated)
-    app()
+    program(only=sys.argv[1] if len(sys.argv) > 1 else None)()
 
 
 def _report(error: Exception) -> int:

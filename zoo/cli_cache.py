@@ -12,10 +12,7 @@ from zoo.cli_talk import Json, Quiet, Talk, columns, size_text
 if TYPE_CHECKING:
     from zoo.clean import Kept
 
-app = typer.Typer(no_args_is_help=True, help="What the caches hold, and how to make room.")
 
-
-@app.command("list")
 def list_command(as_json: Json = False, quiet: Quiet = False) -> None:
     """Packages made for a name, packages from the Hub, and what killed processes left."""
     from zoo.clean import list_cache
@@ -28,7 +25,6 @@ def list_command(as_json: Json = False, quiet: Quiet = False) -> None:
     talk.say(f"{_total(kept)} in {zoo_home()} and {hub_cache()}")
 
 
-@app.command("clean")
 def clean_command(
     pattern: Annotated[
         str | None, typer.Argument(help="Names to remove, as a shell pattern: 'data-*-det-*', 'acme/*', '*'.")

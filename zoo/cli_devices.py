@@ -13,14 +13,11 @@ from zoo.cli_talk import Json, Quiet, Talk, columns, ms_text
 if TYPE_CHECKING:
     from hardware_profiles.types import LatencyTable, TableHead, Validation
 
-app = typer.Typer(no_args_is_help=True, help="Latency tables: find one, check one, make one.")
-
 Net = Annotated[str, typer.Option(help="The family of networks.")]
 Resolution = Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")]
 Device = Annotated[str, typer.Argument(help="An id, an alias, or this.")]
 
 
-@app.command("list")
 def list_command(
     kind: Annotated[str | None, typer.Option(help="Only these: point, edge, mobile or cloud.")] = None,
     runtime: Annotated[str | None, typer.Option(help="Only runtimes that contain this text.")] = None,
@@ -52,7 +49,6 @@ def list_command(
         talk.say("no such table; `zoo devices list` shows all, `zoo devices measure` makes this machine's")
 
 
-@app.command("show")
 def show_command(
     device: Device,
     net: Net = "mobile",
@@ -83,7 +79,6 @@ def show_command(
     talk.data(document, [*columns(facts), "", *columns(blocks)])
 
 
-@app.command("validate")
 def validate_command(
     table: Annotated[str, typer.Argument(help="A table's file, or a device.")],
     times: Annotated[Path | None, typer.Option(help="CSV of networks timed on that device.")] = None,

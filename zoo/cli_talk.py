@@ -6,14 +6,16 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 
 from zoo.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk and no bars on stderr; errors still show.")]
@@ -30,7 +32,12 @@ class Talk:
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json = as_json
         self._quiet = quiet
-        self._stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+    @cached_property
+    def _stderr(self) -> Console:
+        from rich.console import Console  # takes longer to import than a short command runs
+
+        return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
     def say(self, line: str) -> None:
         """Talk: one line on stderr."""
@@ -54,6 +61,9 @@ class Talk:
         if self._quiet or not self._stderr.is_terminal:
             yield no_progress
             return
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
         columns = (TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Bars(*columns, console=self._stderr, transient=True) as bars:
             tasks: dict[str, TaskID] = {}

@@ -14,7 +14,7 @@ from export.types import ExportReport
 from hardware_profiles.types import LatencyTable
 from search.errors import InfeasibleBudget
 from search.types import Architecture
-from zoo.cli import app
+from zoo.cli import COMMANDS, GROUPS, program
 from zoo.make import Made
 from zoo.types import ModelCard
 
@@ -23,7 +23,7 @@ NEAREST = Architecture(net="mobile", choices=(), resolution_px=32)
 
 
 def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
+    return CliRunner().invoke(program(), [str(arg) for arg in args])
 
 
 def search_that(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | Made) -> None:
@@ -153,14 +153,19 @@ def test_env_prints_versions_and_folders_and_no_secrets(home: Path, monkeypatch:
     assert "secret" not in result.stdout
 
 
-@pytest.mark.parametrize(
-    "args",
-    ["list", "info", "get", "search", "pretrain", "env", "devices list", "devices show", "devices measure"],
-)
-def test_every_command_has_json_and_quiet(args: str, monkeypatch: pytest.MonkeyPatch) -> None:
+EVERY = [*COMMANDS, *(f"{group} {name}" for group, (_, names) in GROUPS.items() for name in names)]
+
+
+@pytest.mark.parametrize("args", EVERY)
+def test_every_command_has_json_and_quiet_alone_or_among_all(args: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     text = run(*args.split(), "--help").stdout
     assert "--json" in text and "--quiet" in text
+    assert CliRunner().invoke(program(args.split()[0]), [*args.split(), "--help"]).stdout == text
+
+
+def test_a_word_that_is_no_command_gets_the_help_of_all() -> None:
+    assert {*COMMANDS, *GROUPS} <= set(CliRunner().invoke(program("--help"), ["--help"]).stdout.split())
 
 
 def test_the_program_itself_fails_in_one_line_without_color(tmp_path: Path) -> None:

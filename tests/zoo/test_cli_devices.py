@@ -14,7 +14,7 @@ from hardware_profiles.devices import keep_table
 from hardware_profiles.estimate import estimate_ms
 from search.nets import NETS
 from search.types import Architecture
-from zoo.cli import app
+from zoo.cli import program
 from zoo.home import own_tables
 from zoo.onboard import sample_networks
 from zoo.times import times_text
@@ -39,7 +39,7 @@ def ten() -> list[Architecture]:
 
 
 def run(*args: object) -> Result:
-    return CliRunner().invoke(app, ["devices", *map(str, args)])
+    return CliRunner().invoke(program(), ["devices", *map(str, args)])
 
 
 def document(*args: object) -> object:
@@ -68,8 +68,9 @@ def test_the_list_leaves_out_a_damaged_table_and_says_so() -> None:
 
 def test_the_list_needs_no_torch() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from zoo.cli import app;"
-        "assert CliRunner().invoke(app, ['devices', 'list']).exit_code == 0; print('torch' in sys.modules)"
+        "import sys; from typer.testing import CliRunner; from zoo.cli import program;"
+        "assert CliRunner().invoke(program('devices'), ['devices', 'list']).exit_code == 0;"
+        "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -10,13 +10,13 @@ import zoo.measuring
 from hardware_profiles.errors import NoisyMachine
 from hardware_profiles.files import load_table
 from hardware_profiles.types import DeviceProfile, LatencyTable
-from zoo.cli import app
+from zoo.cli import program
 from zoo.errors import UnknownName
 from zoo.measuring import measure_here
 
 
 def run(*args: object) -> Result:
-    return CliRunner().invoke(app, ["devices", *(str(arg) for arg in args)])
+    return CliRunner().invoke(program(), ["devices", *(str(arg) for arg in args)])
 
 
 @pytest.fixture

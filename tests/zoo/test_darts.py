@@ -20,7 +20,7 @@ from search.nets.cell import CELL
 from search.supernet import load_supernet, save_supernet
 from tests.search.small_cells import DARTS_V2, random_alphas, single_network
 from tests.search.small_supernets import made_up_table
-from zoo.cli import app
+from zoo.cli import program
 from zoo.cli_darts import Preset, Strategy
 from zoo.darts import PICTURES, RESULT, darts, read_architecture, recipe_of
 from zoo.darts_clock import derive_by_clock, time_here_ms
@@ -40,7 +40,7 @@ SIZE: dict[str, Any] = {"cells": 5, "channels": 8, "resolution_px": PX}
 
 
 def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
+    return CliRunner().invoke(program(), [str(arg) for arg in args])
 
 
 def small(preset: str, **changes: Any) -> DartsRecipe:

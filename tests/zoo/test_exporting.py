@@ -21,7 +21,7 @@ from search.images import read_images
 from search.nets import Backbone
 from search.views import center
 from zoo.benchmark import benchmark
-from zoo.cli import app
+from zoo.cli import program
 from zoo.errors import BadCheckpoint, BadPackage, OutputExists
 from zoo.exporting import Exported, Options, export_package
 from zoo.package import load_package, write_package
@@ -219,7 +219,7 @@ def test_a_failing_artefact_is_kept_aside_the_command_exits_4_and_the_rest_is_de
 ) -> None:
     break_the("fp16", monkeypatch)
     arguments = ["--target", "edge", "--calibration", str(photos), "--quantize", "16", "-o", str(tmp_path / "out")]
-    ran = CliRunner().invoke(app, ["export", str(pristine), *arguments, "--json"])
+    ran = CliRunner().invoke(program(), ["export", str(pristine), *arguments, "--json"])
     assert ran.exit_code == 4
     document = json.loads(ran.stdout)
     assert len(document["refused"]) == 1 and document["recommended"] == "onnx/model.onnx"
@@ -268,7 +268,7 @@ def test_an_interruption_or_a_full_disk_leaves_nothing(
 )
 def test_usage_errors_exit_2_on_one_line(pristine: Path, photos: Path, tmp_path: Path, words: list[str]) -> None:
     given = ["--target", "edge", "--calibration", str(photos), "-o", str(tmp_path / "out")]
-    ran = CliRunner().invoke(app, ["export", str(pristine), *given, *words])
+    ran = CliRunner().invoke(program(), ["export", str(pristine), *given, *words])
     assert ran.exit_code == 2
     assert not (tmp_path / "out").exists()
 
@@ -288,7 +288,7 @@ def test_every_artefact_is_timed_at_every_setting(exported: Exported) -> None:
 def test_the_benchmark_command_prints_json_and_draws(exported: Exported, tmp_path: Path) -> None:
     plot = tmp_path / "plot.png"
     words = ["benchmark", str(exported.path), "--threads", "1", "--json", "--plot", str(plot)]
-    ran = CliRunner().invoke(app, words)
+    ran = CliRunner().invoke(program(), words)
     assert ran.exit_code == 0, ran.stderr
     assert len(json.loads(ran.stdout)["rows"]) == 3
     with Image.open(plot) as picture:
@@ -298,7 +298,7 @@ def test_the_benchmark_command_prints_json_and_draws(exported: Exported, tmp_pat
 
 def test_a_plot_of_another_kind_is_one_line(exported: Exported, tmp_path: Path) -> None:
     words = ["benchmark", str(exported.path), "--threads", "1", "--plot", str(tmp_path / "plot.txt")]
-    assert CliRunner().invoke(app, words).exit_code == 2
+    assert CliRunner().invoke(program(), words).exit_code == 2
 
 
 def test_a_damaged_artefact_is_not_timed(exported: Exported, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hardware_profiles.types import Scaling
 from search.image_statistics import load_statistics
 from search.types import Budget
 from tests.zoo.test_listing import ENTRY
-from zoo.cli import app
+from zoo.cli import program
 from zoo.entries.entry import entries_text
 from zoo.facts import artefact_rows, card_facts, entry_facts, limits_text
 from zoo.statistics import keep_statistics, main
@@ -77,27 +77,27 @@ def test_an_entry_that_was_not_made_says_so_and_how(home: Path, monkeypatch: pyt
     path = home / "one.json"
     path.write_text(entries_text((ENTRY,)))
     monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
-    shown = CliRunner().invoke(app, ["info", ENTRY.name])
+    shown = CliRunner().invoke(program(), ["info", ENTRY.name])
     assert shown.exit_code == 0 and "not yet; `zoo get data-mocov2-det-3ms`" in shown.stdout
     assert "zoo get data-mocov2-det-3ms" in shown.stderr
-    document = json.loads(CliRunner().invoke(app, ["info", ENTRY.name, "--json"]).stdout)
+    document = json.loads(CliRunner().invoke(program(), ["info", ENTRY.name, "--json"]).stdout)
     assert document["made"] is False and document["entry"]["predicted_ms"] == ENTRY.predicted_ms
     assert dict(entry_facts(ENTRY))["score"].startswith("0.5000, the best of 64 networks")
 
 
 def test_info_of_what_is_nowhere_is_one_line(home: Path) -> None:
-    result = CliRunner().invoke(app, ["info", "data-mocov2-cls-3ms"])
+    result = CliRunner().invoke(program(), ["info", "data-mocov2-cls-3ms"])
     assert result.exit_code == 1 and "has not been made yet" in result.stderr and result.stdout == ""
 
 
 def test_the_list_command_filters_sorts_and_speaks_json(pristine: Path, home: Path) -> None:
     shutil.copytree(pristine, home / "packages" / "a")
-    found = CliRunner().invoke(app, ["list", "--task", "cls", "--max-ms", "1", "--sort", "ms", "--json"])
+    found = CliRunner().invoke(program(), ["list", "--task", "cls", "--max-ms", "1", "--sort", "ms", "--json"])
     (line,) = json.loads(found.stdout)
     assert line["name"] == "data-mocov2-cls-1ms@bench" and line["folder"] == str(home / "packages" / "a")
-    nothing = CliRunner().invoke(app, ["list", "--net", "cell"])
+    nothing = CliRunner().invoke(program(), ["list", "--net", "cell"])
     assert nothing.stdout == "" and "nothing matches" in nothing.stderr
-    refused = CliRunner().invoke(app, ["list", "--sort", "size"])
+    refused = CliRunner().invoke(program(), ["list", "--sort", "size"])
     assert refused.exit_code == 2 and len(refused.stderr.splitlines()) == 1
 
 

@@ -16,7 +16,7 @@ from search.find import find, find_each
 from search.nets import NETS
 from search.types import Budget, SearchResult, Task
 from zoo.card import read_config
-from zoo.cli import app
+from zoo.cli import program
 from zoo.errors import BadName, BadRequest, OutputExists
 from zoo.make import search, search_each
 from zoo.names import parse_amount
@@ -183,11 +183,11 @@ def test_the_command_takes_several_devices_and_limits(
     boards: tuple[str, str], image_folder: Path, tmp_path: Path
 ) -> None:
     args = ["search", "--images", str(image_folder), "--budget", "50ms", "--device", "quick", "--device", "slow"]
-    result = CliRunner().invoke(app, [*args, "-o", str(tmp_path / "out"), "--max-params", "5m", "--json", "-q"])
+    result = CliRunner().invoke(program(), [*args, "-o", str(tmp_path / "out"), "--max-params", "5m", "--json", "-q"])
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert [one["card"]["recipe"]["limits"]["max_params"] for one in found["devices"]] == [5_000_000] * 2
     assert [Path(file).name for file in found["files"]] == ["fronts.json", "fronts.png"]
     for more, complaint in ((["--budget", "9ms", "--budget", "9ms"], "3 budgets"), (["--max-macs", "x"], "'x' is not")):
-        refused = CliRunner().invoke(app, [*args, *more, "-o", str(tmp_path / "x")])
+        refused = CliRunner().invoke(program(), [*args, *more, "-o", str(tmp_path / "x")])
         assert refused.exit_code == 2 and complaint in refused.stderr and len(refused.stderr.splitlines()) == 1

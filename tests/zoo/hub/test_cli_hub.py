@@ -11,14 +11,14 @@ from hub_names import REPO, TOKEN
 from hub_server import HubServer
 from typer.testing import CliRunner, Result
 
-from zoo.cli import app
+from zoo.cli import program
 
 ROOT = Path(__file__).parents[3]
 SECTION = re.compile(r"^## Publish and fetch\n(.*?)^## ", re.MULTILINE | re.DOTALL)
 
 
 def run(*args: object) -> Result:
-    return CliRunner().invoke(app, [str(arg) for arg in args])
+    return CliRunner().invoke(program(), [str(arg) for arg in args])
 
 
 def test_push_and_pull_end_with_what_was_done_and_what_to_do_next(
