@@ -17,13 +17,17 @@ from hardware_profiles.precision import Precision
 from hardware_profiles.rounds import Clock, Turn, take_turns, unsettled
 from hardware_profiles.runtimes import OpenOnnx, find_runtime, onnx_files
 from hardware_profiles.started import Started
-from hardware_profiles.timing import latency_of, open_call
+from hardware_profiles.timing import Lend, latency_of, lender
 from hardware_profiles.types import DeviceProfile, LatencyTable, OpKey
 
 __all__ = ["Network", "measure_table"]
 
 ROUNDS = 16
 _TURN_SECONDS = 0.004
+# Of those whose quietest turns disagree, for every round that all had: of models that stay loaded, and of others.
+_MORE_ROUNDS = {True: 3, False: 1}
+# The runtime whose idle sessions use no core, as long as they have one thread.
+_IDLE_RUNTIME = "onnxruntime"
 
 
 def measure_table(
@@ -54,7 +58,8 @@ def measure_table(
         calibrate_on: the first so many networks fit ``overhead_ms`` and ``scale``; the others, which the fit does not
             see, validate it.
         seed: of the random weights and inputs.
-        rounds: turns of every model; those whose two quietest turns disagree get up to as many again.
+        rounds: turns of every model; those whose two quietest turns disagree get up to as many again, or three times
+            as many where models can stay loaded.
         progress: called with a stage (``export``, ``time`` or ``settle``), the steps done and the steps in all.
         open_runner: opens an ONNX file; by default that of ``device.runtime``.
         clock: returns nanoseconds.
@@ -91,8 +96,11 @@ def measure_table(
         settings = {**asdict(device), "rounds": rounds, "seed": seed, "models": _digest(bench)}
         file = Started(started, settings) if started else None
         turns = file.load(list(bench.subjects)) if file else {name: [] for name in bench.subjects}
+        keep = device.threads == 1 and device.runtime == _IDLE_RUNTIME
         try:
-            _time(bench, turns, rounds, clock, file, Patience(watch) if watch else _patient, progress or _silent)
+            with lender(bench.subjects, keep=keep) as lend:
+                patience = Patience(watch) if watch else _patient
+                _time(lend, turns, rounds, clock, file, patience, progress or _silent, keep=keep)
         finally:
             if file:
                 file.save(turns, now=True)
@@ -103,37 +111,45 @@ def measure_table(
 
 
 def _time(
-    bench: Bench,
+    lend: Lend,
     turns: dict[str, list[Turn]],
     rounds: int,
     clock: Clock,
     file: Started | None,
     patience: Callable[[], None],
     progress: Progress,
+    *,
+    keep: bool,
 ) -> None:
-    """``rounds`` of all models, then those that are not settled again until they are."""
+    """``rounds`` of all models, then those that are not settled again until they are.
+
+    A turn of a model that stays loaded may be one sample: on a rented core the quiet moments between a neighbor's
+    bursts can be shorter than three runs of a large network.
+    """
+    limit = rounds * (1 + _MORE_ROUNDS[keep])
 
     def finished(stage: str, count: int) -> None:
-        progress(stage, count, rounds)
+        progress(stage, count, rounds if stage == "time" else limit - rounds)
         if file:
             file.save(turns)
         patience()
 
     def turn(names: Mapping[str, list[Turn]], until: int, stage: str, before: int) -> None:
         take_turns(
-            lambda name: open_call(bench.subjects[name]),
+            lend,
             names,
             rounds=until,
             clock=clock,
             max_seconds=_TURN_SECONDS,
+            min_samples=1 if keep else 3,
             progress=lambda count: finished(stage, count - before),
         )
 
     turn(turns, rounds, "time", 0)
-    for extra in range(1, rounds + 1):
+    for until in range(rounds + 1, limit + 1):
         if not (restless := {name: turns[name] for name in unsettled(turns)}):
             break
-        turn(restless, rounds + extra, "settle", rounds)
+        turn(restless, until, "settle", rounds)
 
 
 def _digest(bench: Bench) -> str:

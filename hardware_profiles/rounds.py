@@ -31,19 +31,21 @@ def take_turns(
     rounds: int,
     clock: Clock,
     max_seconds: float,
+    min_samples: int = 3,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> None:
     """Let every model take turns until each has had ``rounds``; those that it brings along count.
 
-    Each model is loaded anew for each turn: with one open at a time no other one's idle threads take a core, and an
-    unlucky placement in memory lasts one turn only.
+    Where each model is loaded anew for each turn no other one's idle threads take a core, and an unlucky placement in
+    memory lasts one turn only.
 
     Args:
-        open_call: loads a model and lends the call to time.
+        open_call: lends a model's call to time.
         turns: by model, the turns it has had; grows.
         rounds: turns that each model shall have had.
         clock: returns nanoseconds.
-        max_seconds: length of a turn; at least 3 samples are taken.
+        max_seconds: length of a turn; at least ``min_samples`` are taken.
+        min_samples: fewest samples of a turn.
         progress: called with the number of finished rounds.
     """
     for finished in range(1, rounds + 1):
@@ -51,7 +53,7 @@ def take_turns(
         for name in waiting:
             with open_call(name) as call:
                 turns[name].append(
-                    one_turn(call, clock, warmup=2, min_samples=3, max_samples=500, max_seconds=max_seconds)
+                    one_turn(call, clock, warmup=2, min_samples=min_samples, max_samples=500, max_seconds=max_seconds)
                 )
         if waiting:
             progress(finished)

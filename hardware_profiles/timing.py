@@ -6,8 +6,10 @@ time_call (one function) · time_runners (many models, in turns); ``rounds`` hol
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import psutil
 
 from hardware_profiles.rounds import Clock as Clock
 from hardware_profiles.rounds import Turn, one_turn, quietest, take_turns
@@ -15,6 +17,10 @@ from hardware_profiles.runners import Arrays, Runner
 from hardware_profiles.types import Latency
 
 Subject = tuple[Callable[[], Runner], Arrays]
+Call = Callable[[], object]
+Lend = Callable[[str], AbstractContextManager[Call]]
+# Of the machine's memory, left to others when models stay loaded.
+_LEFT_FREE = 0.25
 
 
 def time_call(
@@ -78,7 +84,37 @@ def time_runners(
 
 
 @contextmanager
-def open_call(subject: Subject) -> Iterator[Callable[[], object]]:
+def lender(subjects: Mapping[str, Subject], *, keep: bool) -> Iterator[Lend]:
+    """Lends the call that runs a model, by name, for one turn at a time.
+
+    Args:
+        subjects: what opens each model's runner, and the inputs to run it on.
+        keep: leave models loaded for their next turn while a quarter of the memory is free: loading a network takes
+            longer than running it. For runners that do nothing between two calls.
+    """
+    kept: dict[str, Call] = {}
+    with ExitStack() as stack:
+
+        @contextmanager
+        def lend(name: str) -> Iterator[Call]:
+            if name not in kept and keep and _has_room():
+                kept[name] = stack.enter_context(open_call(subjects[name]))
+            if name in kept:
+                yield kept[name]
+            else:
+                with open_call(subjects[name]) as call:
+                    yield call
+
+        yield lend
+
+
+def _has_room() -> bool:
+    memory = psutil.virtual_memory()
+    return bool(memory.available > _LEFT_FREE * memory.total)
+
+
+@contextmanager
+def open_call(subject: Subject) -> Iterator[Call]:
     """Load a model and lend the call that runs it."""
     open_runner, inputs = subject
     with open_runner() as runner:

@@ -162,8 +162,14 @@ def networks_of(net: Net, resolution_px: int, count: int, *, batch: int, seed: i
 
 
 def spread(net: Net, resolution_px: int, count: int, *, seed: int) -> list[Architecture]:
-    """Random networks of all sizes, in random order; with uniform choices all would be of middling size."""
+    """Random networks of all sizes, in random order; with uniform choices all would be of middling size.
+
+    Choices that a network's size does not depend on are uniform.
+    """
     rng = np.random.default_rng(seed)
     tops = np.array([len(choice.options) - 1 for choice in net.space])
     levels = rng.permutation(np.linspace(0, 1, count))
-    return net.decode(np.stack([rng.binomial(tops, level) for level in levels]), resolution_px)
+    rows = np.stack([rng.binomial(tops, level) for level in levels])
+    if net.sized_by is not None:
+        rows[:, net.sized_by :] = rng.integers(1 + tops[net.sized_by :], size=(count, len(tops) - net.sized_by))
+    return net.decode(rows, resolution_px)

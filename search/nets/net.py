@@ -48,6 +48,7 @@ class Net(ABC):
     name: str
     space: tuple[Choice, ...]
     shares_weights: bool = True
+    sized_by: int | None = None  # how many choices, the first ones, make a network large or small; None: all do
 
     @abstractmethod
     def values(self, architecture: Architecture) -> dict[str, int]:

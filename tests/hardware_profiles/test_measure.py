@@ -1,6 +1,7 @@
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from hardware_profiles import (
     measure_table,
     save_table,
 )
+from hardware_profiles.timing import lender
 
 
 def fake_machine(clock: ScriptedClock, dispatch_ns: int, cold: float = 1.0):
@@ -169,10 +171,41 @@ def test_models_that_do_not_settle_get_more_turns():
     steps = []
     arguments = {"open_runner": open_runner, "clock": clock, "rounds": 3, "progress": lambda *s: steps.append(s)}
     try:
-        measured(**arguments)
+        measured(**arguments, device=replace(DEVICE, threads=2))
     except MeasureFailed:
         pass  # of such times no table can be made
     assert ("settle", 1, 3) in steps and len([step for step in steps if step[0] == "settle"]) <= 3
+
+
+@pytest.mark.parametrize(("threads", "loads"), [(1, 1), (2, 4)])
+def test_with_one_thread_a_model_is_loaded_once_and_with_more_for_each_turn(threads, loads):
+    clock, opened = ScriptedClock(), []
+    machine = fake_machine(clock, 50_000)
+
+    def open_runner(path: Path) -> ScriptedRunner:
+        opened.append(path.name)
+        return machine(path)
+
+    table = measured(
+        open_runner=open_runner, clock=clock, rounds=4, calibrate_on=4, device=replace(DEVICE, threads=threads)
+    )
+    assert table.entries and all(opened.count(name) >= loads for name in opened)
+    assert threads > 1 or len(set(opened)) == len(opened)
+
+
+def test_models_are_loaded_for_each_turn_where_memory_is_short(monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=100, available=25))
+    opened = []
+
+    def open_runner() -> ScriptedRunner:
+        opened.append(1)
+        return ScriptedRunner({}, durations_ns=[1], clock=ScriptedClock())
+
+    with lender({"a": (open_runner, {})}, keep=True) as lend:
+        for _ in range(3):
+            with lend("a") as call:
+                call()
+    assert len(opened) == 3
 
 
 def test_lasting_noise_ends_the_measurement_and_what_was_timed_is_kept(tmp_path):
