@@ -176,6 +176,19 @@ def load_supernet(folder: Path) -> Supernet:
     return Supernet(card=card, weights=weights)
 
 
+def load_card(folder: Path) -> SupernetCard:
+    """The card alone, without a look at the weights.
+
+    Raises:
+        BadSupernet: it is missing, damaged, or of another schema or net.
+    """
+    try:
+        text = (folder / CARD).read_bytes()
+    except OSError as error:
+        raise BadSupernet(f"{error.filename} cannot be read ({error.strerror}); a supernet needs {CARD}") from error
+    return _parse_card(folder / CARD, text)[0]
+
+
 def save_supernet(supernet: Supernet, folder: Path) -> None:
     """Write ``model.safetensors`` (fp16) and ``card.json``; what is there stays whole until both are on the disk.
 

@@ -47,13 +47,17 @@ def list_command(
 
 
 def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
-    """All that is known of a network: of a package, of org/name on the Hub, or of an entry of the catalogue."""
+    """All that is known of a package, of org/name on the Hub, of an entry of the catalogue, or of a supernet."""
     from zoo.card import card_document
     from zoo.errors import UnknownName
     from zoo.facts import artefact_rows, card_facts, entry_facts
     from zoo.lookup import card_of, entry_of
+    from zoo.supernet_names import supernet_folder
 
     talk = Talk(as_json=as_json, quiet=quiet)
+    if (folder := supernet_folder(name)) is not None:
+        _supernet_info(folder, talk)
+        return
     try:
         packaged = card_of(name)
     except UnknownName:
@@ -64,6 +68,15 @@ def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> Non
         return
     card = packaged.card
     talk.data(card_document(card), [*columns(card_facts(card, packaged.folder)), "", *columns(artefact_rows(card))])
+
+
+def _supernet_info(folder: Path, talk: Talk) -> None:
+    from search.supernet import load_card
+    from zoo.supernet_facts import supernet_facts
+
+    card = load_card(folder)
+    talk.data({**vars(card), "folder": str(folder)}, columns(supernet_facts(card, folder)))
+    talk.next(f"zoo search --images photos --supernet {card.name} --budget 1ms -o my-model")
 
 
 def get_command(

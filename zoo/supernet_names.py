@@ -42,6 +42,14 @@ def supernet_folders() -> dict[str, Path]:
     return folders
 
 
+def supernet_folder(name_or_folder: str) -> Path | None:
+    """Where the supernet of that name, or in that folder, lies; None where there is none."""
+    if name_or_folder in (folders := supernet_folders()):
+        return folders[name_or_folder]
+    folder = Path(name_or_folder)
+    return folder if len(name_or_folder) < 1000 and "\0" not in name_or_folder and (folder / CARD).is_file() else None
+
+
 def supernet_names() -> list[SupernetName]:
     """All whose card can be read; the weights are not looked at."""
     found = []

@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.supernet import CARD, WEIGHTS, Supernet, load_supernet
+from search.supernet import WEIGHTS, Supernet, load_supernet
 from zoo.errors import UnknownName
 from zoo.names import Name, nearest, shown
-from zoo.supernet_names import method_of, supernet_folders, supernet_names
+from zoo.supernet_names import method_of, supernet_folder, supernet_folders, supernet_names
 
 DEFAULT = "mobile-mocov2"
 
@@ -42,13 +42,9 @@ def find_supernet(name_or_folder: str | Path) -> Path:
     Raises:
         UnknownName: neither a folder with a supernet nor the name of one.
     """
-    folders = supernet_folders()
-    if str(name_or_folder) in folders:
-        return folders[str(name_or_folder)]
-    folder = Path(name_or_folder)
-    if len(str(folder)) < 1000 and (folder / CARD).is_file():
+    if (folder := supernet_folder(str(name_or_folder))) is not None:
         return folder
-    known = nearest(str(name_or_folder), folders)
+    known = nearest(str(name_or_folder), supernet_folders())
     raise UnknownName(
         f"no supernet is called {shown(str(name_or_folder))}; {_nearest_text(known)}`zoo pretrain` makes one"
     )

@@ -14,6 +14,7 @@ from search.nets import NETS
 from search.objectives import OBJECTIVES
 from search.recipes import Precision, Recipe, Stage, recipe_for
 from search.supernet import CARD, Supernet, SupernetCard, save_supernet
+from zoo.curve_plot import CURVE_PNG, plot_curve
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.folders import check_free
 from zoo.names import nearest, shown
@@ -112,7 +113,7 @@ def train(
     progress: Progress = no_progress,
     say: Say = silent,
 ) -> Supernet:
-    """Train by ``recipe`` and write the supernet to ``out``.
+    """Train by ``recipe`` and write the supernet to ``out``, with a plot of its losses.
 
     Args:
         recipe: how.
@@ -149,7 +150,7 @@ def train(
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     data = {"folder": images.resolve().name, "terms": terms}
-    return pretrain(
+    made = pretrain(
         recipe,
         read.pixels,
         out,
@@ -161,6 +162,8 @@ def train(
         resume=resume,
         progress=stage(progress, "train"),
     )
+    plot_curve(made.card.training["curve"], out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
+    return made
 
 
 def import_gaia(checkpoint: Path, out: Path, *, objective: str = "mocov2", overwrite: bool = False) -> Supernet:

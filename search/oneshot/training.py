@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import Callback
 from torch import Tensor
 
+from search.curve import loss_curve
 from search.errors import TrainingError
 from search.oneshot.job import CHECKPOINT, Job, do_job
 from search.oneshot.metrics import MetricsFile
@@ -132,6 +133,7 @@ def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job) -> SupernetCar
         training["max_minutes"] = job.max_minutes
     if ssl.place.count > 1:
         training["processes"] = ssl.place.count
+    training["curve"] = loss_curve(job.out / METRICS)
     return SupernetCard(
         name=name,
         net=recipe.net,

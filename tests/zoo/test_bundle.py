@@ -1,0 +1,69 @@
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from search.image_statistics import load_statistics
+from search.supernet import load_supernet
+from tests.search.small_supernets import stripes
+from zoo import bundle as module
+from zoo.bundle import bundle, main
+from zoo.cli import program
+from zoo.curve_plot import CURVE_PNG
+from zoo.errors import OutputExists
+
+ABOUT = {"data": "40 photos", "terms": "none", "hardware": "a test"}
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    (folder := tmp_path / "images").mkdir()
+    for i, image_CHW in enumerate(stripes(64, 16)):  # noqa: N806
+        Image.fromarray(image_CHW.permute(1, 2, 0).numpy()).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture
+def run(supernet: Path, tmp_path: Path) -> Path:
+    """A finished training, as ``zoo pretrain`` leaves it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("card.json", "model.safetensors"):
+        (folder / name).write_bytes((supernet / name).read_bytes())
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["step", "loss_largest"], *([i, 5 - i / 100] for i in range(100))])
+    return folder
+
+
+def test_a_bundled_supernet_has_the_same_weights_and_tells_all(run: Path, image_folder: Path, tmp_path: Path) -> None:
+    out = bundle(run, tmp_path / "mine", images=image_folder, **ABOUT, evaluation={"k-NN": {"largest": 0.5}})
+    before, after = load_supernet(run), load_supernet(out)
+    assert all(torch.equal(tensor, after.weights[name]) for name, tensor in before.weights.items())
+    assert (after.card.name, after.card.data["name"], after.card.training["hardware"]) == (
+        "mine",
+        "40 photos",
+        "a test",
+    )
+    assert after.card.training["curve"]["rows"][-1][0] == 99 and after.card.evaluation == {"k-NN": {"largest": 0.5}}
+    assert (out / CURVE_PNG).read_bytes()[:4] == b"\x89PNG" and load_statistics(out)
+    shown = CliRunner().invoke(program(), ["info", str(out)]).stdout
+    assert "a test" in shown and "largest 0.5" in shown and "loss" in shown
+    assert json.loads(CliRunner().invoke(program(), ["info", str(out), "--json"]).stdout)["name"] == "mine"
+    with pytest.raises(OutputExists):
+        bundle(run, out, images=image_folder, **ABOUT, evaluation={})
+
+
+def test_a_bad_evaluation_is_refused_in_one_line_and_nothing_is_written(
+    run: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (bad := tmp_path / "bad.json").write_text("[1]")
+    words = [f"--{name}={text}" for name, text in ABOUT.items()]
+    arguments = [str(run), "-o", str(tmp_path / "x"), f"--images={image_folder}", *words, f"--evaluation={bad}"]
+    monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
+    assert main() == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not (tmp_path / "x").exists()
