@@ -2,6 +2,7 @@
 
 SearchError
 ├── NotEnoughImages      the folder holds too few usable images
+├── BadLabels            sub-folders that do not say of which class each image is
 ├── InfeasibleBudget     no network of the space meets the budget
 ├── BadSupernet          the weights are missing, damaged, or belong to another net
 ├── WrongTable           the latency table is of another net or resolution
@@ -25,6 +26,10 @@ class SearchError(Exception):
 
 class NotEnoughImages(SearchError):
     """The folder is missing, is empty, or holds too few images that can be read."""
+
+
+class BadLabels(SearchError):
+    """The sub-folders do not say of which class each image is: none, one, or others than in training."""
 
 
 class InfeasibleBudget(SearchError):

@@ -125,7 +125,15 @@ PUBLIC: dict[str, set[str]] = {
         "read_images",
         "save_supernet",
     },
-    "search.evaluate": {"knn_accuracy"},
+    "search.evaluate": {
+        "Labelled",
+        "Preprocessing",
+        "embed",
+        "knn_accuracy",
+        "linear_accuracy",
+        "read_labelled",
+        "recalibrate_on",
+    },
     "search.nets": {"Backbone", "Choice", "Layers", "NETS", "Net", "Part", "PlainLayers"},
     "zoo": {"Model", "ModelCard", "__version__", "export", "get", "list", "pull", "push", "search"},
 }

@@ -26,6 +26,7 @@ COMMANDS = {
     "search": "cli_search.search_command",
     "pretrain": "cli_search.pretrain_command",
     "darts": "cli_darts.darts_command",
+    "evaluate": "cli_evaluate.evaluate_command",
     "export": "cli_export.export_command",
     "benchmark": "cli_benchmark.benchmark_command",
     "push": "cli_hub.push_command",
