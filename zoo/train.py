@@ -162,7 +162,8 @@ def train(
         resume=resume,
         progress=stage(progress, "train"),
     )
-    plot_curve(made.card.training["curve"], out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
+    if (curve := made.card.training.get("curve")) is not None:
+        plot_curve(curve, out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
     return made
 
 

@@ -133,7 +133,8 @@ def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job) -> SupernetCar
         training["max_minutes"] = job.max_minutes
     if ssl.place.count > 1:
         training["processes"] = ssl.place.count
-    training["curve"] = loss_curve(job.out / METRICS)
+    if (job.out / METRICS).exists():  # a run that goes on from a checkpoint alone may have none
+        training["curve"] = loss_curve(job.out / METRICS)
     return SupernetCard(
         name=name,
         net=recipe.net,
