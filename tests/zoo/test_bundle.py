@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from typer.testing import CliRunner
 
 from search.image_statistics import load_statistics
 from search.supernet import load_supernet
-from tests.search.small_supernets import stripes
 from zoo import bundle as module
 from zoo.bundle import bundle, main
 from zoo.cli import program
@@ -18,14 +16,6 @@ from zoo.curve_plot import CURVE_PNG
 from zoo.errors import OutputExists
 
 ABOUT = {"data": "40 photos", "terms": "none", "hardware": "a test"}
-
-
-@pytest.fixture
-def image_folder(tmp_path: Path) -> Path:
-    (folder := tmp_path / "images").mkdir()
-    for i, image_CHW in enumerate(stripes(64, 16)):  # noqa: N806
-        Image.fromarray(image_CHW.permute(1, 2, 0).numpy()).save(folder / f"{i}.png")
-    return folder
 
 
 @pytest.fixture

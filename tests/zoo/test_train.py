@@ -2,13 +2,14 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from search.objectives import OBJECTIVES
 from search.recipes import Recipe, recipe_for
+from zoo.curve_plot import CURVE_PNG
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.supernets import read_supernet
 from zoo.train import Changes, recipe_of, train
@@ -70,9 +71,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
     """Training ends at once; what was asked of it, as it happens."""
     asked: list[dict[str, object]] = []
 
-    def pretrain(recipe: Recipe, pixels: object, out: Path, **kwargs: object) -> None:
+    def pretrain(recipe: Recipe, pixels: object, out: Path, **kwargs: object) -> SimpleNamespace:
         (out / "checkpoints").mkdir(parents=True)
         asked.append(kwargs)
+        curve = {"columns": ["step", "loss_largest"], "note": "means of 1 steps", "rows": [[0, 5.0], [1, 4.0]]}
+        return SimpleNamespace(card=SimpleNamespace(name="out", training={"curve": curve}))
 
     fake = ModuleType("search.oneshot.training")
     fake.pretrain = pretrain  # type: ignore[attr-defined]
@@ -92,7 +95,7 @@ def test_an_earlier_run_is_continued_or_replaced_only_when_told(
         train(Recipe(), image_folder, out, terms="mine", resume=True, overwrite=True)
     (out / "mark").write_text("of the earlier run")
     train(Recipe(), image_folder, out, terms="mine", overwrite=True)
-    assert not (out / "mark").exists()
+    assert not (out / "mark").exists() and (out / CURVE_PNG).exists()
 
 
 def test_a_time_is_handed_on_and_must_be_one(
