@@ -113,7 +113,7 @@ class _Head(_Strict):
     resolution_px: PositiveInt
     measured_at: _Text
     device: _Device
-    overhead_ms: _Ms
+    overhead_ms: FiniteFloat
     scale: Annotated[FiniteFloat, Field(gt=0)]
     validation: _Validation | None
     scaling: _Scaling | None = None

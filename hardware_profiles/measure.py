@@ -38,6 +38,7 @@ def measure_table(
     resolution_px: int,
     device: DeviceProfile,
     calibrate_on: int,
+    light_blocks: bool = False,
     seed: int = 0,
     rounds: int = ROUNDS,
     progress: Progress | None = None,
@@ -57,6 +58,7 @@ def measure_table(
         device: this machine, with the runtime, precision, threads and batch to use.
         calibrate_on: the first so many networks fit ``overhead_ms`` and ``scale``; the others, which the fit does not
             see, validate it.
+        light_blocks: some blocks take no longer than the empty one, see ``plan``.
         seed: of the random weights and inputs.
         rounds: turns of every model; those whose two quietest turns disagree get up to as many again, or three times
             as many where models can stay loaded.
@@ -85,7 +87,7 @@ def measure_table(
             resolution_px=resolution_px,
             batch=device.batch,
             calibrate_on=calibrate_on,
-            empty_twice=precision == "int8",
+            empty_twice=light_blocks or precision == "int8",
             prepare=onnx_files(open_runner, precision)
             if open_runner
             else find_runtime(device.runtime, precision=precision).prepare(precision, device.threads),

@@ -6,8 +6,8 @@ depthwise convolution, pays for the same and computes next to nothing; so the ti
 mean of those at the block's input shape and at its output shape. Along a network what that mean gets wrong at a border
 cancels: it is taken off too much on one side and too little on the other.
 
-In int8 the empty block's own convolution is not free. There its time, that of two in a row less that of one, is not
-taken off (``empty_twice``).
+In int8, and beside blocks as light as a cell's operations, the empty block's own convolution is not next to nothing.
+There its time, that of two in a row less that of one, is not taken off (``empty_twice``).
 """
 
 from __future__ import annotations

@@ -36,12 +36,13 @@ def build_kit(
     net: str,
     resolution_px: int,
     calibrate_on: int,
+    light_blocks: bool = False,
     precision: Precision = "fp32",
     batch: int = 1,
     seed: int = 0,
     progress: Progress = lambda stage, done, of: None,
 ) -> Path:
-    """Write a kit to ``path``, in one step; same arguments, same bytes. See ``bench.set_up`` for the others.
+    """Write a kit to ``path``, in one step; same arguments, same bytes. See ``measure_table`` for the others.
 
     int8 models have signed activations, which ARM likes; on x86 they run slower than they could.
 
@@ -57,7 +58,7 @@ def build_kit(
             resolution_px=resolution_px,
             batch=batch,
             calibrate_on=calibrate_on,
-            empty_twice=precision == "int8",
+            empty_twice=light_blocks or precision == "int8",
             prepare=onnx_files(partial(OnnxRunner, threads=1), precision, "signed"),
             folder=Path(folder),
             seed=seed,

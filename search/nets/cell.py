@@ -40,6 +40,7 @@ class CellNet(Net):
 
     name = "cell"
     shares_weights = False
+    light_blocks = True
     sized_by = 2  # cells and channels
 
     def __init__(self) -> None:

@@ -48,6 +48,7 @@ class Net(ABC):
     name: str
     space: tuple[Choice, ...]
     shares_weights: bool = True
+    light_blocks: bool = False  # some are no more work than a 1x1 depthwise convolution
     sized_by: int | None = None  # how many choices, the first ones, make a network large or small; None: all do
 
     @abstractmethod

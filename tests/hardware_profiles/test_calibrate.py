@@ -22,10 +22,21 @@ def test_two_disturbed_networks_of_eight_change_nothing():
     assert calibrate(SUMS, times) == pytest.approx((0.5, 1.2), rel=1e-6)
 
 
-def test_an_overhead_is_never_negative():
-    overhead_ms, scale = calibrate(SUMS, 1.2 * SUMS - 0.5)
-    assert overhead_ms == 0
-    assert scale > 0
+def test_an_overhead_is_negative_by_half_of_the_smallest_time_at_most():
+    assert calibrate(SUMS, 1.2 * SUMS - 0.3) == pytest.approx((-0.3, 1.2))
+    overhead_ms, scale = calibrate(SUMS, 1.2 * SUMS - 1.1)
+    assert -0.05 <= overhead_ms <= 0 < scale
+
+
+@FEW
+@given(st.lists(st.floats(0.2, 5), min_size=8, max_size=8), st.floats(-0.1, 3), st.floats(0.1, 3))
+def test_no_line_through_two_points_nor_any_other_has_a_smaller_error(factors, overhead_ms, scale):
+    times = SUMS * np.array(factors)
+
+    def error(overhead_ms, scale):
+        return np.mean(np.abs(overhead_ms + scale * SUMS - times) / times)
+
+    assert error(*calibrate(SUMS, times)) <= error(overhead_ms, scale) + 1e-5 or overhead_ms < -0.5 * times.min()
 
 
 @pytest.mark.parametrize("count", [1, 2])

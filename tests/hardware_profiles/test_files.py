@@ -153,7 +153,7 @@ def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
         ("scale: 1.25", "scale: -1.0", "scale is -1.0"),
         ("scale: 1.25", "scale: .inf", "scale is inf"),
         ("scale: 1.25\n", "", "scale is missing"),
-        ("overhead_ms: 0.0", "overhead_ms: -0.5", "overhead_ms is -0.5"),
+        ("overhead_ms: 0.0", "overhead_ms: .nan", "overhead_ms is nan"),
         ("overhead_ms:", "overhead:", "did you mean overhead_ms?"),
         ("median_ms: 1.5", "median_ms: .nan", "entries[0].median_ms is nan"),
         ("median_ms: 1.5", "median_ms: -1.5", "entries[0].median_ms is -1.5"),
@@ -231,7 +231,7 @@ def test_a_missing_file_and_a_folder_are_refused_on_one_line(tmp_path):
     [
         table({}),
         replace(table({key(8): 1.0}), scale=math.nan),
-        replace(table({key(8): 1.0}), overhead_ms=-1.0),
+        replace(table({key(8): 1.0}), overhead_ms=float("nan")),
         replace(table({key(8): 1.0}), net="a/b"),
         replace(table({key(8): 1.0}), device=replace(DEVICE, chip="two\nlines")),
         table({key(8, kind="Bad kind"): 1.0}),
