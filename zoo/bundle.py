@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 from search.curve import loss_curve
 from search.supernet import CARD, Supernet, load_supernet, save_supernet
 from zoo.curve_plot import CURVE_PNG, plot_curve
+from zoo.darts_seed import GENOTYPE
 from zoo.errors import BadRequest, exit_code, one_line
 from zoo.folders import check_free
 from zoo.statistics import keep_statistics
@@ -61,13 +63,15 @@ def bundle(
     card = replace(
         made.card,
         name=out.resolve().name,
-        data={"images": made.card.data["images"], "name": data, "terms": terms},
+        data={"images": made.card.data["images"], "name": data, "terms": terms, **_cells(made)},
         training={**training, "curve": curve},
         evaluation=evaluation,
     )
     save_supernet(Supernet(card=card, weights=made.weights), out)
     plot_curve(curve, out / CURVE_PNG, title=f"{card.name}, {card.objective}")
     keep_statistics(images, out)
+    if (genotype := run / GENOTYPE).is_file():
+        shutil.copyfile(genotype, out / GENOTYPE)
     return out
 
 
@@ -91,6 +95,11 @@ def main() -> int:
         print(f"zoo: {one_line(error)}", file=sys.stderr)
         return exit_code(error)
     return 0
+
+
+def _cells(made: Supernet) -> dict[str, Any]:
+    """How the cells of a network were found; nothing for networks of other nets."""
+    return {key: made.card.data[key] for key in ("cells",) if key in made.card.data}
 
 
 def _object(path: Path) -> dict[str, Any]:

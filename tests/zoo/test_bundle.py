@@ -1,18 +1,24 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from search.genotype import Origin, read_genotype, read_origin, write_genotype
 from search.image_statistics import load_statistics
-from search.supernet import load_supernet
+from search.nets.cell import CELL
+from search.supernet import load_supernet, save_supernet
+from tests.search.small_cells import DARTS_V2, single_network
 from zoo import bundle as module
 from zoo.bundle import bundle, main
 from zoo.cli import program
 from zoo.curve_plot import CURVE_PNG
+from zoo.darts import keep_origin
+from zoo.darts_seed import GENOTYPE
 from zoo.errors import OutputExists
 
 ABOUT = {"data": "40 photos", "terms": "none", "hardware": "a test"}
@@ -46,6 +52,20 @@ def test_a_bundled_supernet_has_the_same_weights_and_tells_all(run: Path, image_
     assert json.loads(CliRunner().invoke(program(), ["info", str(out), "--json"]).stdout)["name"] == "mine"
     with pytest.raises(OutputExists):
         bundle(run, out, images=image_folder, **ABOUT, evaluation={})
+
+
+def test_a_bundled_network_of_cells_keeps_how_they_were_found(image_folder: Path, tmp_path: Path) -> None:
+    architecture = CELL.architecture(DARTS_V2, cells=5, channels=8, resolution_px=16)
+    made, genotype = single_network(architecture, "cells"), tmp_path / "found.json"
+    made = replace(made, card=replace(made.card, data={"images": 40, "folder": "leaves"}))
+    save_supernet(made, tmp_path / "run")
+    origin = Origin(images="leaves", terms="free", strategy="darts", epochs=8, seed=1, held_out_loss=3.5)
+    write_genotype(DARTS_V2, genotype, origin)
+    keep_origin(made, genotype, tmp_path / "run")
+    (tmp_path / "run" / "metrics.csv").write_text("step,loss_largest\n0,5\n1,4\n")
+    out = bundle(tmp_path / "run", tmp_path / "mine", images=image_folder, **ABOUT, evaluation={})
+    assert load_supernet(out).card.data["cells"].startswith("found by darts, seed 1, on leaves")
+    assert read_origin(out / GENOTYPE) == origin and read_genotype(out / GENOTYPE) == DARTS_V2
 
 
 def test_a_bad_evaluation_is_refused_in_one_line_and_nothing_is_written(
