@@ -1,0 +1,193 @@
+"""What does sharing weights cost? Three networks cut from a supernet against the same three trained alone.
+
+    python benchmarks/interference.py --train DIR --test DIR --out interference.jsonl
+
+The smallest, a median (by multiply-accumulates, of 101 random ones) and the largest network; all with the same number
+of optimizer steps, images, augmentation and seeds, by one recipe. The supernet is trained plainly (largest, smallest
+and a random network a step, equal weights), with each option of the recipe alone, and with several together. Judged on
+frozen features, statistics recalibrated: weighted k-NN (k = 200) and a linear classifier. A labelled set is a folder
+with one sub-folder a class; labels only judge.
+
+Each training is a line of ``--out``; the same command goes on where it stopped. Without a GPU the net is `resnet` with
+half its widths and fewer blocks at 16 px; its 600 steps of 64 images take 4 minutes of one core. A single network's
+gradients are clipped at norm 5, a supernet's are not: that is how either is trained by `zoo pretrain`.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hardware_profiles import count_compute
+from search.evaluate import Labelled, Preprocessing, embed, knn_accuracy, linear_accuracy, read_labelled, recalibrate_on
+from search.nets import NETS, Net
+from search.nets.resnet import ResNet, ResNetPreset
+from search.oneshot.training import pretrain
+from search.recipes import Recipe, Stage
+from search.supernet import Supernet
+from search.types import Architecture
+
+HALF = ResNetPreset(
+    name="resnet-half",
+    stem_kernel=3,
+    stem_widths=(8, 12, 16),
+    widths=((6, 8, 10), (12, 16, 20), (24, 32, 40), (48, 64, 80)),
+    depths=((1, 2), (1, 2), (1, 2, 3), (1, 2)),
+)
+PLAIN = "plain"
+OPTIONS: dict[str, dict[str, Any]] = {
+    PLAIN: {},
+    "distill 0.5": {"distill": 0.5},
+    "slow start 0.25": {"slow_start": 0.25},
+    "loss weights 2 1 1": {"loss_weights": (2.0, 1.0, 1.0)},
+    "norm groups 4": {"norm_groups": 4},
+    "elastic 0.75": {"elastic": (0.75, 1.0)},
+    "distill, slow start, weights": {"distill": 0.5, "slow_start": 0.25, "loss_weights": (2.0, 1.0, 1.0)},
+}
+ROLES = ("smallest", "median", "largest")
+ON_GPU = torch.cuda.is_available()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A training, and accuracies 0..1 by network: of one network alone, or of three out of a supernet."""
+
+    trained: str
+    seed: int
+    knn: dict[str, float]
+    linear: dict[str, float]
+    seconds: float
+
+
+def networks(net: Net, px: int) -> dict[str, Architecture]:
+    rng = np.random.default_rng(0)
+    drawn = sorted((net.random(px, rng) for _ in range(101)), key=macs)
+    return {"smallest": net.smallest(px), "median": drawn[50], "largest": net.largest(px)}
+
+
+def macs(architecture: Architecture) -> int:
+    with torch.device("meta"):
+        backbone = NETS[architecture.net].build(architecture)
+    return count_compute(backbone, (1, 3, architecture.resolution_px, architecture.resolution_px)).macs
+
+
+def do(recipe: Recipe, chosen: dict[str, Architecture], train: Labelled, test: Labelled, name: str) -> Run:
+    started = time.perf_counter()
+    torch.manual_seed(recipe.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        supernet = pretrain(recipe, train.pixels, Path(folder), name=name, data={}, checkpoint_steps=10**9)
+    scores = {role: judge(supernet, architecture, train, test) for role, architecture in chosen.items()}
+    return Run(
+        trained=name,
+        seed=recipe.seed,
+        knn={role: knn for role, (knn, _) in scores.items()},
+        linear={role: linear for role, (_, linear) in scores.items()},
+        seconds=round(time.perf_counter() - started, 1),
+    )
+
+
+def judge(supernet: Supernet, architecture: Architecture, train: Labelled, test: Labelled) -> tuple[float, float]:
+    card = supernet.card
+    preprocess = Preprocessing(size_px=card.resolution_px, mean=card.mean, std=card.std)
+    backbone = supernet.subnet(architecture)
+    recalibrate_on(backbone, train.pixels, preprocess)
+    known, asked = (embed(backbone, part.pixels, preprocess) for part in (train, test))
+    data = (known, train.labels, asked, test.labels)
+    return round(knn_accuracy(*data), 4), round(linear_accuracy(*data), 4)
+
+
+def tasks(args: argparse.Namespace, chosen: dict[str, Architecture]) -> Iterator[tuple[str, Recipe, list[str]]]:
+    """Every training with the networks that come out of it; seed by seed, the comparison before the options."""
+    r = args.resolution
+    base = Recipe(
+        net=args.net,
+        epochs=(args.steps + 0.5) / (args.images // args.batch),  # not a step fewer by rounding
+        batch=args.batch,
+        stages=(Stage(until=1.0, crop_px=r),),
+        views=replace(Recipe().views, crop_px=r),
+        precision="auto" if ON_GPU else "fp32",
+    )
+    names = args.only or list(OPTIONS)
+    for seed, name in product(range(args.seeds), [*ROLES, *names]):
+        recipe = replace(base, seed=seed)
+        if name in ROLES:
+            yield f"{name} alone", replace(recipe, architecture=chosen[name].choices), [name]
+        else:
+            yield name, replace(recipe, **OPTIONS[name]), list(ROLES)
+
+
+def load(out: Path, settings: dict[str, Any]) -> list[Run]:
+    """The runs that ``out`` has already; a new file begins with the settings, and only the same ones go on."""
+    if not out.exists():
+        out.write_text(json.dumps(settings) + "\n", "utf-8")
+    text = out.read_text("utf-8")
+    whole = text[: text.rfind("\n") + 1]  # a last line without an end was being written when the process ended
+    out.write_text(whole, "utf-8")
+    first, *lines = whole.splitlines()
+    if json.loads(first) != settings:
+        raise SystemExit(f"{out} is of other settings; name another file, or delete it")
+    return [Run(**json.loads(line)) for line in lines]
+
+
+def table(runs: list[Run]) -> Iterator[str]:
+    """Means over seeds in percent, and by how many points they differ from the networks alone with the same seeds."""
+    yield "".ljust(36) + "".join(f"{role} {metric}".rjust(17) for role in ROLES for metric in ("k-NN", "linear"))
+    by_name = {name: {run.seed: run for run in runs if run.trained == name} for name in {run.trained for run in runs}}
+    for name in ("alone", *OPTIONS):
+        cells, seeds = [], 0
+        for role, metric in product(ROLES, ("knn", "linear")):
+            alone = by_name.get(f"{role} alone", {})
+            own = alone if name == "alone" else by_name.get(name, {})
+            shared, seeds = own.keys() & alone.keys(), len(own)
+            mean, other = (mean_of([runs[seed] for seed in shared], metric, role) for runs in (own, alone))
+            difference = "" if name == "alone" else f" ({mean - other:+.1f})"
+            cells.append(f"{mean:.1f}{difference}".rjust(17))
+        if seeds:
+            yield f"{name} ({seeds} seeds)".ljust(36) + "".join(cells)
+
+
+def mean_of(runs: list[Run], metric: str, role: str) -> float:
+    """In percent."""
+    return float(np.mean([100 * getattr(run, metric)[role] for run in runs])) if runs else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--net", default="resnet" if ON_GPU else HALF.name, choices=["mobile", "resnet", HALF.name])
+    parser.add_argument("--resolution", type=int, default=32 if ON_GPU else 16)
+    parser.add_argument("--batch", type=int, default=256 if ON_GPU else 64)
+    parser.add_argument("--steps", type=int, default=10_000 if ON_GPU else 600)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", action="append", choices=list(OPTIONS), help="again for more; default: all")
+    args = parser.parse_args()
+
+    NETS[HALF.name] = ResNet(HALF)
+    train, test = (read_labelled(folder, size_px=2 * args.resolution) for folder in (args.train, args.test))
+    args.images = len(train.labels)
+    chosen = networks(NETS[args.net], args.resolution)
+    names = ("net", "resolution", "batch", "steps", "images")
+    settings = {name: getattr(args, name) for name in names} | {"macs": {role: macs(a) for role, a in chosen.items()}}
+    runs = load(args.out, settings)
+    for name, recipe, roles in tasks(args, chosen):
+        if any((run.trained, run.seed) == (name, recipe.seed) for run in runs):
+            continue
+        runs.append(do(recipe, {role: chosen[role] for role in roles}, train, test, name))
+        with args.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(vars(runs[-1])) + "\n")
+        print(json.dumps(vars(runs[-1])), flush=True)
+    print("\n".join(table(runs)))
+
+
+if __name__ == "__main__":
+    main()
