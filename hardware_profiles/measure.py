@@ -24,6 +24,8 @@ __all__ = ["Network", "measure_table"]
 
 ROUNDS = 16
 _TURN_SECONDS = 0.004
+# Of models that stay loaded. The quiet moments between a neighbor's bursts on a rented core are as short as a window.
+_LONG_TURN_SECONDS, _WINDOW_SECONDS = 0.008, 0.0005
 # Of those whose quietest turns disagree, for every round that all had: of models that stay loaded, and of others.
 _MORE_ROUNDS = {True: 3, False: 1}
 # The runtime whose idle sessions use no core, as long as they have one thread.
@@ -123,11 +125,7 @@ def _time(
     *,
     keep: bool,
 ) -> None:
-    """``rounds`` of all models, then those that are not settled again until they are.
-
-    A turn of a model that stays loaded may be one sample: on a rented core the quiet moments between a neighbor's
-    bursts can be shorter than three runs of a large network.
-    """
+    """``rounds`` of all models, then those that are not settled again until they are."""
     limit = rounds * (1 + _MORE_ROUNDS[keep])
 
     def finished(stage: str, count: int) -> None:
@@ -142,8 +140,8 @@ def _time(
             names,
             rounds=until,
             clock=clock,
-            max_seconds=_TURN_SECONDS,
-            min_samples=1 if keep else 3,
+            max_seconds=_LONG_TURN_SECONDS if keep else _TURN_SECONDS,
+            window_seconds=_WINDOW_SECONDS if keep else None,
             progress=lambda count: finished(stage, count - before),
         )
 

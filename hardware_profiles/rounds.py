@@ -1,14 +1,15 @@
 """Rounds: the loop that times a call, in plain Python >= 3.9 so that the device kit runs the very same one.
 
 Interference only ever adds time, and comes in bursts of milliseconds to seconds. So every call is timed in several
-short turns, each summed up by its median, and the quietest turn counts. Many models take turns in rounds: a burst then
+short turns, each summed up by its median - or, where even a turn is too long to be quiet throughout, by that of its
+quietest window - and the quietest turn counts. Many models take turns in rounds: a burst then
 hits all of them alike instead of making one look slow. Times are in nanoseconds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from statistics import median
 from typing import TypeVar
@@ -31,7 +32,7 @@ def take_turns(
     rounds: int,
     clock: Clock,
     max_seconds: float,
-    min_samples: int = 3,
+    window_seconds: float | None = None,
     progress: Callable[[int], None] = lambda finished: None,
 ) -> None:
     """Let every model take turns until each has had ``rounds``; those that it brings along count.
@@ -44,19 +45,30 @@ def take_turns(
         turns: by model, the turns it has had; grows.
         rounds: turns that each model shall have had.
         clock: returns nanoseconds.
-        max_seconds: length of a turn; at least ``min_samples`` are taken.
-        min_samples: fewest samples of a turn.
+        max_seconds: length of a turn; at least 3 samples are taken.
+        window_seconds: length of a window of a turn, which may be one sample; None takes the turn as a whole.
         progress: called with the number of finished rounds.
     """
     for finished in range(1, rounds + 1):
         waiting = [name for name, had in turns.items() if len(had) < finished]
         for name in waiting:
             with open_call(name) as call:
-                turns[name].append(
-                    one_turn(call, clock, warmup=2, min_samples=min_samples, max_samples=500, max_seconds=max_seconds)
-                )
+                if window_seconds is None:
+                    turn = one_turn(call, clock, warmup=2, min_samples=3, max_samples=500, max_seconds=max_seconds)
+                else:
+                    turn = quietest(list(_windows(call, clock, window_seconds, max_seconds)))
+                turns[name].append(turn)
         if waiting:
             progress(finished)
+
+
+def _windows(call: Callable[[], object], clock: Clock, window_seconds: float, max_seconds: float) -> Iterator[Turn]:
+    """At least one, and as many as begin within ``max_seconds``."""
+    begin_ns = clock()
+    for i in range(max(1, round(max_seconds / window_seconds))):
+        if i and clock() - begin_ns > max_seconds * 1e9:
+            return
+        yield one_turn(call, clock, warmup=1 if i else 2, min_samples=1, max_samples=500, max_seconds=window_seconds)
 
 
 def unsettled(turns: Mapping[Name, Sequence[Turn]]) -> list[Name]:
