@@ -25,6 +25,8 @@ from zoo.names import nearest, shown
 from zoo.progress import Progress, no_progress
 
 _CALIBRATED_ON, _VALIDATED_ON = 16, 16
+# A table that is checked on many networks is fitted to a third as many.
+_CHECKS_A_FIT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,16 +85,17 @@ def measure_here(
     device = probe_device(
         threads=threads or used.threads, precision=used.precision, batch=used.batch, runtime=used.runtime
     )
+    fitted_to = max(_CALIBRATED_ON, validate_on // _CHECKS_A_FIT)
     watch = None if force else NoiseWatch()
     if watch:
         refuse_noise(watch)
     return measure_table(
         blocks_of(family, resolution_px),
-        networks_of(family, resolution_px, _CALIBRATED_ON + validate_on, batch=used.batch, seed=seed),
+        networks_of(family, resolution_px, fitted_to + validate_on, batch=used.batch, seed=seed),
         net=net,
         resolution_px=resolution_px,
         device=device,
-        calibrate_on=_CALIBRATED_ON,
+        calibrate_on=fitted_to,
         light_blocks=family.light_blocks,
         seed=seed,
         rounds=rounds,
