@@ -89,8 +89,9 @@ def table_of(device: str, net: str, resolution_px: int) -> LatencyTable:
     try:
         return find_table(device, net=net, resolution_px=resolution_px, folders=[own_tables()])
     except MissingTable:
-        files = [file for file in list_tables([own_tables()]) if file.net == net]
-        own = [file for file in files if file.device_id == find_device(device, files)]
+        every = list_tables([own_tables()])
+        files = [file for file in every if file.net == net]
+        own = [file for file in files if file.device_id == find_device(device, every)]
         if not own or net not in NETS:
             raise
         nearest_file = min(own, key=lambda file: abs(np.log(file.resolution_px / resolution_px)))

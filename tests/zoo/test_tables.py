@@ -6,7 +6,7 @@ import pytest
 
 import zoo.tables
 from hardware_profiles.devices import keep_table
-from hardware_profiles.errors import UnknownDevice
+from hardware_profiles.errors import MissingTable, UnknownDevice
 from hardware_profiles.types import LatencyTable
 from search.nets import NETS
 from zoo.errors import UnknownName
@@ -33,6 +33,14 @@ def test_this_machine_is_measured_once(
     tables = [table_for(name, "mobile", 16) for name in ("this", "this", this_device().id)]
     assert [table.latencies for table in tables] == [own_table] * 3 and all(table.here for table in tables)
     assert measured == [("mobile", 16)]
+
+
+def test_a_device_without_a_table_of_the_net_is_known_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path))
+    with pytest.raises(MissingTable, match="device 'raspi4' has no table of cell at 32 px; it has mobile at 32 px"):
+        table_for("raspi4", "cell", 32)
 
 
 def test_a_table_of_another_runtime_version_or_a_damaged_one_is_measured_again(
