@@ -16,8 +16,8 @@ Times = NDArray[np.float64]
 def calibrate(sums_ms: Times, networks_ms: Times) -> tuple[float, float]:
     """Fit ``overhead_ms`` and ``scale`` > 0: the line with the smallest mean relative error.
 
-    Such a line runs through two of the points (least absolute deviations; Barrodale and Roberts 1973), so all pairs are
-    tried. A few networks that were timed wrong do not move it.
+    Such a line runs through two of the points (least absolute deviations; Barrodale and Roberts 1973), or through one
+    where its overhead is the smallest allowed; all are tried. A few networks that were timed wrong do not move it.
 
     Args:
         sums_ms: [N] sum of each network's block times.
@@ -28,15 +28,18 @@ def calibrate(sums_ms: Times, networks_ms: Times) -> tuple[float, float]:
         whose maps leave the cache; by half of the smallest network's time at most. It is 0 where it would be a guess:
         fewer than 3 networks, or all of one size.
     """
+    least_ms = -0.5 * float(networks_ms.min())
     scales, overheads = [networks_ms / sums_ms], [np.zeros(len(sums_ms))]
     i, j = np.triu_indices(len(sums_ms), 1)
     if len(sums_ms) >= 3 and (apart := sums_ms[i] != sums_ms[j]).any():
         i, j = i[apart], j[apart]
         scales.append((networks_ms[j] - networks_ms[i]) / (sums_ms[j] - sums_ms[i]))
         overheads.append(networks_ms[i] - scales[-1] * sums_ms[i])
+        scales.append((networks_ms - least_ms) / sums_ms)
+        overheads.append(np.full(len(sums_ms), least_ms))
     scale_L, overhead_L = np.concatenate(scales), np.concatenate(overheads)  # noqa: N806 - L lines
     errors_L = np.abs(overhead_L[:, None] + scale_L[:, None] * sums_ms - networks_ms) / networks_ms  # noqa: N806
-    possible_L = (scale_L > 0) & (overhead_L >= -0.5 * networks_ms.min())  # noqa: N806
+    possible_L = (scale_L > 0) & (overhead_L >= least_ms)  # noqa: N806
     best = int(np.where(possible_L, errors_L.mean(axis=1), np.inf).argmin())
     return round(float(overhead_L[best]), 6), round(float(scale_L[best]), 6)
 

@@ -29,8 +29,8 @@ def test_an_overhead_is_negative_by_half_of_the_smallest_time_at_most():
 
 
 @FEW
-@given(st.lists(st.floats(0.2, 5), min_size=8, max_size=8), st.floats(-0.1, 3), st.floats(0.1, 3))
-def test_no_line_through_two_points_nor_any_other_has_a_smaller_error(factors, overhead_ms, scale):
+@given(st.lists(st.floats(0.7, 1.4), min_size=8, max_size=8), st.floats(-0.3, 3), st.floats(0.1, 3))
+def test_no_other_line_has_a_smaller_error(factors, overhead_ms, scale):
     times = SUMS * np.array(factors)
 
     def error(overhead_ms, scale):
