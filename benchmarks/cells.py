@@ -20,17 +20,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
+from runs import add_run, read_runs
 from ssl_protocol import Protocol, Score, Sets, read_sets, score
-from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from thin_resnet import NAME as RESNET18
+from thin_resnet import ThinResNet18
 
 from search.genotype import Genotype, random_genotype, read_genotype, to_document
+from search.nets import Backbone
 from search.nets.cell import CELL
 
 ON_GPU = torch.cuda.is_available()
@@ -55,36 +57,12 @@ class Run(Task, Score):
     seconds: float
 
 
-def thin_resnet18(width: int) -> nn.Module:
-    """ResNet-18 with the 3x3 stem for small images, pooled features out; 64 is the usual width."""
+def builders(args: argparse.Namespace) -> dict[tuple[str, str], Callable[[], Backbone]]:
+    """How to build each network, by kind and name."""
 
-    class Thin(ResNet):
-        def __init__(self) -> None:
-            super().__init__(BasicBlock, [2, 2, 2, 2])
-            self.inplanes = width
-            self.conv1, self.maxpool = nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.Identity()
-            self.bn1 = nn.BatchNorm2d(width)
-            for i in range(4):
-                setattr(self, f"layer{i + 1}", self._make_layer(BasicBlock, width << i, 2, stride=1 if i == 0 else 2))
-            self.fc = nn.Identity()
-            for part in self.modules():
-                if isinstance(part, nn.Conv2d):
-                    nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-
-    return Thin()
-
-
-def builders(args: argparse.Namespace) -> dict[tuple[str, str], Callable[[], tuple[nn.Module, int]]]:
-    """How to build each network, by kind and name, and the width of its features."""
-
-    def cells(genotype: Genotype) -> Callable[[], tuple[nn.Module, int]]:
+    def cells(genotype: Genotype) -> Callable[[], Backbone]:
         size = {"cells": args.cells, "channels": args.channels, "resolution_px": args.resolution}
-
-        def build() -> tuple[nn.Module, int]:
-            backbone = CELL.build(CELL.architecture(genotype, **size))
-            return backbone, int(backbone.embedding_dim)
-
-        return build
+        return lambda: CELL.build(CELL.architecture(genotype, **size))
 
     rng = np.random.default_rng(args.random_seed)
     made = {("searched", str(path)): cells(read_genotype(path)) for path in args.searched}
@@ -92,7 +70,7 @@ def builders(args: argparse.Namespace) -> dict[tuple[str, str], Callable[[], tup
     made |= {("random", f"random {i}"): cells(random_genotype(rng)) for i in range(args.random)}
     if args.resnet_width:
         width = args.resnet_width
-        made["resnet18", f"width {width}"] = lambda: (thin_resnet18(width), 8 * width)
+        made[RESNET18, f"width {width}"] = lambda: ThinResNet18(width)
     return made
 
 
@@ -112,10 +90,10 @@ def begin(args: argparse.Namespace) -> None:
 def do(task: Task) -> Run:
     started = time.perf_counter()
     torch.manual_seed(task.seed)
-    backbone, width = builders(_args)[task.kind, task.name]()
+    backbone = builders(_args)[task.kind, task.name]()
     params = sum(p.numel() for p in backbone.parameters())
     protocol = Protocol(**{**{f.name: getattr(_args, f.name) for f in fields(Protocol)}, "batch": task.batch})
-    found = score(backbone, width, _sets, protocol, task.seed)
+    found = score(backbone, _sets, protocol, task.seed)
     return Run(**vars(task), **vars(found), params=params, seconds=round(time.perf_counter() - started, 1))
 
 
@@ -155,19 +133,6 @@ def differences(runs: Iterable[Run], kind: str = "searched", against: str = "ran
 
 def mean_and_std(values: list[float]) -> list[float]:
     return [round(float(np.mean(values)), 4), round(float(np.std(values, ddof=int(len(values) > 1))), 4)]
-
-
-def load(out: Path, settings: dict[str, object]) -> list[Run]:
-    """The runs that ``out`` has already; a new file begins with the settings, and only the same ones go on."""
-    if not out.exists():
-        out.write_text(json.dumps(settings) + "\n", "utf-8")
-        return []
-    first, *lines = out.read_text("utf-8").splitlines()
-    if json.loads(first) != settings:
-        raise SystemExit(f"{out} is of other settings; name another file, or delete it")
-    if lines and not out.read_text("utf-8").endswith("\n"):  # it was written when the process ended
-        out.write_text("\n".join([first, *(lines := lines[:-1]), ""]), "utf-8")
-    return [Run(**json.loads(line)) for line in lines]
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, object]:
@@ -210,18 +175,15 @@ def main() -> None:
         Task(kind=kind, name=name, batch=batch, seed=seed)
         for seed, batch, (kind, name) in product(range(args.seeds), args.batch or [32, 64], networks)
     ]
-    runs = load(args.out, settings_of(args))
+    runs = read_runs(args.out, settings_of(args), Run)
     done = {tuple(getattr(run, f.name) for f in fields(Task)) for run in runs}
     left = [task for task in wanted if tuple(vars(task).values()) not in done]
     print(f"{len(done)} runs done, {len(left)} to do, {args.workers} at a time", flush=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(args.workers, mp_context=context, initializer=begin, initargs=(args,)) as pool:
         for future in as_completed([pool.submit(do, task) for task in left]):
-            run = future.result()
-            with args.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(run)) + "\n")
-            runs.append(run)
-            print(json.dumps(asdict(run)), flush=True)
+            runs.append(future.result())
+            add_run(args.out, runs[-1])
     for line in (*summary(runs), *differences(runs)):
         print(json.dumps(line))
 

@@ -14,7 +14,6 @@ gradients are clipped at norm 5, a supernet's are not: that is how either is tra
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,13 +24,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from runs import add_run, read_runs
 
 from hardware_profiles import count_compute
 from search.evaluate import Labelled, Preprocessing, embed, knn_accuracy, linear_accuracy, read_labelled, recalibrate_on
 from search.nets import NETS, Net
 from search.nets.resnet import ResNet, ResNetPreset
 from search.oneshot.training import pretrain
-from search.recipes import Recipe, Stage
+from search.recipes import Recipe, Stage, recipe_for
 from search.supernet import Supernet
 from search.types import Architecture
 
@@ -107,14 +107,14 @@ def judge(supernet: Supernet, architecture: Architecture, train: Labelled, test:
 def tasks(args: argparse.Namespace, chosen: dict[str, Architecture]) -> Iterator[tuple[str, Recipe, list[str]]]:
     """Every training with the networks that come out of it; seed by seed, the comparison before the options."""
     r = args.resolution
-    base = Recipe(
-        net=args.net,
+    base = replace(
+        recipe_for(args.net, args.objective),
         epochs=(args.steps + 0.5) / (args.images // args.batch),  # not a step fewer by rounding
         batch=args.batch,
         stages=(Stage(until=1.0, crop_px=r),),
-        views=replace(Recipe().views, crop_px=r),
         precision="auto" if ON_GPU else "fp32",
     )
+    base = replace(base, views=replace(base.views, crop_px=r))
     names = args.only or list(OPTIONS)
     for seed, name in product(range(args.seeds), [*ROLES, *names]):
         recipe = replace(base, seed=seed)
@@ -122,19 +122,6 @@ def tasks(args: argparse.Namespace, chosen: dict[str, Architecture]) -> Iterator
             yield f"{name} alone", replace(recipe, architecture=chosen[name].choices), [name]
         else:
             yield name, replace(recipe, **OPTIONS[name]), list(ROLES)
-
-
-def load(out: Path, settings: dict[str, Any]) -> list[Run]:
-    """The runs that ``out`` has already; a new file begins with the settings, and only the same ones go on."""
-    if not out.exists():
-        out.write_text(json.dumps(settings) + "\n", "utf-8")
-    text = out.read_text("utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a last line without an end was being written when the process ended
-    out.write_text(whole, "utf-8")
-    first, *lines = whole.splitlines()
-    if json.loads(first) != settings:
-        raise SystemExit(f"{out} is of other settings; name another file, or delete it")
-    return [Run(**json.loads(line)) for line in lines]
 
 
 def table(runs: list[Run]) -> Iterator[str]:
@@ -165,6 +152,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--net", default="resnet" if ON_GPU else HALF.name, choices=["mobile", "resnet", HALF.name])
+    parser.add_argument("--objective", default="mocov2", choices=["mocov2", "simclr"])
     parser.add_argument("--resolution", type=int, default=32 if ON_GPU else 16)
     parser.add_argument("--batch", type=int, default=256 if ON_GPU else 64)
     parser.add_argument("--steps", type=int, default=10_000 if ON_GPU else 600)
@@ -176,16 +164,14 @@ def main() -> None:
     train, test = (read_labelled(folder, size_px=2 * args.resolution) for folder in (args.train, args.test))
     args.images = len(train.labels)
     chosen = networks(NETS[args.net], args.resolution)
-    names = ("net", "resolution", "batch", "steps", "images")
+    names = ("net", "objective", "resolution", "batch", "steps", "images")
     settings = {name: getattr(args, name) for name in names} | {"macs": {role: macs(a) for role, a in chosen.items()}}
-    runs = load(args.out, settings)
+    runs = read_runs(args.out, settings, Run)
     for name, recipe, roles in tasks(args, chosen):
         if any((run.trained, run.seed) == (name, recipe.seed) for run in runs):
             continue
         runs.append(do(recipe, {role: chosen[role] for role in roles}, train, test, name))
-        with args.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(vars(runs[-1])) + "\n")
-        print(json.dumps(vars(runs[-1])), flush=True)
+        add_run(args.out, runs[-1])
     print("\n".join(table(runs)))
 
 

@@ -15,24 +15,22 @@ its width and sees 16 px.
 
 import argparse
 import copy
-import json
 import math
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from cells import thin_resnet18
 from pytorch_lightning import Callback
-from torch import Tensor, nn
+from runs import add_run, read_runs
+from thin_resnet import NAME, ThinResNet18Net
+from torch import nn
 
-from hardware_profiles import OpKey
 from search.evaluate import Labelled, Preprocessing, embed, knn_accuracy, linear_accuracy, read_labelled, recalibrate_on
-from search.nets import NETS, Backbone, Layers, Net, Part
+from search.nets import NETS, Backbone
 from search.oneshot.job import Job, do_job
 from search.recipes import Recipe, Stage, recipe_for
 from search.types import Architecture
@@ -48,7 +46,6 @@ except ModuleNotFoundError:
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"
-NAME = "resnet18"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,51 +58,6 @@ class Run:
     knn: list[float]
     linear: list[float]
     seconds: float
-
-
-class Thin(Backbone):
-    """ResNet-18 for small images; ``width`` 64 is the usual one."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.network, self.embedding_dim = thin_resnet18(width), 8 * width
-
-    def features(self, x_BCHW: Tensor) -> dict[str, Tensor]:
-        raise NotImplementedError("it is trained on its embedding alone")
-
-    def embed(self, map_BCHW: Tensor) -> Tensor:
-        raise NotImplementedError("see forward")
-
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        embedded: Tensor = self.network(x_BCHW)
-        return embedded
-
-
-class OneNetwork(Net):
-    """The family that holds a network without choices, as far as a training looks at it."""
-
-    name, space = NAME, ()
-
-    def __init__(self, make: Callable[[], Backbone]) -> None:
-        self._make = make
-
-    def values(self, architecture: Architecture) -> dict[str, int]:
-        return {}
-
-    def labels(self) -> dict[str, tuple[int, ...]]:
-        return {}
-
-    def make(self, layers: Layers) -> Backbone:
-        return self._make()
-
-    def initialize(self, module: nn.Module) -> None:
-        """As its authors do, which it has done itself."""
-
-    def parts(self, resolution_px: int) -> tuple[Part, ...]:
-        raise NotImplementedError
-
-    def build_op(self, key: OpKey) -> nn.Module:
-        raise NotImplementedError
 
 
 class Judge:
@@ -214,11 +166,12 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=8 if ON_GPU else 0, help="processes that load lightly's images")
     args = parser.parse_args()
 
-    NETS[NAME] = OneNetwork(lambda: Thin(args.width))
+    NETS[NAME] = ThinResNet18Net(args.width)
     # 32 px images lose nothing; crops are cut from them by both.
     train, test = (read_labelled(folder, size_px=32) for folder in (args.train, args.test))
     names = ("width", "resolution", "batch", "epochs", "every")
-    runs = load(args.out, {name: getattr(args, name) for name in names} | {"images": len(train.labels)})
+    settings = {name: getattr(args, name) for name in names} | {"images": len(train.labels)}
+    runs = read_runs(args.out, settings, Run)
     for seed in range(args.seeds):
         for pipeline, run in PIPELINES.items():
             if any((done.pipeline, done.seed) == (pipeline, seed) for done in runs):
@@ -227,33 +180,14 @@ def main() -> None:
             judge, started = Judge(train, test, args), time.perf_counter()
             run(train, judge, args, seed)
             seconds = round(time.perf_counter() - started, 1)
-            runs.append(
-                Run(
-                    pipeline=pipeline,
-                    seed=seed,
-                    epochs=judge.epochs,
-                    knn=judge.knn,
-                    linear=judge.linear,
-                    seconds=seconds,
-                )
-            )
-            with args.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(vars(runs[-1])) + "\n")
+            scores = {"epochs": judge.epochs, "knn": judge.knn, "linear": judge.linear}
+            runs.append(Run(pipeline=pipeline, seed=seed, **scores, seconds=seconds))
+            add_run(args.out, runs[-1])
     for metric in ("knn", "linear"):
         for pipeline in PIPELINES:
             means = np.mean([getattr(run, metric) for run in runs if run.pipeline == pipeline], axis=0)
             at = " ".join(f"{100 * mean:5.1f}" for mean in means)
             print(f"{metric:6} {pipeline:8} {at}   (epochs {' '.join(map(str, runs[0].epochs))}, {args.seeds} seeds)")
-
-
-def load(out: Path, settings: dict[str, Any]) -> list[Run]:
-    """The runs that ``out`` has already; a new file begins with the settings, and only the same ones go on."""
-    if not out.exists():
-        out.write_text(json.dumps(settings) + "\n", "utf-8")
-    first, *lines = out.read_text("utf-8").splitlines()
-    if json.loads(first) != settings:
-        raise SystemExit(f"{out} is of other settings; name another file, or delete it")
-    return [Run(**json.loads(line)) for line in lines]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
+METRICS = "metrics.csv"
 POINTS = 40
 _PREFIX = "loss_"
 

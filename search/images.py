@@ -39,11 +39,25 @@ class Skipped:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ImageSet:
-    """Images that were read: ``pixels`` is uint8 RGB ``[N, 3, size_px, size_px]``; row ``i`` is ``paths[i]``."""
+    """Images that were read.
+
+    Args:
+        pixels: uint8 RGB ``[N, 3, size_px, size_px]``; row ``i`` is ``paths[i]``.
+        sides_px: their shorter sides as the files have them, ``[N]``.
+        paths: where each came from.
+        skipped: the files that were left out.
+    """
 
     pixels: torch.Tensor
+    sides_px: NDArray[np.int32]
     paths: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+
+    def told(self, crop_px: int) -> str:
+        """How many there are, for people; those that crops of ``crop_px`` pixels enlarge are counted, too."""
+        small = int((self.sides_px < crop_px).sum())
+        about = f"{len(self.pixels)} images, {len(self.skipped)} skipped"
+        return f"{about}, {small} enlarged, for they have fewer than {crop_px} px a side" if small else about
 
 
 def read_images(
@@ -82,7 +96,8 @@ def read_images(
     if limit is not None and limit < len(files):
         files = [files[i * len(files) // limit] for i in range(limit)]
     pixels = np.empty((len(files), 3, size_px, size_px), dtype=np.uint8)
-    reasons = _decode_all(files, pixels, progress)
+    sides_px = np.zeros(len(files), dtype=np.int32)
+    reasons = _decode_all(files, pixels, sides_px, progress)
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     skipped += [Skipped(path=path, reason=reason) for path, reason in zip(files, reasons, strict=True) if reason]
     if len(kept) < min_images:
@@ -91,7 +106,10 @@ def read_images(
         if row != i:
             pixels[row] = pixels[i]
     return ImageSet(
-        pixels=torch.from_numpy(pixels[: len(kept)]), paths=tuple(files[i] for i in kept), skipped=tuple(skipped)
+        pixels=torch.from_numpy(pixels[: len(kept)]),
+        sides_px=sides_px[kept],
+        paths=tuple(files[i] for i in kept),
+        skipped=tuple(skipped),
     )
 
 
@@ -134,16 +152,19 @@ def _has_image_suffix(name: str) -> bool:
 
 
 def _decode_all(
-    files: list[Path], pixels: NDArray[np.uint8], progress: Callable[[int, int], None] | None
+    files: list[Path],
+    pixels: NDArray[np.uint8],
+    sides_px: NDArray[np.int32],
+    progress: Callable[[int, int], None] | None,
 ) -> list[str | None]:
-    """Fill ``pixels`` row by row; the reason a file was skipped, or None, for each."""
+    """Fill ``pixels`` and ``sides_px`` row by row; the reason a file was skipped, or None, for each."""
     reasons: list[str | None] = []
     pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, os.cpu_count() or 1))
     with warnings.catch_warnings():  # around the pool, because filters are shared by all threads
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF or TIFF tags
         try:
-            results: Iterable[str | None] = pool.map(_decode_into, files, pixels)
+            results: Iterable[str | None] = pool.map(_decode_into, files, pixels, sides_px[:, None])
             for reason in results:
                 reasons.append(reason)
                 if progress is not None:
@@ -153,7 +174,7 @@ def _decode_all(
     return reasons
 
 
-def _decode_into(path: Path, row: NDArray[np.uint8]) -> str | None:
+def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32]) -> str | None:
     size_px = row.shape[-1]
     try:
         if not path.is_file():
@@ -165,6 +186,7 @@ def _decode_into(path: Path, row: NDArray[np.uint8]) -> str | None:
                 return f"{image.width}x{image.height} px; the shorter side must be at least {MIN_SIDE_PX} px"
             if image.mode == "F":
                 return "floating-point pixels; save it with 8 or 16 bits"
+            side_px[:] = min(image.size)
             row[:] = to_square(image, size_px).transpose(2, 0, 1)
     except UnidentifiedImageError:
         return "not an image"

@@ -14,15 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from search.curve import loss_curve
+from search.curve import METRICS, loss_curve
 from search.supernet import CARD, Supernet, load_supernet, save_supernet
 from zoo.curve_plot import CURVE_PNG, plot_curve
 from zoo.darts_seed import GENOTYPE
 from zoo.errors import BadRequest, exit_code, one_line
 from zoo.folders import check_free
 from zoo.statistics import keep_statistics
-
-METRICS = "metrics.csv"
 
 
 def bundle(

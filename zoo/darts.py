@@ -114,7 +114,7 @@ def darts(
         costs.require(job.budget_ms)
     size_px = _OVERSIZE * resolution_px
     read = read_images(images, size_px=size_px, limit=recipe.images, progress=stage(progress, "images"))
-    say(f"{len(read.pixels)} images, {len(read.skipped)} skipped")
+    say(read.told(resolution_px))
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     found = []

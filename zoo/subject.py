@@ -18,7 +18,7 @@ from zoo.listing import nearest_models
 from zoo.lookup import as_folder, on_hub
 from zoo.names import nearest, parse_name, shown
 from zoo.progress import Progress, Say
-from zoo.supernet_names import CARD, supernet_folders
+from zoo.supernet_names import supernet_folder, supernet_folders
 from zoo.supernets import read_supernet
 
 
@@ -66,7 +66,7 @@ def find_subject(
         BadArchitecture: the net has no such network.
         UnknownName: nothing has that name.
     """
-    if str(what) in supernet_folders() or (Path(what) / CARD).is_file():
+    if supernet_folder(str(what)) is not None:
         return _of_supernet(what, subnets, architectures, seed)
     if architectures:
         raise BadRequest(f"--architecture names networks of a supernet, and {shown(str(what))} is none; leave it out")

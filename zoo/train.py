@@ -146,7 +146,7 @@ def train(
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
     read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))
     length = f"{recipe.steps(len(read.pixels))} steps" if max_minutes is None else f"{max_minutes:g} minutes"
-    say(f"{len(read.pixels)} images, {len(read.skipped)} skipped; {length}")
+    say(f"{read.told(recipe.resolution_px)}; {length}")
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     data = {"folder": images.resolve().name, "terms": terms}

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback
 from torch import Tensor
 
-from search.curve import loss_curve
+from search.curve import METRICS, loss_curve
 from search.errors import TrainingError
 from search.oneshot.job import CHECKPOINT, Job, do_job
 from search.oneshot.metrics import MetricsFile
@@ -21,8 +21,6 @@ from search.oneshot.ssl import SSL
 from search.oneshot.trainer import TellProgress
 from search.recipes import Recipe
 from search.supernet import Supernet, SupernetCard, save_supernet
-
-METRICS = "metrics.csv"
 
 
 def pretrain(

@@ -100,6 +100,16 @@ def test_rows_follow_paths_when_files_between_are_skipped(tmp_path: Path) -> Non
     assert [path.path.name for path in images.skipped] == ["1.png", "4.png", "7.png"]
 
 
+def test_what_is_told_counts_images_smaller_than_the_crop_and_no_skipped_one(tmp_path: Path) -> None:
+    for i, size in enumerate([(40, 30), (31, 90), (32, 32), (200, 64)]):
+        Image.fromarray(gradient(*size)).save(tmp_path / f"{i}.png")
+    (tmp_path / "1b.png").write_text("text")
+    images = read_images(tmp_path, size_px=64, min_images=1)
+    assert images.sides_px.tolist() == [30, 31, 32, 64]
+    assert images.told(32) == "4 images, 1 skipped, 2 enlarged, for they have fewer than 32 px a side"
+    assert images.told(30) == "4 images, 1 skipped"
+
+
 def test_a_limit_spreads_over_all_folders(tmp_path: Path) -> None:
     for label in "abcd":
         (tmp_path / label).mkdir()

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from search.curve import METRICS
 from search.errors import TrainingError
 from search.oneshot.job import CHECKPOINT
 from search.oneshot.ssl import SSL
-from search.oneshot.training import METRICS, pretrain
+from search.oneshot.training import pretrain
 from search.recipes import Recipe, Stage
 from search.supernet import Supernet
 from tests.search.small_supernets import stripes

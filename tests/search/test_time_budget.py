@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from search.curve import METRICS
 from search.errors import TrainingError
 from search.oneshot.ssl import SSL
-from search.oneshot.training import METRICS
 from search.supernet import WEIGHTS
 from tests.search.small_runs import LAST, ctrl_c, interrupt_at, tiny, train
 from tests.search.small_supernets import stripes

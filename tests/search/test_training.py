@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from search.curve import METRICS
 from search.errors import TrainingError, WriteFailed
 from search.objectives import OBJECTIVES
 from search.oneshot.sandwich import SandwichModule
 from search.oneshot.space import plain_key
 from search.oneshot.ssl import SSL
-from search.oneshot.training import METRICS
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Architecture
 from search.views import Views, center
