@@ -84,7 +84,16 @@ def test_a_damaged_package_in_the_cache_is_made_again(made: list[dict[str, objec
 
 @pytest.mark.parametrize(
     "name",
-    ["resnet50", "data-mocov3-cls-3ms", "data-mocov2-cls", "", "a" * 10_000, "x\0y", "data-mocov2-cls-3ms@../../etc"],
+    [
+        "resnet50",
+        "data-mocov3-cls-3ms",
+        "data-mocov2-cls",
+        "",
+        "a" * 3_000,
+        "a" * 10_000,
+        "x\0y",
+        "data-mocov2-cls-3ms@../../etc",
+    ],
 )
 def test_an_unknown_name_lists_the_three_nearest_in_one_line(home: Path, name: str) -> None:
     with pytest.raises(ZooError) as caught:
