@@ -9,7 +9,7 @@ frozen features, statistics recalibrated: weighted k-NN (k = 200) and a linear c
 with one sub-folder a class; labels only judge.
 
 Each training is a line of ``--out``; the same command goes on where it stopped. Without a GPU the net is `resnet` with
-half its widths and fewer blocks at 16 px; its 600 steps of 64 images take 4 minutes of one core. A single network's
+half its widths and fewer blocks at 16 px of SimCLR. A single network's
 gradients are clipped at norm 5, a supernet's are not: that is how either is trained by `zoo pretrain`.
 """
 
@@ -116,7 +116,7 @@ def tasks(args: argparse.Namespace, chosen: dict[str, Architecture]) -> Iterator
     )
     base = replace(base, views=replace(base.views, crop_px=r))
     names = args.only or list(OPTIONS)
-    for seed, name in product(range(args.seeds), [*ROLES, *names]):
+    for seed, name in product(args.seed or (0, 1), [*ROLES, *names]):
         recipe = replace(base, seed=seed)
         if name in ROLES:
             yield f"{name} alone", replace(recipe, architecture=chosen[name].choices), [name]
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, default=32 if ON_GPU else 16)
     parser.add_argument("--batch", type=int, default=256 if ON_GPU else 64)
     parser.add_argument("--steps", type=int, default=10_000 if ON_GPU else 600)
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seed", type=int, action="append", help="again for more; default: 0 and 1")
     parser.add_argument("--only", action="append", choices=list(OPTIONS), help="again for more; default: all")
     args = parser.parse_args()
 
