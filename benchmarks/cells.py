@@ -6,7 +6,8 @@
 Rows: the searched cells, those of a supervised search (supervised_darts.py), ``--random`` random cells (uniform, two
 distinct inputs a node), and a ResNet-18; all with the same recipe, epochs and seeds. Of each kind two choices are
 reported apart, per training seed: without labels (lowest contrastive loss on held-out training images) and with labels
-(highest linear accuracy on those). A labelled set is a folder with one sub-folder a class; labels only judge here.
+(highest linear accuracy on those). The last lines say how much better searched cells are than random ones, and how well
+the loss orders networks by their accuracy. A labelled set is a folder with one sub-folder a class; labels only judge.
 
 Each run is a line of ``--out``; the same command goes on where it stopped. Without a GPU the runs share the cores, one
 thread each, and the sizes are those of ``zoo darts --preset quick``: 5 cells of 8 channels at 16 px, and a ResNet-18 of
@@ -31,6 +32,7 @@ from ssl_protocol import Protocol, Score, Sets, read_sets, score
 from thin_resnet import NAME as RESNET18
 from thin_resnet import ThinResNet18
 
+from hardware_profiles.calibrate import spearman_rho
 from search.genotype import Genotype, random_genotype, read_genotype, to_document
 from search.nets import Backbone
 from search.nets.cell import CELL
@@ -131,6 +133,21 @@ def differences(runs: Iterable[Run], kind: str = "searched", against: str = "ran
             yield {**what, "difference": round(by, 4), "standard_error": round(float(error), 4)}
 
 
+def agreement(runs: Iterable[Run]) -> Iterator[dict[str, object]]:
+    """Does the loss that chooses without labels order networks of cells as their accuracy does? Spearman's rho."""
+    every = [run for run in runs if run.kind != RESNET18]
+    for batch in sorted({run.batch for run in every}):
+        own = [run for run in every if run.batch == batch]
+        names = dict.fromkeys(run.name for run in own)
+        if len(names) > 2:
+            loss, linear = (
+                np.array([np.mean([getattr(run, what) for run in own if run.name == name]) for name in names])
+                for what in ("held_out_loss", "linear")
+            )
+            rho = round(spearman_rho(-loss, linear), 3)
+            yield {"batch": batch, "networks": len(names), "spearman of lower loss and higher accuracy": rho}
+
+
 def mean_and_std(values: list[float]) -> list[float]:
     return [round(float(np.mean(values)), 4), round(float(np.std(values, ddof=int(len(values) > 1))), 4)]
 
@@ -184,7 +201,7 @@ def main() -> None:
         for future in as_completed([pool.submit(do, task) for task in left]):
             runs.append(future.result())
             add_run(args.out, runs[-1])
-    for line in (*summary(runs), *differences(runs)):
+    for line in (*summary(runs), *differences(runs), *agreement(runs)):
         print(json.dumps(line))
 
 
