@@ -18,7 +18,7 @@ from hardware_profiles.bench import Prepare
 from hardware_profiles.errors import MissingRuntime
 from hardware_profiles.onnx_bytes import to_onnx_bytes
 from hardware_profiles.precision import Int8Style, Precision, to_precision
-from hardware_profiles.probe import cpu_flags
+from hardware_profiles.processor import cpu_flags
 from hardware_profiles.runners import Arrays, OnnxRunner, Runner, onnxruntime_version
 from hardware_profiles.runners.onnx import provider_called, provider_names
 
