@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 import typer
 
@@ -178,6 +178,15 @@ def pretrain_command(
             architecture, net=net or "mobile", cells=cells, channels=channels, resolution_px=resolution
         )
     groups = processes if norm_groups is None and processes > 1 else norm_groups
+    given = {
+        "lr": lr,
+        "precision": precision and precision.value,
+        "accumulate": accumulate,
+        "norm_groups": groups,
+        "random_subnets": random_subnets,
+        "slow_start": slow_start,
+        "distill": distill,
+    }
     recipe = recipe_of(
         net=net,
         objective=objective,
@@ -187,7 +196,7 @@ def pretrain_command(
         resolution_px=resolution,
         architecture=chosen,
         start=None if supernet is None else supernet.card,
-        changes=_changes(lr, precision, accumulate, groups, random_subnets, slow_start, distill),
+        changes=cast("Changes", {name: value for name, value in given.items() if value is not None}),
     )
     with talk.progress() as progress:
         made = train(
@@ -247,31 +256,3 @@ def _summary(path: Path, card: ModelCard) -> list[str]:
             f" measured {ms_text(measured_ms)} ms, {report.threads} thread(s) on {report.device}"
         )
     return lines
-
-
-def _changes(
-    lr: float | None,
-    precision: Precision | None,
-    accumulate: int | None,
-    norm_groups: int | None,
-    random_subnets: int | None,
-    slow_start: float | None,
-    distill: float | None,
-) -> Changes:
-    """Only what was given; the recipe has the rest."""
-    changes: Changes = {}
-    if lr is not None:
-        changes["lr"] = lr
-    if precision is not None:
-        changes["precision"] = precision.value
-    if accumulate is not None:
-        changes["accumulate"] = accumulate
-    if norm_groups is not None:
-        changes["norm_groups"] = norm_groups
-    if random_subnets is not None:
-        changes["random_subnets"] = random_subnets
-    if slow_start is not None:
-        changes["slow_start"] = slow_start
-    if distill is not None:
-        changes["distill"] = distill
-    return changes
