@@ -6,27 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.benchmark import Row
-from zoo.errors import BadName, MissingExtra
-
-_SUFFIXES = (".png", ".svg", ".pdf")
+from zoo.plot import new_figure, save_figure
 
 
 def plot_benchmark(rows: Sequence[Row], path: Path, *, title: str) -> Path:
     """Draw ``rows`` into ``path``, whose suffix is the format; returns ``path``.
 
     Raises:
-        BadName: a suffix other than png, svg or pdf.
         MissingExtra: matplotlib is not installed.
     """
-    if path.suffix not in _SUFFIXES:
-        raise BadName(f"{path.name} does not end in {', '.join(_SUFFIXES)}; name the plot's format by its suffix")
-    try:
-        from matplotlib.figure import Figure  # a Figure of its own: no window, no global state
-    except ImportError:
-        raise MissingExtra("plots need matplotlib: pip install 'subnet-zoo[search]'") from None
     settings = list(dict.fromkeys((row.threads, row.batch) for row in rows))
     files = list(dict.fromkeys(row.file for row in rows))
-    figure = Figure(figsize=(1.5 + 1.6 * len(settings), 3.6), layout="constrained")
+    figure = new_figure(1.5 + 1.6 * len(settings), 3.6)
     axes = figure.add_subplot()
     width = 0.8 / len(files)
     for i, file in enumerate(files):
@@ -40,10 +31,4 @@ def plot_benchmark(rows: Sequence[Row], path: Path, *, title: str) -> Path:
     axes.set_ylabel("ms an image (median; line to p90)")
     axes.set_title(title, fontsize=8, loc="left")
     axes.legend(fontsize=7, frameon=False)
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        figure.savefig(partial, dpi=160)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return save_figure(figure, path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hardware_profiles.errors import BadProfile
 from hardware_profiles.types import LatencyTable
-from zoo.errors import MissingExtra
+from zoo.plot import new_figure, save_figure
 
 _INK, _DOTS = "#333333", "#1f6f8b"
 
@@ -20,14 +20,10 @@ def plot_checks(table: LatencyTable, path: Path) -> Path:
     """
     if not table.checks:
         raise BadProfile(f"the table of {table.device.id} holds no networks to plot; fit or measure it again")
-    try:
-        from matplotlib.figure import Figure  # a Figure of its own: no window, no global state
-    except ImportError:
-        raise MissingExtra("plots need matplotlib: pip install 'subnet-zoo[search]'") from None
     measured = [check.measured_ms for check in table.checks]
     predicted = [check.predicted_ms for check in table.checks]
     low, high = min(*measured, *predicted), max(*measured, *predicted)
-    figure = Figure(figsize=(4.8, 5.0), layout="constrained")
+    figure = new_figure(4.8, 5.0)
     axes = figure.add_subplot()
     axes.plot([low, high], [low, high], color=_INK, linewidth=0.8)
     axes.fill_between(
@@ -39,15 +35,7 @@ def plot_checks(table: LatencyTable, path: Path) -> Path:
     axes.set(xlabel="measured ms", ylabel=f"predicted ms ({table.device.source})", xlim=limits, ylim=limits)
     axes.set_aspect("equal")
     axes.set_title(_title(table), fontsize=8, loc="left")
-    partial = path.with_name(f".{path.stem}.partial{path.suffix or '.png'}")
-    try:
-        figure.savefig(partial, dpi=160)
-        partial.replace(path)
-    except ValueError as error:  # a suffix that matplotlib cannot write
-        raise BadProfile(f"{path}: {' '.join(str(error).split())}; name it .png, .svg or .pdf") from None
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    return save_figure(figure, path)
 
 
 def _title(table: LatencyTable) -> str:

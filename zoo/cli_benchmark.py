@@ -23,8 +23,11 @@ def benchmark_command(
     from zoo.benchmark import benchmark
     from zoo.benchmark_plot import plot_benchmark
     from zoo.catalogue import locate
+    from zoo.plot import check_plot
     from zoo.tables import this_device
 
+    if plot is not None:
+        check_plot(plot)
     talk = Talk(as_json=as_json, quiet=quiet)
     with talk.progress() as progress:
         folder = locate(package, progress=progress, say=talk.say)

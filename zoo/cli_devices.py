@@ -60,8 +60,11 @@ def show_command(
 ) -> None:
     """One table: the device, its quality, its slowest blocks."""
     from zoo.check_plot import plot_checks
+    from zoo.plot import check_plot
     from zoo.tables import quality, table_of, this_device
 
+    if plot is not None:
+        check_plot(plot)
     talk = Talk(as_json=as_json, quiet=quiet)
     table = table_of(this_device(threads).id if device == "this" else device, net, resolution)
     slowest = sorted(table.entries.items(), key=lambda item: item[1].median_ms, reverse=True)

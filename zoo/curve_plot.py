@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import MissingExtra
+from zoo.plot import new_figure, save_figure
 
 CURVE_PNG = "curve.png"
 
@@ -17,11 +17,7 @@ def plot_curve(curve: Mapping[str, Any], path: Path, *, title: str) -> None:
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtra('a plot needs matplotlib; pip install "subnet-zoo[search]"') from None
-    figure = Figure(figsize=(5.5, 3.5), layout="constrained")
+    figure = new_figure(5.5, 3.5)
     axes = figure.add_subplot(xlabel=f"step ({curve['note']})", ylabel="loss", title=title)
     steps = [row[0] for row in curve["rows"]]
     for i, name in enumerate(curve["columns"][1:], start=1):
@@ -30,4 +26,4 @@ def plot_curve(curve: Mapping[str, Any], path: Path, *, title: str) -> None:
             axes.plot(steps, losses, label=name.removeprefix("loss_"), linewidth=1.2)
     axes.legend()
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=100)
+    save_figure(figure, path, dpi=100)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from search.types import SearchResult
-from zoo.errors import MissingExtra
+from zoo.plot import new_figure, save_figure
 
 
 def plot_fronts(results: Sequence[SearchResult], path: Path, *, sources: Sequence[str]) -> None:
@@ -20,11 +20,7 @@ def plot_fronts(results: Sequence[SearchResult], path: Path, *, sources: Sequenc
     Raises:
         MissingExtra: matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtra('a plot needs matplotlib; pip install "subnet-zoo[search]"') from None
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = new_figure(7, 4.5)
     axes = figure.add_subplot(xlabel="predicted ms", ylabel="score: agreement with the largest network")
     for i, (result, source) in enumerate(zip(results, sources, strict=True)):
         color = f"C{i}"
@@ -47,4 +43,4 @@ def plot_fronts(results: Sequence[SearchResult], path: Path, *, sources: Sequenc
         axes.scatter([best.predicted_ms], [best.score], s=90, facecolors="none", edgecolors=color, linewidths=1.5)
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path, dpi=150)

@@ -84,7 +84,7 @@ def test_a_table_shows_where_it_comes_from_and_can_be_drawn(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.glob("*.png")] == ["plot.png"]
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
     wrong = run("show", "cloud", "--plot", tmp_path / "plot.mp3")
-    assert wrong.exit_code == 1 and list(tmp_path.glob("*mp3*")) == []
+    assert wrong.exit_code == 2 and list(tmp_path.glob("*mp3*")) == []
 
 
 def test_a_table_without_checks_cannot_be_drawn(tmp_path: Path, raspi4: LatencyTable) -> None:
