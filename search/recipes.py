@@ -199,7 +199,7 @@ def _check_architecture(recipe: Recipe) -> None:
 
 
 def mobile_mocov2() -> Recipe:
-    """The bundled ``mobile-mocov2``."""
+    """MoCo v2 for ``mobile``; the bundled supernet of that name went through it twice, its card says how."""
     return Recipe()
 
 
