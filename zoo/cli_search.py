@@ -144,6 +144,10 @@ def pretrain_command(
     distill: Annotated[
         float | None, typer.Option(help="Weight of the other networks' distillation from the largest.")
     ] = None,
+    loss_weights: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(help="Of the largest, the smallest and each random network's loss, relative to each other."),
+    ] = None,
     norm_groups: Annotated[
         int | None, typer.Option(min=1, help="Groups of a batch that are normalized apart, as on several devices.")
     ] = None,
@@ -186,6 +190,7 @@ def pretrain_command(
         "random_subnets": random_subnets,
         "slow_start": slow_start,
         "distill": distill,
+        "loss_weights": loss_weights,
     }
     recipe = recipe_of(
         net=net,

@@ -35,6 +35,7 @@ class Changes(TypedDict, total=False):
     random_subnets: int
     slow_start: float
     distill: float
+    loss_weights: tuple[float, float, float]
 
 
 def recipe_of(

@@ -54,12 +54,13 @@ def read_labelled(
     found = sorted({name for name in names if name is not None})
     known = found if classes is None else list(classes)
     _check(folder, found, known)
+    order = {name: label for label, name in enumerate(known)}
     strays = [path for path, name in zip(images.paths, names, strict=True) if name is None]
     stray = tuple(Skipped(path=path, reason="in no class's sub-folder") for path in strays)
     rows = [row for row, name in enumerate(names) if name is not None]
     return Labelled(
         pixels=images.pixels[rows] if stray else images.pixels,
-        labels=torch.tensor([known.index(name) for name in names if name is not None]),
+        labels=torch.tensor([order[name] for name in names if name is not None]),
         classes=tuple(known),
         skipped=images.skipped + stray,
     )
