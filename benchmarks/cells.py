@@ -32,10 +32,10 @@ from ssl_protocol import Protocol, Score, Sets, read_sets, score
 from thin_resnet import NAME as RESNET18
 from thin_resnet import ThinResNet18
 
-from hardware_profiles.calibrate import spearman_rho
-from search.genotype import Genotype, random_genotype, read_genotype, to_document
+from hardware_profiles.fit.calibrate import spearman_rho
 from search.nets import Backbone
 from search.nets.cell import CELL
+from search.nets.genotype import Genotype, random_genotype, read_genotype, to_document
 
 ON_GPU = torch.cuda.is_available()
 METRICS = ("linear", "semi")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from scores import Labelled, masks, positions
 
-from search.calibrate import recalibrate
 from search.evaluate import Preprocessing, knn_accuracy
 from search.nets import Backbone
-from zoo.subject import untrained
+from search.recalibrate import recalibrate
 from zoo.supernets import read_supernet
+from zoo.use.subject import untrained
 
 
 def judge(backbone: Backbone, train: Labelled, test: Labelled) -> float:

@@ -3,7 +3,8 @@
     python benchmarks/drift.py --images DIR --images OTHER ... [--subnets 2]
 
 Random networks get the statistics of the first half of one folder; printed is the drift of its second half and of
-every other folder. Exits with 1 unless a threshold (`export.drift.MOST`) lies between all of the former and the latter.
+every other folder. Exits with 1 unless a threshold (`export.verify.drift.MOST`) lies between all of the former and the
+latter.
 """
 
 import argparse
@@ -14,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.drift import MOST, measure_drift
-from search.calibrate import recalibrate
-from search.images import read_images
+from export.verify.drift import MOST, measure_drift
+from search.images.read import read_images
+from search.images.views import center
 from search.nets import NETS
-from search.views import center
+from search.recalibrate import recalibrate
 from zoo.supernets import DEFAULT, read_supernet
 
 

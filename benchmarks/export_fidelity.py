@@ -18,12 +18,12 @@ import torch
 from networks import network
 
 from export import ComparisonFailed, ExportReport, Preprocess, metadata_props, target_at, with_precision
-from export.run import export
-from search.images import read_images
+from export.artefact import export
+from search.images.read import read_images
+from search.images.views import IMAGENET_MEAN, IMAGENET_STD, center
 from search.nets import NETS, Backbone
 from search.types import Architecture, Task
-from search.views import IMAGENET_MEAN, IMAGENET_STD, center
-from zoo.outputs import deployed
+from zoo.heads.attach import deployed
 
 PRECISIONS = ("fp32", "fp16", "int8")
 CALIBRATED = 500

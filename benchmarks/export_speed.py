@@ -25,9 +25,9 @@ from networks import network
 
 from export import DELIVERIES, Preprocess, deliver, metadata_props, target_at
 from hardware_profiles import OnnxRunner, time_runners
-from search.images import read_images
+from search.images.read import read_images
+from search.images.views import IMAGENET_MEAN, IMAGENET_STD, center
 from search.nets import NETS
-from search.views import IMAGENET_MEAN, IMAGENET_STD, center
 
 
 def main() -> int:

@@ -20,8 +20,8 @@ from hub_package import make_package  # isort: skip
 from hub_server import HubServer  # isort: skip
 
 PUBLISHED = "acme/published"
-PUSH = "import sys; from zoo.push import push; push(sys.argv[1], sys.argv[2])"
-PULL = "import sys, pathlib, zoo.pull; zoo.pull.pull_folder(sys.argv[2], pathlib.Path(sys.argv[1]))"
+PUSH = "import sys; from zoo.hub.push import push; push(sys.argv[1], sys.argv[2])"
+PULL = "import sys, pathlib, zoo.hub.pull; zoo.hub.pull.pull_folder(sys.argv[2], pathlib.Path(sys.argv[1]))"
 
 
 def run(code: str, folder: Path, repo: str, env: dict[str, str], kill_after_s: float | None = None) -> int:
@@ -38,8 +38,8 @@ def tries_again(what: str, folder: Path, repo: str, env: dict[str, str]) -> bool
     """Whether the same succeeds now, in this process, which has imported everything already."""
     os.environ.update(env)
     from zoo.errors import ZooError
-    from zoo.pull import pull_folder
-    from zoo.push import push
+    from zoo.hub.pull import pull_folder
+    from zoo.hub.push import push
 
     try:
         _ = push(folder, repo) if what == "push" else pull_folder(repo, folder, verify=True)

@@ -45,8 +45,8 @@ def round_trip(server: HubServer, scratch: Path, megabytes: float) -> dict[str, 
     """Push a package and pull it into an empty cache, in this process."""
     package = make_package(scratch / "package", megabytes=megabytes)
     os.environ.update(environment(server, scratch / "one"))
-    from zoo.pull import pull_folder
-    from zoo.push import push
+    from zoo.hub.pull import pull_folder
+    from zoo.hub.push import push
 
     started = time.perf_counter()
     push(package, REPO)

@@ -27,10 +27,18 @@ import torch
 from runs import add_run, read_runs
 
 from hardware_profiles import count_compute
-from search.evaluate import Labelled, Preprocessing, embed, knn_accuracy, linear_accuracy, read_labelled, recalibrate_on
+from search.evaluate import (
+    Labelled,
+    Preprocessing,
+    embed,
+    knn_accuracy,
+    linear_accuracy,
+    read_labelled,
+    recalibrate_on,
+)
 from search.nets import NETS, Net
 from search.nets.resnet import ResNet, ResNetPreset
-from search.oneshot.training import pretrain
+from search.oneshot.pretrain import pretrain
 from search.recipes import Recipe, Stage, recipe_for
 from search.supernet import Supernet
 from search.types import Architecture

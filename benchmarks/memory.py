@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 
 from hardware_profiles import Latency, LatencyTable, probe_device, to_onnx_bytes
-from hardware_profiles.calibrate import kendall_tau
+from hardware_profiles.fit.calibrate import kendall_tau
 from hardware_profiles.onnx_memory import peak_activation_bytes
-from search.costs import CostModel
 from search.nets import NETS, Net
-from zoo.measuring import spread
+from search.subnets.costs import CostModel
+from zoo.devices.measure import spread
 
 CHILD = """
 import re, sys

@@ -15,17 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hardware_profiles.calibrate import kendall_tau
-from search.calibrate import recalibrate
+from hardware_profiles.fit.calibrate import kendall_tau
 from search.evaluate import knn_accuracy
-from search.image_statistics import load_statistics
-from search.images import read_images
-from search.leaves import dead_leaves
+from search.images.read import read_images
+from search.images.statistics import load_statistics
+from search.images.synthesize import dead_leaves, synthesize
+from search.images.views import center
+from search.recalibrate import recalibrate
 from search.scores import SCORES
 from search.supernet import Supernet
-from search.synthesize import synthesize
 from search.types import Architecture, Task
-from search.views import center
 from zoo.supernets import read_supernet
 
 COUNT, COMPARED = 512, 128
@@ -76,7 +75,7 @@ def main() -> None:
     supernet, card = ready.supernet, ready.supernet.card
     px, rng = card.resolution_px, np.random.default_rng(args.seed)
     statistics = load_statistics(ready.folder)
-    assert statistics is not None, f"{ready.folder} has no statistics; python -m zoo.statistics makes them"
+    assert statistics is not None, f"{ready.folder} has no statistics; python -m zoo.make.bundle makes them"
     real = read_images(args.images, size_px=px, min_images=2 * COUNT, limit=2 * COUNT).pixels
     pixels = {
         "real": real[::2],

@@ -2,11 +2,10 @@
 
 import torch
 
-from search.calibrate import recalibrate
 from search.nets import NETS, Backbone
+from search.recalibrate import recalibrate
 from search.types import Architecture
-from zoo.supernet_names import supernet_folders
-from zoo.supernets import read_supernet
+from zoo.supernets import read_supernet, supernet_folders
 
 
 def network(

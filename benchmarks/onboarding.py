@@ -17,12 +17,10 @@ import numpy as np
 from published_tables import COLUMNS, blocks
 
 from hardware_profiles import list_tables, pick_diverse
-from hardware_profiles.adapt import leave_one_out, mix
-from hardware_profiles.calibrate import validate
-from hardware_profiles.fit import UNSEEN, solve
-from hardware_profiles.nnls import solve_relative
-from hardware_profiles.whole_times import count_blocks
-from hardware_profiles.work import TERMS, work
+from hardware_profiles.fit.adapt import leave_one_out, mix
+from hardware_profiles.fit.calibrate import validate
+from hardware_profiles.fit.fit import UNSEEN, solve
+from hardware_profiles.fit.work import TERMS, count_blocks, solve_relative, work
 
 POOL = 1000
 

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import Tolerance, compare_outputs
-from export.onnx_file import read_onnx
+from export.formats.onnx_file import read_onnx
 from hardware_profiles import OnnxRunner
 
 HERE = Path(__file__).parent

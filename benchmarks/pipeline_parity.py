@@ -29,12 +29,21 @@ from runs import add_run, read_runs
 from thin_resnet import NAME, ThinResNet18Net
 from torch import nn
 
-from search.evaluate import Labelled, Preprocessing, embed, knn_accuracy, linear_accuracy, read_labelled, recalibrate_on
+from search.evaluate import (
+    Labelled,
+    Preprocessing,
+    embed,
+    knn_accuracy,
+    linear_accuracy,
+    read_labelled,
+    recalibrate_on,
+)
+from search.images.views import IMAGENET_MEAN, IMAGENET_STD
 from search.nets import NETS, Backbone
-from search.oneshot.job import Job, do_job
+from search.oneshot.engine.job import Job
+from search.oneshot.fit import do_job
 from search.recipes import Recipe, Stage, recipe_for
 from search.types import Architecture
-from search.views import IMAGENET_MEAN, IMAGENET_STD
 
 try:
     from lightly.data import LightlyDataset

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from hardware_profiles import DeviceProfile, OpKey, keep_table, list_tables
-from hardware_profiles.fit import fit_table
+from hardware_profiles.fit.fit import fit_table
 from search.nets.mobile import HEAD_CHANNELS, STAGES, STEM_CHANNELS
 
 RESOLUTION_PX = 32

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from hardware_profiles import OnnxRunner
-from hardware_profiles.rounds import quietest, take_turns
-from hardware_profiles.timing import lender
-from zoo.package import load_package
+from hardware_profiles.timing.rounds import quietest, take_turns
+from hardware_profiles.timing.timing import lender
+from zoo.package.folder import load_package
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ from functools import partial
 import numpy as np
 
 from hardware_profiles import OnnxRunner, estimate_ms, resize_table, time_runners, to_onnx_bytes
-from hardware_profiles.calibrate import validate
-from hardware_profiles.onnx_bytes import INPUT
+from hardware_profiles.fit.calibrate import validate
+from hardware_profiles.measure.onnx_bytes import INPUT
 from search.nets import NETS
-from zoo.tables import spread, table_for, this_device
+from zoo.devices.tables import spread, table_for, this_device
 
 SEED = 1  # the tables themselves are validated on the networks of seed 0
 

@@ -22,17 +22,17 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from hardware_profiles.calibrate import kendall_tau
-from hardware_profiles.devices import find_table
-from search.calibrate import recalibrate
-from search.costs import CostModel
+from hardware_profiles.fit.calibrate import kendall_tau
+from hardware_profiles.tables.find import find_table
 from search.evaluate import knn_accuracy
-from search.images import read_images
+from search.images.read import read_images
+from search.images.views import center
 from search.nets import Backbone
-from search.proposals import scattered
+from search.recalibrate import recalibrate
 from search.scores import SCORES
+from search.subnets.costs import CostModel
+from search.subnets.evolution import scattered
 from search.types import Task
-from search.views import center
 from zoo.home import own_tables
 from zoo.supernets import read_supernet
 

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from search.costs import CostModel
-from search.find import find
-from search.images import read_images
+from search.images.read import read_images
+from search.subnets.costs import CostModel
+from search.subnets.find import find
 from zoo.demo import write_demo_images
+from zoo.devices.tables import table_for
 from zoo.names import parse_budget
 from zoo.supernets import read_supernet
-from zoo.tables import table_for
 
 
 def main() -> None:

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search.darts_recipe import simclr_views
+from search.cells.recipe import simclr_views
 from search.evaluate import Labelled, read_labelled
-from search.evaluate.linear import best_linear
+from search.evaluate.classifiers import best_linear
+from search.images.views import center
 from search.nets import Backbone
+from search.nets.projector import projector_of
 from search.objectives import nt_xent
-from search.oneshot.contrast import held_out_loss, two_views
-from search.supernet import projector_of
-from search.views import center
+from search.oneshot.darts.loss import held_out_loss, two_views
 
 _TEMPERATURE = 0.5
 _HELD_OUT, _SEMI, _SEMI_BATCH = 0.1, 0.1, 32

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 
 from search.nets import NETS
+from search.nets.projector import projector_of
 from search.objectives import info_nce
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
 from search.recipes import Recipe, Stage
-from search.supernet import load_slices, projector_of
+from search.supernet import load_slices
 
 
 class Supernet:

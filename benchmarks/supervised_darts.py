@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from search.darts_recipe import PRESETS, DartsRecipe
-from search.genotype import write_genotype
-from search.images import read_images
-from search.oneshot.darts_loss import Contrast
-from search.oneshot.darts_search import search_cells
-from search.oneshot.halves import halves
+from search.cells.recipe import PRESETS, DartsRecipe
+from search.images.read import read_images
+from search.nets.genotype import write_genotype
+from search.oneshot.darts.halves import halves
+from search.oneshot.darts.loss import Contrast
+from search.oneshot.darts.search import search_cells
 
 
 class CrossEntropy(Contrast):

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from search.nets import NETS
+from search.oneshot.pretrain import pretrain
 from search.oneshot.ssl import SSL
-from search.oneshot.training import pretrain
 from search.recipes import Recipe, Stage
 
 Times = NDArray[np.float64]

@@ -36,43 +36,43 @@ from export.types import Quantization as Quantization
 from export.types import Tolerance as Tolerance
 
 if TYPE_CHECKING:
-    from export.batches import artefact_outputs as artefact_outputs
-    from export.compare import compare_outputs as compare_outputs
+    from export.artefact import export as export
     from export.delivery import Delivered as Delivered
     from export.delivery import deliver as deliver
     from export.documents import read_document as read_document
     from export.documents import to_document as to_document
-    from export.engine_runner import EngineRunner as EngineRunner
-    from export.engines import EngineFile as EngineFile
-    from export.engines import read_engine as read_engine
-    from export.metadata import metadata_props as metadata_props
-    from export.metadata import read_preprocess as read_preprocess
-    from export.outputs import torch_outputs as torch_outputs
-    from export.run import export as export
-    from export.to_onnx import make_onnx as make_onnx
-    from export.to_ort import required_operators as required_operators
-    from export.to_tensorrt import build_engine as build_engine
-    from export.triton import triton_repository as triton_repository
+    from export.formats.metadata import metadata_props as metadata_props
+    from export.formats.metadata import read_preprocess as read_preprocess
+    from export.formats.ort import required_operators as required_operators
+    from export.formats.triton import triton_repository as triton_repository
+    from export.graph.to_onnx import make_onnx as make_onnx
+    from export.tensorrt.build import build_engine as build_engine
+    from export.tensorrt.engine_file import EngineFile as EngineFile
+    from export.tensorrt.engine_file import read_engine as read_engine
+    from export.tensorrt.runner import EngineRunner as EngineRunner
+    from export.verify.compare import compare_outputs as compare_outputs
+    from export.verify.outputs import artefact_outputs as artefact_outputs
+    from export.verify.outputs import torch_outputs as torch_outputs
 
 # These need torch, onnx, onnxruntime, numpy or pydantic, which are imported when the name is first used.
 _LAZY = {
-    "artefact_outputs": "export.batches",
-    "build_engine": "export.to_tensorrt",
-    "compare_outputs": "export.compare",
+    "artefact_outputs": "export.verify.outputs",
+    "build_engine": "export.tensorrt.build",
+    "compare_outputs": "export.verify.compare",
     "Delivered": "export.delivery",
     "deliver": "export.delivery",
-    "EngineFile": "export.engines",
-    "EngineRunner": "export.engine_runner",
-    "export": "export.run",
-    "make_onnx": "export.to_onnx",
-    "metadata_props": "export.metadata",
+    "EngineFile": "export.tensorrt.engine_file",
+    "EngineRunner": "export.tensorrt.runner",
+    "export": "export.artefact",
+    "make_onnx": "export.graph.to_onnx",
+    "metadata_props": "export.formats.metadata",
     "read_document": "export.documents",
-    "read_engine": "export.engines",
-    "read_preprocess": "export.metadata",
-    "required_operators": "export.to_ort",
+    "read_engine": "export.tensorrt.engine_file",
+    "read_preprocess": "export.formats.metadata",
+    "required_operators": "export.formats.ort",
     "to_document": "export.documents",
-    "torch_outputs": "export.outputs",
-    "triton_repository": "export.triton",
+    "torch_outputs": "export.verify.outputs",
+    "triton_repository": "export.formats.triton",
 }
 
 

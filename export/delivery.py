@@ -13,17 +13,16 @@ from typing import Any
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from export.drift import MOST, measure_drift
+from export.artefact import check_images, examine, export
 from export.errors import ComparisonFailed, InvalidGraph
-from export.examine import examine
-from export.metadata import read_preprocess
-from export.outputs import torch_outputs
-from export.run import check_images, export
+from export.formats.metadata import read_preprocess
+from export.formats.ort import to_ort
+from export.formats.triton import triton_repository
 from export.targets import Delivery, check_target, with_precision
-from export.to_ort import to_ort
-from export.triton import triton_repository
-from export.try_engine import Tried, engine_of
+from export.tensorrt.try_engine import Tried, engine_of
 from export.types import ExportReport, ExportTarget, Precision
+from export.verify.drift import MOST, measure_drift
+from export.verify.outputs import torch_outputs
 
 Array = npt.NDArray[Any]
 

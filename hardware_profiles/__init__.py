@@ -35,68 +35,68 @@ from hardware_profiles.types import TableHead as TableHead
 from hardware_profiles.types import Validation as Validation
 
 if TYPE_CHECKING:
-    from hardware_profiles.adapt import adapt_table as adapt_table
-    from hardware_profiles.compute import Compute as Compute
-    from hardware_profiles.compute import count_compute as count_compute
-    from hardware_profiles.devices import TableFile as TableFile
-    from hardware_profiles.devices import find_device as find_device
-    from hardware_profiles.devices import find_table as find_table
-    from hardware_profiles.devices import keep_table as keep_table
-    from hardware_profiles.devices import list_tables as list_tables
-    from hardware_profiles.diverse import pick_diverse as pick_diverse
     from hardware_profiles.estimate import block_ms as block_ms
     from hardware_profiles.estimate import estimate_ms as estimate_ms
     from hardware_profiles.estimate import margin as margin
     from hardware_profiles.estimate import part_ms as part_ms
-    from hardware_profiles.files import load_head as load_head
-    from hardware_profiles.files import load_table as load_table
-    from hardware_profiles.files import save_table as save_table
-    from hardware_profiles.fit import fit_table as fit_table
-    from hardware_profiles.measure import Network as Network
-    from hardware_profiles.measure import measure_table as measure_table
-    from hardware_profiles.onnx_bytes import to_onnx_bytes as to_onnx_bytes
-    from hardware_profiles.probe import probe_device as probe_device
-    from hardware_profiles.resize import resize_table as resize_table
+    from hardware_profiles.fit.adapt import adapt_table as adapt_table
+    from hardware_profiles.fit.diverse import pick_diverse as pick_diverse
+    from hardware_profiles.fit.fit import fit_table as fit_table
+    from hardware_profiles.measure.onnx_bytes import to_onnx_bytes as to_onnx_bytes
+    from hardware_profiles.measure.probe import probe_device as probe_device
+    from hardware_profiles.measure.table import Network as Network
+    from hardware_profiles.measure.table import measure_table as measure_table
+    from hardware_profiles.memory import Compute as Compute
+    from hardware_profiles.memory import count_compute as count_compute
     from hardware_profiles.runners import OnnxRunner as OnnxRunner
     from hardware_profiles.runners import Runner as Runner
     from hardware_profiles.runners import ScriptedClock as ScriptedClock
     from hardware_profiles.runners import ScriptedRunner as ScriptedRunner
-    from hardware_profiles.timing import time_call as time_call
-    from hardware_profiles.timing import time_runners as time_runners
-    from hardware_profiles.torch_runner import TorchRunner as TorchRunner
+    from hardware_profiles.runners.torch_cpu import TorchRunner as TorchRunner
+    from hardware_profiles.tables.files import load_head as load_head
+    from hardware_profiles.tables.files import load_table as load_table
+    from hardware_profiles.tables.files import save_table as save_table
+    from hardware_profiles.tables.find import TableFile as TableFile
+    from hardware_profiles.tables.find import find_device as find_device
+    from hardware_profiles.tables.find import find_table as find_table
+    from hardware_profiles.tables.find import keep_table as keep_table
+    from hardware_profiles.tables.find import list_tables as list_tables
+    from hardware_profiles.tables.resize import resize_table as resize_table
+    from hardware_profiles.timing.timing import time_call as time_call
+    from hardware_profiles.timing.timing import time_runners as time_runners
 
 # These need torch, onnxruntime, numpy or pydantic, which are imported when the name is first used. No function has the
 # name of its file: importing the file would put the module in the function's place here.
 _LAZY = {
-    "Compute": "hardware_profiles.compute",
-    "Network": "hardware_profiles.measure",
+    "Compute": "hardware_profiles.memory",
+    "Network": "hardware_profiles.measure.table",
     "OnnxRunner": "hardware_profiles.runners",
     "Runner": "hardware_profiles.runners",
     "ScriptedClock": "hardware_profiles.runners",
     "ScriptedRunner": "hardware_profiles.runners",
-    "TableFile": "hardware_profiles.devices",
-    "TorchRunner": "hardware_profiles.torch_runner",
-    "adapt_table": "hardware_profiles.adapt",
+    "TableFile": "hardware_profiles.tables.find",
+    "TorchRunner": "hardware_profiles.runners.torch_cpu",
+    "adapt_table": "hardware_profiles.fit.adapt",
     "block_ms": "hardware_profiles.estimate",
-    "count_compute": "hardware_profiles.compute",
+    "count_compute": "hardware_profiles.memory",
     "estimate_ms": "hardware_profiles.estimate",
-    "find_device": "hardware_profiles.devices",
-    "find_table": "hardware_profiles.devices",
-    "fit_table": "hardware_profiles.fit",
-    "keep_table": "hardware_profiles.devices",
-    "list_tables": "hardware_profiles.devices",
-    "load_head": "hardware_profiles.files",
-    "load_table": "hardware_profiles.files",
+    "find_device": "hardware_profiles.tables.find",
+    "find_table": "hardware_profiles.tables.find",
+    "fit_table": "hardware_profiles.fit.fit",
+    "keep_table": "hardware_profiles.tables.find",
+    "list_tables": "hardware_profiles.tables.find",
+    "load_head": "hardware_profiles.tables.files",
+    "load_table": "hardware_profiles.tables.files",
     "margin": "hardware_profiles.estimate",
-    "measure_table": "hardware_profiles.measure",
+    "measure_table": "hardware_profiles.measure.table",
     "part_ms": "hardware_profiles.estimate",
-    "pick_diverse": "hardware_profiles.diverse",
-    "probe_device": "hardware_profiles.probe",
-    "resize_table": "hardware_profiles.resize",
-    "save_table": "hardware_profiles.files",
-    "time_call": "hardware_profiles.timing",
-    "time_runners": "hardware_profiles.timing",
-    "to_onnx_bytes": "hardware_profiles.onnx_bytes",
+    "pick_diverse": "hardware_profiles.fit.diverse",
+    "probe_device": "hardware_profiles.measure.probe",
+    "resize_table": "hardware_profiles.tables.resize",
+    "save_table": "hardware_profiles.tables.files",
+    "time_call": "hardware_profiles.timing.timing",
+    "time_runners": "hardware_profiles.timing.timing",
+    "to_onnx_bytes": "hardware_profiles.measure.onnx_bytes",
 }
 
 

@@ -21,9 +21,9 @@ from search.types import SearchResult as SearchResult
 from search.types import Task as Task
 
 if TYPE_CHECKING:
-    from search.images import ImageSet as ImageSet
-    from search.images import read_images as read_images
-    from search.leaves import dead_leaves as dead_leaves
+    from search.images.read import ImageSet as ImageSet
+    from search.images.read import read_images as read_images
+    from search.images.synthesize import dead_leaves as dead_leaves
     from search.nets import NETS as NETS
     from search.supernet import Supernet as Supernet
     from search.supernet import SupernetCard as SupernetCard
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 # These need torch, which is imported when the name is first used.
 _LAZY = {
-    "ImageSet": "search.images",
+    "ImageSet": "search.images.read",
     "NETS": "search.nets",
     "Supernet": "search.supernet",
     "SupernetCard": "search.supernet",
-    "dead_leaves": "search.leaves",
+    "dead_leaves": "search.images.synthesize",
     "load_supernet": "search.supernet",
-    "read_images": "search.images",
+    "read_images": "search.images.read",
     "save_supernet": "search.supernet",
 }
 

@@ -3,7 +3,7 @@
 DATA (Chang et al., CVPR 2022) trains in GAIA-ssl: a dynamic ResNet and a projector of two layers, as ``encoder_q`` (the
 networks that learn) and ``encoder_k`` (the teacher), with OpenSelfSup's names. Its space ar50to101v2 is our net
 ``resnet-ar50to101``, channel for channel: both share prefixes. The running statistics of the release mix all its
-networks and are left out (``search.calibrate`` makes new ones), and so are teacher, queue and optimizer.
+networks and are left out (``search.recalibrate`` makes new ones), and so are teacher, queue and optimizer.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from search.errors import BadSupernet
+from search.images.views import IMAGENET_MEAN, IMAGENET_STD
 from search.nets import NETS
-from search.supernet import Supernet, SupernetCard, projector_of
-from search.views import IMAGENET_MEAN, IMAGENET_STD
+from search.nets.projector import projector_of
+from search.supernet import Supernet, SupernetCard
 
 NET = "resnet-ar50to101"
 RESOLUTION_PX = 224

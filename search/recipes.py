@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from search.images.views import Views
 from search.nets import NETS
 from search.objectives import OBJECTIVES
 from search.types import Architecture
-from search.views import Views
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Optimizer = Literal["sgd", "adamw"]

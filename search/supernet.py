@@ -1,7 +1,7 @@
 """Supernet: every network of a net in one set of weights, the largest network's, and the card that tells its story.
 
 A subnet's tensors are slices of the largest network's: the first channels, the center of a kernel. Running statistics
-of batch normalization are not part of it: they belong to a subnet and a domain (``search.calibrate``).
+of batch normalization are not part of it: they belong to a subnet and a domain (``search.recalibrate``).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from search.errors import BadSupernet, WriteFailed
 from search.nets import NETS, Backbone, Net, PlainLayers
 from search.nets.fixed import Fixed
+from search.nets.projector import projector_of
 from search.types import Architecture
 
 SCHEMA = 2
@@ -100,7 +101,7 @@ class Supernet:
     def subnet(self, architecture: Architecture) -> Backbone:
         """The plain network of ``architecture`` in eval mode; its tensors are copies, its running statistics fresh.
 
-        Recalibrate those (``search.calibrate.recalibrate``) before looking at its output.
+        Recalibrate those (``search.recalibrate.recalibrate``) before looking at its output.
 
         Raises:
             BadArchitecture: the net has no such network.
@@ -117,19 +118,6 @@ class Supernet:
             projector = projector_of(c_in, *self.card.projection, norm=self.card.projector_norm)
         load_slices(projector, {k.removeprefix("projector."): v for k, v in self.weights.items()})
         return projector.eval()
-
-
-def projector_of(c_in: int, hidden_dim: int, dim: int, *, norm: bool = True) -> nn.Sequential:
-    """MoCo v2's projection head with the normalized hidden layer of MoCo v3: [B, c_in] -> [B, dim].
-
-    Without ``norm``, as in MoCo v2, a short training hardly leaves the one direction that untrained networks give all
-    images.
-    """
-    if not norm:
-        return nn.Sequential(nn.Linear(c_in, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim))
-    return nn.Sequential(
-        nn.Linear(c_in, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim)
-    )
 
 
 @torch.no_grad()

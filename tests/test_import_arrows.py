@@ -20,8 +20,8 @@ ONLY_IN = {
     "nni": "search/oneshot/",
     "pytorch_lightning": "search/oneshot/",
     "huggingface_hub": "zoo/",
-    "tensorrt": ("export/to_tensorrt.py", "hardware_profiles/runners/tensorrt.py"),
-    "tensorrt_rtx": ("export/to_tensorrt.py", "hardware_profiles/runners/tensorrt.py"),
+    "tensorrt": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),
+    "tensorrt_rtx": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),
     "openvino": "hardware_profiles/runners/openvino.py",
     "sklearn": "zoo/demo.py",
 }
@@ -109,7 +109,7 @@ def test_the_check_sees_a_broken_rule(path: str, source: str) -> None:
             "search/oneshot/a.py",
             "import nni\nimport pytorch_lightning as pl\nfrom . import space\nfrom ..nets import NETS",
         ),
-        ("export/to_tensorrt.py", "import tensorrt"),
+        ("export/tensorrt/build.py", "import tensorrt"),
         ("zoo/a.py", "import yaml\nyaml.safe_load('')\nmodel.eval()\nimport torch\ntorch.load('x', weights_only=True)"),
     ],
 )

@@ -9,10 +9,10 @@ import torch
 
 import zoo
 from search.errors import InfeasibleBudget
-from search.images import read_images
-from search.oneshot.training import pretrain
+from search.images.read import read_images
+from search.oneshot.pretrain import pretrain
 from search.recipes import Recipe, quick
-from zoo.tables import table_for
+from zoo.devices.tables import table_for
 
 
 def test_images_become_a_supernet_and_a_verified_package_whose_onnx_says_the_same(

@@ -11,14 +11,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from zoo.catalogue import get
-    from zoo.exporting import export_package as export
-    from zoo.listing import list_models as list
-    from zoo.make import search
-    from zoo.model import Model
-    from zoo.pull import pull
-    from zoo.push import push
+    from zoo.catalogue.get import get, pull
+    from zoo.catalogue.list import list_models as list
+    from zoo.catalogue.model import Model
+    from zoo.hub.push import push
+    from zoo.make.search import search
     from zoo.types import ModelCard
+    from zoo.use.export import export_package as export
 
     __version__: str
 
@@ -26,21 +25,21 @@ __all__ = ["Model", "ModelCard", "__version__", "export", "get", "list", "pull",
 
 # All of these need torch, which takes a second to import: they are imported when first used.
 _LAZY = {
-    "Model": ("zoo.model", "Model"),
+    "Model": ("zoo.catalogue.model", "Model"),
     "ModelCard": ("zoo.types", "ModelCard"),
-    "export": ("zoo.exporting", "export_package"),
-    "get": ("zoo.catalogue", "get"),
-    "list": ("zoo.listing", "list_models"),
-    "pull": ("zoo.pull", "pull"),
-    "push": ("zoo.push", "push"),
-    "search": ("zoo.make", "search"),
+    "export": ("zoo.use.export", "export_package"),
+    "get": ("zoo.catalogue.get", "get"),
+    "list": ("zoo.catalogue.list", "list_models"),
+    "pull": ("zoo.catalogue.get", "pull"),
+    "push": ("zoo.hub.push", "push"),
+    "search": ("zoo.make.search", "search"),
 }
 
 
 def __getattr__(name: str) -> object:
     """Import the module behind a name."""
     if name == "__version__":
-        from zoo.versions import zoo_version
+        from zoo.package.versions import zoo_version
 
         return zoo_version()
     if name not in _LAZY:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from search.supernet import WEIGHTS, Supernet, load_supernet
 from zoo.errors import UnknownName
+from zoo.home import zoo_home
 from zoo.names import Name, nearest, shown
-from zoo.supernet_names import method_of, supernet_folder, supernet_folders, supernet_names
+
+if TYPE_CHECKING:
+    from search.supernet import Supernet
 
 DEFAULT = "mobile-mocov2"
 
@@ -30,6 +35,8 @@ def read_supernet(name_or_folder: str | Path) -> Ready:
         UnknownName: neither a folder with a supernet nor the name of one.
         BadSupernet: it is damaged.
     """
+    from search.supernet import WEIGHTS, load_supernet  # torch, which names alone do not need
+
     folder = find_supernet(name_or_folder)
     supernet = load_supernet(folder)
     sha256 = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
@@ -58,6 +65,8 @@ def supernets_for(name: Name, asked: str | None = None) -> list[Path]:
     """
     known = {one.folder: f"{one.method}-{one.objective}" for one in supernet_names()}
     if asked is not None:
+        from search.supernet import load_supernet
+
         folder = find_supernet(asked)
         about = load_supernet(folder).card
         known = {folder: f"{method_of(about.net)}-{about.objective}"}
@@ -72,3 +81,59 @@ def supernets_for(name: Name, asked: str | None = None) -> list[Path]:
 
 def _nearest_text(known: list[str]) -> str:
     return f"nearest: {', '.join(known)}; " if known else ""
+
+
+BUNDLED = Path(__file__).parent / "weights"
+CARD = "card.json"
+
+# The SSNAS method searches the cell net; all other nets are DATA's.
+_METHOD_OF_NET = {"cell": "ssnas"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetName:
+    """A supernet's name, its folder, and what names it can answer."""
+
+    name: str
+    folder: Path
+    net: str
+    objective: str
+
+    @property
+    def method(self) -> str:
+        """The method that its net belongs to."""
+        return method_of(self.net)
+
+
+def supernet_folders() -> dict[str, Path]:
+    """Folders by name; the user's own wins over a bundled one of the same name."""
+    folders: dict[str, Path] = {}
+    for parent in (BUNDLED, zoo_home() / "supernets"):
+        if parent.is_dir():
+            folders |= {path.name: path for path in sorted(parent.iterdir()) if (path / CARD).is_file()}
+    return folders
+
+
+def supernet_folder(name_or_folder: str) -> Path | None:
+    """Where the supernet of that name, or in that folder, lies; None where there is none."""
+    if name_or_folder in (folders := supernet_folders()):
+        return folders[name_or_folder]
+    folder = Path(name_or_folder)
+    return folder if os.path.isfile(folder / CARD) else None  # noqa: PTH113 - False, too, for what no file system takes
+
+
+def supernet_names() -> list[SupernetName]:
+    """All whose card can be read; the weights are not looked at."""
+    found = []
+    for name, folder in supernet_folders().items():
+        try:
+            card = json.loads((folder / CARD).read_bytes())
+            found.append(SupernetName(name=name, folder=folder, net=str(card["net"]), objective=str(card["objective"])))
+        except (OSError, ValueError, LookupError, TypeError):
+            continue
+    return found
+
+
+def method_of(net: str) -> str:
+    """The method that a net belongs to."""
+    return _METHOD_OF_NET.get(net, "data")

@@ -14,15 +14,18 @@ from tempfile import NamedTemporaryFile, TemporaryDirectory
 import torch
 from torch import nn
 
-from hardware_profiles.bench import Bench, Network, Progress, set_up
 from hardware_profiles.errors import BadKit
-from hardware_profiles.precision import Precision
+from hardware_profiles.measure.models import Bench, Network, Progress, set_up
+from hardware_profiles.measure.precision import Precision
+from hardware_profiles.measure.runtimes import onnx_files
 from hardware_profiles.runners import OnnxRunner
-from hardware_profiles.runtimes import onnx_files
 from hardware_profiles.types import OpKey
 
 SCHEMA = 1
-_PROGRAM = {"__main__.py": Path(__file__).with_name("script.py"), "rounds.py": Path(__file__).parents[1] / "rounds.py"}
+_PROGRAM = {
+    "__main__.py": Path(__file__).with_name("script.py"),
+    "rounds.py": Path(__file__).parents[1] / "timing" / "rounds.py",
+}
 # Weights repeat after this many numbers: they compress to a hundredth, and no runtime is faster for it.
 _PERIOD = 509
 _DATE = (1980, 1, 1, 0, 0, 0)

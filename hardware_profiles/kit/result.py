@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
 
 from hardware_profiles.errors import BadKit, BadOp, MeasureFailed
+from hardware_profiles.measure.plan import Plan
+from hardware_profiles.measure.precision import Precision
+from hardware_profiles.measure.probe import slug
 from hardware_profiles.ops import parse_op
-from hardware_profiles.plan import Plan
-from hardware_profiles.precision import Precision
-from hardware_profiles.probe import slug
 from hardware_profiles.types import DeviceProfile, Kind, Latency, LatencyTable, OpKey
 
 SCHEMA = 1

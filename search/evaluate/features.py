@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from search.calibrate import recalibrate
+from search.images.views import center
 from search.nets import Backbone
-from search.views import center
+from search.recalibrate import recalibrate
 
 _BATCH = 64
 # As many as a delivered network is recalibrated on.

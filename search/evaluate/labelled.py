@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from search.errors import BadLabels
-from search.images import Skipped, read_images
+from search.images.read import Skipped, read_images
 
 _SHOWN = 3
 

@@ -1,7 +1,7 @@
 """Cell: the DARTS space, in which a normal and a reduction cell are chosen, and how many of which width are stacked.
 
 Liu et al., DARTS, ICLR 2019; SSNAS (Kaplan and Giryes, arXiv:2007.01500) searches it without labels. Its networks share
-no weights: cells are found by ``search.oneshot.darts``, and a supernet of this net holds one network.
+no weights: cells are found by ``search.oneshot.darts.step``, and a supernet of this net holds one network.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from hardware_profiles import OpKey
-from search.genotype import INPUTS, NODES, ROLES, Genotype, Slot
 from search.nets.cell_body import STEM_STRIDES, Cell, CellBackbone, Place, Stem, places, stem_channels, stem_stride
-from search.nets.cell_memory import peak_elements
 from search.nets.cell_ops import FactorizedReduce, make_op, relu_conv_norm
+from search.nets.counts import cell_peak_elements
+from search.nets.genotype import INPUTS, NODES, ROLES, Genotype, Slot
 from search.nets.layers import Layers
 from search.nets.net import Choice, Net, Part
 from search.types import Architecture
@@ -92,7 +92,7 @@ class CellNet(Net):
     def parts(self, resolution_px: int) -> tuple[Part, ...]:
         """What prepares the cells' inputs, and a part for each operation, with its copies in all cells of its role."""
         frame = tuple(tuple(frame_ops(resolution_px, *size)) for size in itertools.product(CELLS, CHANNELS))
-        peaks = tuple(peak_elements(resolution_px, *size) for size in itertools.product(CELLS, CHANNELS))
+        peaks = tuple(cell_peak_elements(resolution_px, *size) for size in itertools.product(CELLS, CHANNELS))
         parts = [Part(choices=(0, 1), ops=frame, peaks=peaks)]
         for role, node, i in itertools.product(ROLES, range(NODES), range(INPUTS)):
             # What a node reads decides its operations' stride, and only in a reduction cell.

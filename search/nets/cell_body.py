@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from search.genotype import NODES
 from search.nets.cell_ops import FactorizedReduce, relu_conv_norm
+from search.nets.genotype import NODES
 from search.nets.layers import Backbone
 
 STEM_STRIDES = (1, 2, 4, 8)

@@ -15,15 +15,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search.nets.depthwise import dilated_conv2d
-from search.nets.layers import Conv2d
+from search.nets.layers import Conv2d, dilated_conv2d
 
 
 def make_op(op: str, channels: int, stride: int, *, searching: bool = False) -> nn.Module:
     """One candidate of an edge.
 
     Args:
-        op: a name of ``search.genotype.PRIMITIVES``.
+        op: a name of ``search.nets.genotype.PRIMITIVES``.
         channels: c.
         stride: 1 or 2.
         searching: normalize without scale and shift, poolings included.

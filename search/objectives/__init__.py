@@ -3,10 +3,9 @@
 from search.objectives.byol import BYOL
 from search.objectives.densecl import DenseCL
 from search.objectives.moco import MoCo, info_nce
-from search.objectives.nt_xent import nt_xent
 from search.objectives.objective import Network, Objective, Tensors
 from search.objectives.ressl import ReSSL
-from search.objectives.simclr import SimCLR
+from search.objectives.simclr import SimCLR, nt_xent
 
 OBJECTIVES: dict[str, type[Objective]] = {
     "mocov2": MoCo,

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search.nets.projector import projector_of
 from search.objectives.objective import Network, Objective, Tensors, follow
-from search.supernet import projector_of
 
 
 class BYOL(Objective):

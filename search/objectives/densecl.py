@@ -24,9 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search.nets import Backbone
-from search.objectives.moco import info_nce
+from search.objectives.moco import Queue, info_nce
 from search.objectives.objective import Network, Objective, Tensors, follow
-from search.objectives.queue import Queue
 
 _LEAST_SIDE, _LARGEST_SIDE = 4, 8
 

@@ -6,8 +6,6 @@ is always the largest network, and one update and one enqueue happen in each ste
 Symbols: B images, D features of a projection, K keys in the queue, N = B + K.
 """
 
-# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search.objectives.objective import Network, Objective, Tensors, follow
-from search.objectives.queue import Queue
+
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 
 def info_nce(q_BD: Tensor, k_BD: Tensor, queue_KD: Tensor, temperature: float) -> Tensor:
@@ -75,3 +74,31 @@ class MoCo(Objective):
         """Move the teacher, then enqueue the keys."""
         follow(self.teacher, student, ema=ema)
         self.queue.enqueue(targets[0])
+
+
+# ruff: noqa: N803 - a tensor's name ends in its shape.
+
+
+class Queue(nn.Module):
+    """The last K keys, L2-normalized.
+
+    Args:
+        size: K.
+        dim: D.
+        generator: fills it with random directions.
+    """
+
+    keys_KD: Tensor  # noqa: N815
+    enqueued: Tensor
+
+    def __init__(self, size: int, dim: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.register_buffer("keys_KD", F.normalize(torch.randn(size, dim, generator=generator), dim=1))
+        self.register_buffer("enqueued", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def enqueue(self, k_BD: Tensor) -> None:
+        """Once a step, in place of the oldest; B divides K."""
+        start = int(self.enqueued) % len(self.keys_KD)
+        self.keys_KD[start : start + len(k_BD)] = k_BD
+        self.enqueued += len(k_BD)

@@ -6,8 +6,6 @@ should be weak (``Recipe.teacher_views``), its temperature the lower of the two:
 Symbols: B images, D features of a projection, K keys in the queue.
 """
 
-# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
-
 from __future__ import annotations
 
 import torch
@@ -16,6 +14,8 @@ from torch import Tensor, nn
 
 from search.objectives.moco import MoCo
 from search.objectives.objective import Tensors
+
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 
 def relation_loss(
@@ -60,3 +60,25 @@ class ReSSL(MoCo):
         with torch.autocast(z_BD.device.type, enabled=False):
             q_BD = F.normalize(z_BD.float(), dim=1)
             return relation_loss(q_BD, k_BD, self.queue.keys_KD, self.temperature, self.teacher_temperature)
+
+
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
+
+
+# The teacher's temperature, as a share of the student's.
+_SHARPER = 0.5
+
+
+def distillation(z_BD: Tensor, largest_BD: Tensor, others_ND: Tensor | None, temperature: float) -> Tensor:
+    """Cross-entropy of a network's relations against the largest one's, which gets no gradient; a scalar in fp32.
+
+    Args:
+        z_BD: projections of the network, of any length.
+        largest_BD: of the largest one, from the same views.
+        others_ND: L2-normalized, what both are related to; None takes the largest network's own projections.
+        temperature: of the network; the largest one's is half of it.
+    """
+    with torch.autocast(z_BD.device.type, enabled=False):
+        k_BD = F.normalize(largest_BD.detach().float(), dim=1)
+        others_ND = k_BD if others_ND is None else others_ND
+        return relation_loss(F.normalize(z_BD.float(), dim=1), k_BD, others_ND, temperature, temperature * _SHARPER)

@@ -23,7 +23,7 @@ from typing import Any
 
 from torch import Tensor
 
-from search.nets.depthwise import conv2d
+from search.nets.layers import conv2d
 
 with warnings.catch_warnings():
     warnings.filterwarnings("ignore", ".*is found to be not a nn.Module", RuntimeWarning)

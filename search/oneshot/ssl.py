@@ -3,11 +3,9 @@
 Whatever is random in step t is drawn from (seed, t), so a resumed run equals the uninterrupted one.
 """
 
-# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
-
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,20 +15,22 @@ import torch.nn.functional as F
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 
+from search.images.views import views
 from search.nets import NETS, Net
 from search.nets.fixed import Fixed
-from search.objectives import Network, Objective, Tensors
-from search.objectives.distill import distillation
-from search.oneshot.checkpoints import Run
-from search.oneshot.make_objective import make_objective
-from search.oneshot.place import ALONE, Place
-from search.oneshot.plan import Plan, even
-from search.oneshot.projected import Projected
+from search.nets.projector import projector_of
+from search.objectives import BYOL, DenseCL, MoCo, Network, Objective, ReSSL, SimCLR, Tensors
+from search.objectives.ressl import distillation
+from search.oneshot.engine.checkpoints import Run
+from search.oneshot.engine.place import ALONE, Place
+from search.oneshot.engine.schedule import Plan, even
 from search.oneshot.space import SupernetSpace, plain_key
 from search.recipes import Recipe
 from search.supernet import Supernet, load_slices
 from search.types import Architecture
-from search.views import views
+
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
+
 
 _PLAN = "subnet_zoo_plan"
 _SEED_STRIDE = 1_000_003  # a prime above any number of steps between two seeds' streams
@@ -249,3 +249,72 @@ def _shrunk(x_BCHW: Tensor, factor: float) -> Tensor:
         return x_BCHW
     side = max(8, round(factor * x_BCHW.shape[-1]))
     return F.interpolate(x_BCHW, (side, side), mode="bilinear", antialias=True)
+
+
+class Projected(nn.Module):
+    """[B, 3, H, W] -> [B, projection_dim], with fresh weights.
+
+    Args:
+        net: the family.
+        architecture: of that family.
+        hidden_dim: width of the projector's hidden layer.
+        projection_dim: width of its output.
+        projector_norm: normalize the hidden layer.
+    """
+
+    def __init__(
+        self,
+        net: Net,
+        architecture: Architecture,
+        *,
+        hidden_dim: int,
+        projection_dim: int,
+        projector_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.backbone = net.build(architecture)
+        width = int(self.backbone.embedding_dim)
+        self.projector = projector_of(width, hidden_dim, projection_dim, norm=projector_norm)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """See the class."""
+        return self.projector(self.backbone(x_BCHW))  # type: ignore[no-any-return]
+
+
+def make_objective(recipe: Recipe, make_teacher: Callable[[], nn.Module]) -> Objective:
+    """The objective of ``recipe``; heads are drawn from torch's generator, queues from the recipe's seed.
+
+    Args:
+        recipe: how to train.
+        make_teacher: builds a copy of the largest network with its projector.
+    """
+    r, generator = recipe, torch.Generator().manual_seed(recipe.seed)
+    dim, queue, temperature = r.projection_dim, r.queue, r.temperature
+    match r.objective:
+        case "mocov2":
+            return MoCo(make_teacher(), dim=dim, queue=queue, temperature=temperature, generator=generator)
+        case "ressl":
+            return ReSSL(
+                make_teacher(),
+                dim=dim,
+                queue=queue,
+                temperature=temperature,
+                teacher_temperature=r.teacher_temperature,
+                generator=generator,
+            )
+        case "densecl":
+            return DenseCL(
+                make_teacher(),
+                crop_px=min(stage.crop_px for stage in r.stages),
+                hidden_dim=r.hidden_dim,
+                dim=dim,
+                queue=queue,
+                temperature=temperature,
+                weight=r.dense_weight,
+                generator=generator,
+            )
+        case "byol":
+            return BYOL(make_teacher(), dim=dim, hidden_dim=r.hidden_dim)
+        case "simclr":
+            return SimCLR(temperature=temperature)
+    raise AssertionError(f"no objective is called {r.objective}")

@@ -5,22 +5,24 @@ network; the largest, the smallest and random networks are each held against the
 teacher and of what else the objective keeps.
 """
 
-# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
-
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from search.errors import TrainingError
 from search.objectives import Tensors
-from search.oneshot.rank import rank_of
 from search.oneshot.ssl import SSL, Student
 from search.types import Architecture
+
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
+
 
 CLIP = 5.0  # largest norm of a single network's gradient, as DARTS trains its final networks
 # Every so many steps the largest network's projections are looked at; below either limit they have collapsed. Sound
@@ -31,7 +33,7 @@ Metrics = dict[str, float | None]
 
 
 def take_step(module: LightningModule, ssl: SSL, choose: Callable[[Architecture], None]) -> Metrics:
-    """Take step ``module.global_step``; what happened, by the columns of ``search.oneshot.metrics``.
+    """Take step ``module.global_step``; what happened, by the columns of ``search.oneshot.engine.trainer``.
 
     Args:
         module: what Lightning trains.
@@ -108,3 +110,38 @@ def _check_finite(metrics: Metrics, lr: float) -> None:
         raise TrainingError(
             f"the loss is {text} at step {metrics['step']}; train anew with a lower learning rate than {lr:g}"
         )
+
+
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rank:
+    """Of a batch of embeddings, each normalized to length 1.
+
+    Args:
+        spread: their standard deviation, the root of the sum over all features: 0 where all are one, 1 where they point
+            everywhere (Chen and He, SimSiam, CVPR 2021, section 4.1, times the root of D).
+        effective: exp of the entropy of their singular values, mean taken off (Garrido et al., RankMe, ICML 2023,
+            equation 1): 1 where they lie on a line, at most B - 1 or D.
+    """
+
+    spread: float
+    effective: float
+
+
+@torch.no_grad()
+def rank_of(z_BD: Tensor) -> Rank:
+    """Of at least two embeddings of any length.
+
+    Example:
+        >>> rank_of(torch.eye(3)).effective  # three corners of a triangle, in a plane
+        2.0
+    """
+    centered_BD = F.normalize(z_BD.detach().double(), dim=1)
+    centered_BD -= centered_BD.mean(dim=0)
+    spread = float(centered_BD.square().sum(dim=1).mean().sqrt())
+    p = torch.linalg.svdvals(centered_BD)
+    p = p / p.sum().clamp(min=1e-12)
+    effective = float(torch.exp(-(p * p.clamp(min=1e-12).log()).sum()))
+    return Rank(spread=spread, effective=round(effective, 6))

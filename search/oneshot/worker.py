@@ -1,4 +1,4 @@
-"""Worker: ``python -m search.oneshot.worker FOLDER RANK COUNT``, which ``search.oneshot.processes`` starts."""
+"""Worker: ``python -m search.oneshot.worker FOLDER RANK COUNT``, which ``search.oneshot.engine.processes`` starts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from search.oneshot.job import do_job, read_job
-from search.oneshot.place import Place
-from search.oneshot.processes import JOB, MEETING, PIXELS
-from search.oneshot.together import meeting
+from search.oneshot.engine.job import read_job
+from search.oneshot.engine.place import Place
+from search.oneshot.engine.processes import JOB, MEETING, PIXELS, meeting
+from search.oneshot.fit import do_job
 
 
 def main(folder: Path, place: Place) -> None:

@@ -15,9 +15,10 @@ from torch import nn
 from torchvision.ops import batched_nms
 
 from export import Tolerance, UnusableInput, compare_outputs, target_at
-from export.detections import DETECTIONS, MAX_IOU, MIN_SCORE, MOST, agreement, append_nms, select
-from export.run import export
-from export.to_onnx import make_onnx
+from export.artefact import export
+from export.graph.nms import append_nms
+from export.graph.to_onnx import make_onnx
+from export.verify.detections import DETECTIONS, MAX_IOU, MIN_SCORE, MOST, agreement, select
 
 LOOSE = Tolerance(min_cosine=-1, max_relative_l2=1e9, min_agreement=0.9)
 

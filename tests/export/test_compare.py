@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export import Tolerance, compare_outputs
-from export.compare import neighbour_agreement
+from export.verify.compare import neighbour_agreement
 
 TOLERANCE = Tolerance(min_cosine=0.99999, max_relative_l2=1e-4)
 

@@ -10,7 +10,7 @@ import torch
 from small_nets import ConvNet, PyramidNet, seeded, structured_images
 
 import export.delivery
-import export.try_engine
+import export.tensorrt.try_engine
 from export import Delivered, UnsupportedTarget, UnusableInput, deliver, read_document, target_at, to_document
 from export.delivery import fastest, line_of
 from export.errors import MissingBackend
@@ -76,14 +76,14 @@ def test_every_artefact_of_maps_for_dense_tasks_is_right(go):
 
 
 def test_a_wrong_artefact_is_set_aside_and_the_others_are_delivered(go, tmp_path, monkeypatch):
-    to_fp16 = export.finish.to_fp16
+    to_fp16 = export.graph.finish.to_fp16
 
     def broken(model):
         result = to_fp16(model)
         next(node for node in result.graph.node if node.op_type == "Relu").op_type = "Neg"
         return result
 
-    monkeypatch.setattr(export.finish, "to_fp16", broken)
+    monkeypatch.setattr(export.graph.finish, "to_fp16", broken)
     said: list[str] = []
     delivered = go("edge", say=said.append)
     assert [report.target.precision for report in delivered.reports] == ["fp32", "int8"]
@@ -112,7 +112,7 @@ def test_an_artefact_that_is_slower_than_fp32_says_so(go, monkeypatch):
         ms = next(times)
         return [Latency(median_ms=ms, p90_ms=ms, samples=3)]
 
-    monkeypatch.setattr("export.examine.time_runners", scripted)
+    monkeypatch.setattr("export.artefact.time_runners", scripted)
     delivered = go("edge", time=True)
     assert delivered.recommended is delivered.reports[0]
     assert "2.00 times as long as fp32" in line_of(delivered.reports[1])
@@ -146,7 +146,7 @@ def test_without_tensorrt_the_rest_is_delivered_and_the_extra_is_named(go, monke
     def missing(*args, **kwargs):
         raise MissingBackend("no TensorRT is installed; pip install 'subnet-zoo[tensorrt-rtx]'")
 
-    monkeypatch.setattr(export.try_engine, "build_engine", missing)
+    monkeypatch.setattr(export.tensorrt.try_engine, "build_engine", missing)
     delivered = go("cloud", delivery=DELIVERIES["cloud"])
     assert any("subnet-zoo[tensorrt-rtx]" in note for note in delivered.notes)
     assert not delivered.refused and len(delivered.reports) == 2

@@ -5,7 +5,7 @@ import torch
 from small_nets import ConvNet, seeded, structured_images
 from torch import nn
 
-from export.drift import MOST, measure_drift
+from export.verify.drift import MOST, measure_drift
 
 
 def recalibrated(images: torch.Tensor) -> nn.Module:

@@ -16,9 +16,8 @@ from onnx import helper, numpy_helper
 from small_nets import ConvNet, PyramidNet, seeded
 from torch import Tensor, nn
 
-import export.draft
-import export.examine
-import export.run
+import export.artefact
+import export.staging
 from export import (
     ComparisonFailed,
     ExportReport,
@@ -47,7 +46,7 @@ def go(images: Tensor, metadata: dict[str, str], path: Path) -> Callable[..., Ex
             "threads": 1,
             "time": False,
         }
-        return export.run.export(module, images, **{**arguments, **changes})
+        return export.artefact.export(module, images, **{**arguments, **changes})
 
     return call
 
@@ -114,14 +113,14 @@ def transpose_the_map(model: onnx.ModelProto) -> None:
 
 
 def break_what_is_made(monkeypatch: pytest.MonkeyPatch, breaker: Breaker) -> None:
-    make = export.run.make_onnx
+    make = export.artefact.make_onnx
 
     def make_broken(*args, **kwargs) -> onnx.ModelProto:
         model = make(*args, **kwargs)
         breaker(model)
         return model
 
-    monkeypatch.setattr(export.run, "make_onnx", make_broken)
+    monkeypatch.setattr(export.artefact, "make_onnx", make_broken)
 
 
 @pytest.mark.parametrize("net", [ConvNet, PyramidNet])
@@ -259,7 +258,7 @@ def test_a_full_disk_leaves_nothing_behind(go, path, monkeypatch):
     def half_of_it(file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export.draft.os, "fsync", half_of_it)
+    monkeypatch.setattr(export.staging.os, "fsync", half_of_it)
     with pytest.raises(WriteFailed, match=r"could not write \d+ bytes .* No space left") as caught:
         go(seeded(ConvNet()))
     assert "\n" not in str(caught.value)
@@ -270,7 +269,7 @@ def test_an_interruption_leaves_nothing_behind(go, path, monkeypatch):
     def interrupted(*args) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export.examine, "compare_outputs", interrupted)
+    monkeypatch.setattr(export.artefact, "compare_outputs", interrupted)
     with pytest.raises(KeyboardInterrupt):
         go(seeded(ConvNet()))
     assert not list(path.parent.iterdir())

@@ -8,10 +8,10 @@ import torch
 from small_nets import ConvNet, PyramidNet, seeded
 
 from export import ComparisonFailed, target_at
-from export.run import export
+from export.artefact import export
+from export.graph.finish import to_fp16
+from export.graph.to_onnx import make_onnx
 from export.targets import with_precision
-from export.to_fp16 import to_fp16
-from export.to_onnx import make_onnx
 
 
 @pytest.mark.parametrize("net", [ConvNet, PyramidNet])

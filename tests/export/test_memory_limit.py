@@ -8,9 +8,9 @@ from onnx import TensorProto, helper, numpy_helper
 from small_nets import ConvNet, seeded, structured_images
 
 from export import Tolerance, target_at, torch_outputs
-from export.memory import peak_memory_bytes
-from export.quantize import quantize
-from export.to_onnx import make_onnx
+from export.graph.int8 import quantize
+from export.graph.to_onnx import make_onnx
+from export.verify.memory import peak_memory_bytes
 
 
 def graph(nodes, outputs, weights=(), side=(1, 4)):

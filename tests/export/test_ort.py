@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_files import onnx_bytes
 
-import export.to_ort
+import export.formats.ort
 from export import compare_outputs, target_at
 from export.errors import InvalidGraph, UnsupportedTarget, UnusableInput, WriteFailed
-from export.to_ort import required_operators, to_ort
+from export.formats.ort import required_operators, to_ort
 from hardware_profiles import OnnxRunner
 
 
@@ -103,7 +103,7 @@ def test_listing_operators_says_nothing_and_leaves_the_programs_logging_alone(mo
 
 
 def test_a_conversion_that_changes_the_outputs_is_refused(model, out, monkeypatch):
-    convert = export.to_ort._convert
+    convert = export.formats.ort._convert
 
     def convert_another(content: bytes, path: Path) -> None:
         found = onnx.load_from_string(content)
@@ -111,16 +111,16 @@ def test_a_conversion_that_changes_the_outputs_is_refused(model, out, monkeypatc
         weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight) * np.float32(1.001), weight.name))
         convert(found.SerializeToString(), path)
 
-    monkeypatch.setattr(export.to_ort, "_convert", convert_another)
+    monkeypatch.setattr(export.formats.ort, "_convert", convert_another)
     with pytest.raises(InvalidGraph, match=r"differs from .* keep the .onnx file"):
         to_ort(model(onnx_bytes("point")), out)
     assert list(out.parent.iterdir()) == []
 
 
 def test_a_runtime_that_cannot_save_is_a_failed_write_and_no_bad_graph(model, out, monkeypatch):
-    convert = export.to_ort._convert
+    convert = export.formats.ort._convert
     nowhere = out.parent / "no such folder" / "model.ort"
-    monkeypatch.setattr(export.to_ort, "_convert", lambda content, path: convert(content, nowhere))
+    monkeypatch.setattr(export.formats.ort, "_convert", lambda content, path: convert(content, nowhere))
     with pytest.raises(WriteFailed, match="free space"):
         to_ort(model(onnx_bytes("point")), out)
     assert list(out.parent.iterdir()) == []
@@ -165,7 +165,7 @@ def test_a_full_disk_or_an_interruption_leaves_the_file_of_before(model, out, mo
             raise error
 
         with monkeypatch.context() as patch:
-            patch.setattr(export.to_ort, "_convert", stopped)
+            patch.setattr(export.formats.ort, "_convert", stopped)
             with pytest.raises(seen):
                 to_ort(model(onnx_bytes("point", "maps")), out)
         assert list(out.parent.iterdir()) == [out]

@@ -10,9 +10,9 @@ import torch
 from small_nets import ConvNet, seeded
 
 from export import ComparisonFailed, Preprocess, UnusableInput, target_at
-from export.pixels import take_pixels, to_pixels
-from export.run import export
-from export.to_onnx import make_onnx
+from export.artefact import export
+from export.graph.pixels import take_pixels, to_pixels
+from export.graph.to_onnx import make_onnx
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
 
@@ -60,12 +60,12 @@ def test_a_graph_that_takes_pixels_computes_what_torch_computes_on_normalized_im
     ],
 )
 def test_a_wrong_mean_or_std_inside_the_graph_is_caught(wrong, preprocess, metadata, path: Path, monkeypatch):
-    import export.finish
+    import export.graph.finish
 
-    monkeypatch.setattr(export.finish, "take_pixels", lambda model, how: take_pixels(model, wrong(how)))
+    monkeypatch.setattr(export.graph.finish, "take_pixels", lambda model, how: take_pixels(model, wrong(how)))
     target = replace(target_at("edge", 32), uint8_input=True)
     with pytest.raises(ComparisonFailed):
-        export.run.export(
+        export.artefact.export(
             seeded(ConvNet()),
             normalized(preprocess),
             target=target,

@@ -10,11 +10,11 @@ from small_nets import ConvNet, PyramidNet, seeded, structured_images
 from torch import nn
 
 from export import ComparisonFailed, ExportReport, Tolerance, UnusableInput, target_at
-from export.outputs import torch_outputs
-from export.quantize import quantizable, quantize
-from export.run import export
+from export.artefact import export
+from export.graph.int8 import quantizable, quantize
+from export.graph.to_onnx import make_onnx
 from export.targets import with_precision
-from export.to_onnx import make_onnx
+from export.verify.outputs import torch_outputs
 
 EDGE, CLOUD = (with_precision(target_at(name, 32), "int8") for name in ("edge", "cloud"))
 CALIBRATION = structured_images(48, seed=7)
@@ -148,10 +148,10 @@ def test_the_report_says_how_much_is_int8(images, metadata, path):
 
 
 def test_an_int8_artefact_that_misses_the_agreement_is_kept_aside(images, metadata, path, monkeypatch):
-    import export.quantize
+    import export.graph.int8
 
     net = seeded(ConvNet())
-    monkeypatch.setattr(export.quantize, "_passes_safely", lambda comparison, target: True)
+    monkeypatch.setattr(export.graph.int8, "_passes_safely", lambda comparison, target: True)
     target = replace(EDGE, tolerance=replace(EDGE.tolerance, min_cosine=0.9999999))
     with pytest.raises(ComparisonFailed, match="calibration images") as caught:
         go(net, images, metadata, path, target, CALIBRATION)

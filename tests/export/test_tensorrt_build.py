@@ -19,13 +19,10 @@ from onnx.reference import ReferenceEvaluator
 from onnx_files import onnx_bytes
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-import export.plan
-import export.to_tensorrt
-from export.engines import read_engine, rebuild_command
+import export.tensorrt.build
 from export.errors import InvalidGraph, MissingBackend, UnsupportedTarget, UnusableInput, WriteFailed
-from export.float_biases import with_float_biases
-from export.gpu import Gpu, find_gpu
-from export.to_tensorrt import build_engine, load_backend, main
+from export.tensorrt.build import build_engine, load_backend, main, with_float_biases
+from export.tensorrt.engine_file import Gpu, find_gpu, read_engine, rebuild_command
 
 GPU = Gpu(name="NVIDIA L4", compute_capability="sm89", driver="580.95.05")
 INTERFACE = [
@@ -54,9 +51,9 @@ def out(tmp_path: Path) -> Path:
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch):
     """A machine with a GPU and ``tensorrt``."""
-    monkeypatch.setattr(export.to_tensorrt, "find_gpu", lambda: GPU)
-    monkeypatch.setattr(export.to_tensorrt, "find_spec", lambda name: object() if name == "tensorrt" else None)
-    monkeypatch.setattr(export.to_tensorrt.importlib, "import_module", lambda name: tensorrt_double)
+    monkeypatch.setattr(export.tensorrt.build, "find_gpu", lambda: GPU)
+    monkeypatch.setattr(export.tensorrt.build, "find_spec", lambda name: object() if name == "tensorrt" else None)
+    monkeypatch.setattr(export.tensorrt.build.importlib, "import_module", lambda name: tensorrt_double)
     monkeypatch.setattr(tensorrt_double.Builder, "refuses", "")
     return tensorrt_double
 
@@ -123,7 +120,7 @@ def test_a_real_engine_is_built_for_a_gpu_that_is_not_there(write, out, tmp_path
 def test_the_library_recognizes_its_own_engine_and_no_other_file(write, out):
     build_engine(write(onnx_bytes("edge")), out, backend="tensorrt_rtx")
     trt = load_backend("tensorrt_rtx")
-    runtime = trt.Runtime(export.plan.quiet_logger(trt))
+    runtime = trt.Runtime(export.tensorrt.build.quiet_logger(trt))
     malformed = int(trt.EngineInvalidityDiagnostics.MALFORMED_ENGINE)
     assert not int(runtime.get_engine_validity(out.read_bytes())[1]) & malformed
     assert int(runtime.get_engine_validity(b"junk" * 100)[1]) & malformed
@@ -133,7 +130,7 @@ def test_the_library_recognizes_its_own_engine_and_no_other_file(write, out):
 @pytest.mark.tensorrt
 def test_a_portable_engine_names_every_compute_capability_that_it_is_for(write, out):
     built = build_engine(write(onnx_bytes("edge")), out, backend="tensorrt_rtx")
-    assert built.compute_capabilities == export.to_tensorrt.PORTABLE
+    assert built.compute_capabilities == export.tensorrt.build.PORTABLE
     assert built.batch is None
 
 
@@ -292,13 +289,13 @@ def test_tensorrt_builds_for_no_other_gpu(double, write, out):
 
 
 def test_tensorrt_without_a_gpu_names_the_library_that_needs_none(double, write, out, monkeypatch):
-    monkeypatch.setattr(export.to_tensorrt, "find_gpu", lambda: None)
+    monkeypatch.setattr(export.tensorrt.build, "find_gpu", lambda: None)
     with pytest.raises(MissingBackend, match=r"subnet-zoo\[tensorrt-rtx\]"):
         build_engine(write(onnx_bytes("edge")), out, backend="tensorrt")
 
 
 def test_without_any_tensorrt_both_extras_are_named(write, out, monkeypatch):
-    monkeypatch.setattr(export.to_tensorrt, "find_spec", lambda name: None)
+    monkeypatch.setattr(export.tensorrt.build, "find_spec", lambda name: None)
     with pytest.raises(MissingBackend, match=r"subnet-zoo\[tensorrt\]'.*subnet-zoo\[tensorrt-rtx\]'"):
         build_engine(write(onnx_bytes("edge")), out)
     with pytest.raises(MissingBackend, match=r"tensorrt_rtx is not installed.*subnet-zoo\[tensorrt-rtx\]'"):
@@ -309,7 +306,7 @@ def test_libraries_that_cannot_be_loaded_are_reported_in_one_line(double, write,
     def broken(name: str) -> None:
         raise ImportError("libnvinfer.so.11:\ncannot open shared object file")
 
-    monkeypatch.setattr(export.to_tensorrt.importlib, "import_module", broken)
+    monkeypatch.setattr(export.tensorrt.build.importlib, "import_module", broken)
     with pytest.raises(MissingBackend, match=r"libnvinfer.so.11: cannot open"):
         build_engine(write(onnx_bytes("edge")), out)
 

@@ -12,11 +12,10 @@ from typing import Any
 
 import pytest
 
-import export.draft
-from export.engines import EngineFile, read_engine, rebuild_command, sidecar_of, write_engine
+import export.staging
 from export.errors import EngineRefused, ExportError, MissingBackend, WriteFailed
-from export.gpu import Gpu
-from export.seal import is_sealed, own_key, read_key, seal_of
+from export.tensorrt.engine_file import EngineFile, Gpu, read_engine, rebuild_command, sidecar_of, write_engine
+from export.tensorrt.seal import is_sealed, own_key, read_key, seal_of
 
 CONTENT = b"plan"
 GPU = Gpu(name="NVIDIA L4", compute_capability="sm89", driver="580.95.05")
@@ -225,7 +224,7 @@ def test_the_command_that_rebuilds_says_all_that_the_engine_was_built_with(engin
         engine, backend="tensorrt_rtx", compute_capabilities=("sm86",), tf32=True, path=Path("my models/m.engine")
     )
     assert shlex.split(rebuild_command(rtx, onnx, Path("key"))) == [
-        *("python", "-m", "export.to_tensorrt", str(onnx), "my models/m.engine", "--backend", "tensorrt_rtx"),
+        *("python", "-m", "export.tensorrt.build", str(onnx), "my models/m.engine", "--backend", "tensorrt_rtx"),
         *("--batch", "1", "8", "32", "--compute-capability", "sm86", "--tf32", "--seal-key", "key"),
     ]
     assert "--batch" not in rebuild_command(replace(engine, batch=None))
@@ -241,7 +240,7 @@ def test_a_full_disk_leaves_the_engine_of_before(engine, load, seal_key, monkeyp
             raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(export.draft.os, "fsync", full_at_the_second_file)
+        patch.setattr(export.staging.os, "fsync", full_at_the_second_file)
         with pytest.raises(WriteFailed, match="No space left"):
             write_engine(replace(engine, sha256=hashlib.sha256(b"new").hexdigest()), b"new", key=key)
     assert load(engine.path) == (engine, CONTENT)
@@ -256,13 +255,13 @@ def test_a_full_disk_leaves_the_engine_of_before(engine, load, seal_key, monkeyp
 def test_an_interruption_between_the_two_files_leaves_an_engine_that_is_refused(engine, load, seal_key, monkeypatch):
     key = own_key(seal_key)
     write_engine(engine, CONTENT, key=key)
-    moves = iter([export.draft.move])
+    moves = iter([export.staging.move])
 
     def interrupted(draft: Path, path: Path) -> None:
         next(moves, _interrupt)(draft, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr("export.engines.move", interrupted)
+        patch.setattr("export.tensorrt.engine_file.move", interrupted)
         with pytest.raises(KeyboardInterrupt):
             write_engine(replace(engine, sha256=hashlib.sha256(b"new").hexdigest()), b"new", key=key)
     assert "sha256" in refusal(load, engine.path)
@@ -298,7 +297,7 @@ def test_a_key_made_meanwhile_by_another_process_is_kept(seal_key, monkeypatch):
         destination.write_bytes(theirs)
         raise FileExistsError
 
-    monkeypatch.setattr("export.seal.os.link", beaten)
+    monkeypatch.setattr("export.tensorrt.seal.os.link", beaten)
     assert own_key(seal_key) == theirs
     assert list(seal_key.parent.iterdir()) == [seal_key]
 

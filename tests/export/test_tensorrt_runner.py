@@ -13,14 +13,14 @@ import pytest
 from onnx_files import onnx_bytes
 from torch import Tensor
 
-import export.engine_runner
-import export.to_tensorrt
+import export.tensorrt.build
+import export.tensorrt.runner
 from export import compare_outputs, target_at
-from export.engine_runner import EngineRunner
-from export.engines import write_engine
 from export.errors import EngineRefused, InvalidGraph
-from export.seal import own_key
-from export.to_tensorrt import build_engine
+from export.tensorrt.build import build_engine
+from export.tensorrt.engine_file import write_engine
+from export.tensorrt.runner import EngineRunner
+from export.tensorrt.seal import own_key
 from hardware_profiles import OnnxRunner
 
 
@@ -118,11 +118,11 @@ def test_the_time_is_that_between_events_of_the_quietest_round(built, images: Te
 
 @pytest.mark.gpu
 @pytest.mark.tensorrt
-@pytest.mark.parametrize("backend", export.to_tensorrt.BACKENDS)
+@pytest.mark.parametrize("backend", export.tensorrt.build.BACKENDS)
 def test_a_real_engine_on_a_real_gpu_is_torchs_equal_and_has_a_time(backend, images: Tensor, tmp_path):
-    if backend not in export.to_tensorrt.installed_backends():
+    if backend not in export.tensorrt.build.installed_backends():
         pytest.skip(f"{backend} is not installed")
-    gpu = export.to_tensorrt.find_gpu()
+    gpu = export.tensorrt.build.find_gpu()
     assert gpu is not None
     content = onnx_bytes("cloud", "maps")
     (tmp_path / "model.onnx").write_bytes(content)
@@ -137,7 +137,7 @@ def test_a_real_engine_on_a_real_gpu_is_torchs_equal_and_has_a_time(backend, ima
             timing_cache=tmp_path / "timing.cache" if backend == "tensorrt" else None,
             seal_key=key,
         )
-    except export.to_tensorrt.UnsupportedTarget as error:
+    except export.tensorrt.build.UnsupportedTarget as error:
         pytest.skip(str(error))
     batch = {"input": images.numpy()}
     with OnnxRunner(content, threads=1) as reference:

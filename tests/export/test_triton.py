@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from onnx_files import onnx_bytes
 
 from export.errors import UnsupportedTarget, UnusableInput, WriteFailed
-from export.triton import triton_repository
+from export.formats.triton import triton_repository
 from hardware_profiles import OnnxRunner
 
 Field = descriptor_pb2.FieldDescriptorProto

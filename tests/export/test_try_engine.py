@@ -10,11 +10,11 @@ import pytest
 from small_nets import ConvNet, seeded, structured_images
 from torch import Tensor
 
-import export.try_engine
+import export.tensorrt.try_engine
 from export import Delivered, deliver, read_document, target_at, to_document
-from export.engine_runner import EngineRunner
 from export.page import render_page
 from export.targets import DELIVERIES
+from export.tensorrt.runner import EngineRunner
 from hardware_profiles import Latency
 
 
@@ -83,7 +83,7 @@ def test_an_engine_that_cannot_run_is_refused_in_one_line(cloud, monkeypatch, tm
 
 def test_on_another_gpu_an_engine_is_delivered_unrun_and_says_so(cloud, monkeypatch):
     other = SimpleNamespace(name="NVIDIA T4", compute_capability="sm75", driver="580.95.05")
-    monkeypatch.setattr(export.try_engine, "find_gpu", lambda: other)
+    monkeypatch.setattr(export.tensorrt.try_engine, "find_gpu", lambda: other)
     delivered = cloud()
     assert not delivered.engines and any("did not run here" in note for note in delivered.notes)
     assert {path.name for path in delivered.others} >= {"model.engine", "model.engine.json"}

@@ -3,7 +3,7 @@
 import pytest
 
 from hardware_profiles import LatencyTable, TableFile, find_device, list_tables
-from hardware_profiles.devices import ALIASES
+from hardware_profiles.tables.find import ALIASES
 
 FILES = list_tables()
 FITTED = [file for file in FILES if file.head().device.source == "fitted"]

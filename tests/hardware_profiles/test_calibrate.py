@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tables import FEW
 
-from hardware_profiles.calibrate import calibrate, kendall_tau, spearman_rho, validate
+from hardware_profiles.fit.calibrate import calibrate, kendall_tau, spearman_rho, validate
 
 SUMS = np.array([1.0, 2.0, 3.5, 4.0, 5.0, 7.0, 8.0, 9.0])
 

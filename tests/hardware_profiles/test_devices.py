@@ -12,7 +12,7 @@ from hardware_profiles import (
     keep_table,
     list_tables,
 )
-from hardware_profiles.devices import ALIASES
+from hardware_profiles.tables.find import ALIASES
 
 
 def of(device_id: str, **changes: object):

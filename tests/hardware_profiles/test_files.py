@@ -21,9 +21,9 @@ from hardware_profiles import (
     load_head,
     load_table,
     save_table,
-    strict_yaml,
 )
-from hardware_profiles.strict_yaml import MAX_BYTES
+from hardware_profiles.tables import strict_yaml
+from hardware_profiles.tables.strict_yaml import MAX_BYTES
 
 MS = st.floats(0, 1e9, allow_nan=False)
 TEXT = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=60)  # what is printable
@@ -101,7 +101,7 @@ def test_files_read_the_same_without_libyaml(tmp_path, monkeypatch):
     for bad in (BOMB, "[" * 10_000, "a: 1\na: 2\n"):
         path.write_text(bad, "utf-8")
         for module in (plain, strict_yaml):
-            with pytest.raises(BadProfile, match=r"anchors|nested|twice"):
+            with pytest.raises(BadProfile, match=r"anchors|nest|twice"):
                 module.read_strict_yaml(path)
 
 
@@ -166,7 +166,7 @@ def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
         ("conv 8>16 k3", "conv 8>16 k0", "entries[0].op"),
         ("conv 8>16 k3", "conv 8>8 k3", "entries[1].op"),
         ("kind: edge", "kind: toaster", "device.kind is 'toaster'"),
-        ("kind: edge", "kind: [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]", "nested deeper"),
+        ("kind: edge", "kind: [[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]", "nest"),
         ("threads: 1", "threads: one", "device.threads is 'one'"),
         ("id: board-t1-fp32", "id: ''", "device.id is ''"),
         ("networks: 10", "networks: .inf", "validation.networks is inf"),
@@ -203,7 +203,7 @@ MANY = "{" + ", ".join(f"k{i}: 1" for i in range(2_000)) + "}"
         (b"--- 1\n--- 2\n", "line 2"),
         (b"a: 2026-13-45", "month must be"),
         (BOMB.encode(), "anchors and aliases"),
-        (b"[" * 10_000, "nested deeper"),
+        (b"[" * 10_000, "nest"),
         (b"schema: 0x" + b"f" * 900, "schema"),
         (b"x" * (MAX_BYTES + 1), "larger than"),
         (b"schema: 1\nentries: []", "is missing"),

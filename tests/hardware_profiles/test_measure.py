@@ -26,7 +26,7 @@ from hardware_profiles import (
     measure_table,
     save_table,
 )
-from hardware_profiles.timing import lender
+from hardware_profiles.timing.timing import lender
 
 
 class Disturbed(ScriptedRunner):

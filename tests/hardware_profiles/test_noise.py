@@ -1,7 +1,7 @@
 import pytest
 
 from hardware_profiles import NoisyMachine
-from hardware_profiles.noise import LIMIT_CORES, NoiseWatch, Patience, Sample, refuse_noise, sample
+from hardware_profiles.timing.noise import LIMIT_CORES, NoiseWatch, Patience, Sample, refuse_noise, sample
 
 
 def watch(*seconds: tuple[float, float, float]) -> NoiseWatch:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hardware_profiles import OnnxRunner, to_onnx_bytes
-from hardware_profiles.precision import to_precision
+from hardware_profiles.measure.precision import to_precision
 
 SHAPE = (1, 3, 8, 8)
 

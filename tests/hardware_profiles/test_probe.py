@@ -4,8 +4,9 @@ from dataclasses import replace
 import pytest
 from small_tables import key, table
 
-from hardware_profiles import keep_table, load_table, probe_device, processor
-from hardware_profiles.devices import list_tables
+from hardware_profiles import keep_table, load_table, probe_device
+from hardware_profiles.runners import processor
+from hardware_profiles.tables.find import list_tables
 
 
 def test_this_machine_is_described_the_same_way_each_time():

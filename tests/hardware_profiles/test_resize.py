@@ -5,8 +5,8 @@ import pytest
 from small_tables import VALIDATION, key, table
 
 from hardware_profiles import OpKey, resize_table
-from hardware_profiles.resize import fixed_share
-from hardware_profiles.work import TERMS, work
+from hardware_profiles.fit.work import TERMS, work
+from hardware_profiles.tables.resize import fixed_share
 
 OPS = [
     OpKey(kind="mbconv", c_in=c, c_out=2 * c, kernel=k, stride=s, expand=e, height_px=512 // c, width_px=512 // c)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hardware_profiles import MissingRuntime, TorchRunner, probe_device
-from hardware_profiles.runtimes import find_runtime
+from hardware_profiles.measure.runtimes import find_runtime
 
 SHAPE = (2, 3, 8, 8)
 
@@ -55,7 +55,7 @@ def test_a_recorded_cuda_graph_answers_as_torch_does_for_every_input(module, pre
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-2), ("fp16", 0.02), ("int8", 0.1)])
 def test_tensorrt_answers_as_torch_does(module, precision, limit):
     from hardware_profiles import to_onnx_bytes
-    from hardware_profiles.precision import to_precision
+    from hardware_profiles.measure.precision import to_precision
     from hardware_profiles.runners.tensorrt import TensorRtRunner
 
     inputs = {"input": np.random.default_rng(0).standard_normal(SHAPE, dtype=np.float32)}
@@ -71,23 +71,23 @@ def test_an_unknown_runtime_names_those_there_are():
 
 
 def test_a_precision_that_is_only_emulated_is_refused(monkeypatch):
-    monkeypatch.setattr("hardware_profiles.runtimes._arm_features", set)
+    monkeypatch.setattr("hardware_profiles.measure.runtimes._arm_features", set)
     with pytest.raises(MissingRuntime, match="does not compute in fp16 on this machine; measure one of fp32, int8"):
         find_runtime("onnxruntime", precision="fp16")
-    monkeypatch.setattr("hardware_profiles.runtimes._arm_features", lambda: {"asimdhp"})
+    monkeypatch.setattr("hardware_profiles.measure.runtimes._arm_features", lambda: {"asimdhp"})
     assert "fp16" in find_runtime("onnxruntime", precision="fp16").precisions
 
 
 @pytest.mark.parametrize("name", ["torch-cuda", "tensorrt"])
 def test_without_a_gpu_its_runtimes_say_so(monkeypatch, name):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("hardware_profiles.runtimes.find_spec", lambda module: object())
+    monkeypatch.setattr("hardware_profiles.measure.runtimes.find_spec", lambda module: object())
     with pytest.raises(MissingRuntime, match="CUDA device"):
         find_runtime(name)
 
 
 def test_a_library_that_is_not_installed_is_named_with_the_command(monkeypatch):
-    monkeypatch.setattr("hardware_profiles.runtimes.find_spec", lambda module: None)
+    monkeypatch.setattr("hardware_profiles.measure.runtimes.find_spec", lambda module: None)
     for name in ("openvino", "tensorrt"):
         with pytest.raises(MissingRuntime, match=rf"{name} is not installed: pip install 'subnet-zoo\[{name}\]'"):
             find_runtime(name)
@@ -98,7 +98,7 @@ def test_an_execution_provider_that_is_there_is_a_runtime_of_its_own(monkeypatch
 
     names = ["CUDAExecutionProvider", "AzureExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
-    monkeypatch.setattr("hardware_profiles.runtimes.gpu_chip", lambda: ("NVIDIA H200", 10**9))
+    monkeypatch.setattr("hardware_profiles.measure.runtimes.gpu_chip", lambda: ("NVIDIA H200", 10**9))
     device = probe_device(threads=1, precision="fp16", runtime="onnxruntime-cuda")
     assert device.id == "nvidia-h200-onnxruntime-cuda-fp16" and device.kind == "cloud"
     assert (device.runtime, device.memory_bytes) == ("onnxruntime-cuda", 10**9)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import torch
 
-from export.metadata import metadata_props
-from export.run import export
+from export.artefact import export
+from export.formats.metadata import metadata_props
 from export.targets import target_at
 from export.types import Preprocess
-from hardware_profiles.probe import probe_device
-from search.calibrate import recalibrate
+from hardware_profiles.measure.probe import probe_device
 from search.nets import NETS
+from search.recalibrate import recalibrate
 from search.types import Task
-from zoo.package import write_package
+from zoo.package.folder import write_package
 from zoo.types import Images, ModelCard, Provenance, Try
 
 _SIDE_PX = 16

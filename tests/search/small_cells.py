@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from search.darts_recipe import DartsRecipe
-from search.derive import Alphas
-from search.genotype import EDGES, INPUTS, PRIMITIVES, ROLES, Genotype
+from search.cells.derive import Alphas
+from search.cells.recipe import DartsRecipe
 from search.nets.cell import CELL
-from search.supernet import Supernet, SupernetCard, projector_of
+from search.nets.genotype import EDGES, INPUTS, PRIMITIVES, ROLES, Genotype
+from search.nets.projector import projector_of
+from search.supernet import Supernet, SupernetCard
 from search.types import Architecture
 
 NAMES = list(PRIMITIVES)

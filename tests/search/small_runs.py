@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from search.oneshot.pretrain import pretrain
 from search.oneshot.ssl import SSL
-from search.oneshot.training import pretrain
 from search.recipes import Recipe, Stage
 from search.supernet import Supernet
 

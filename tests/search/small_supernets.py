@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable
 from search.nets import NETS
+from search.nets.projector import projector_of
 from search.nets.resnet import ResNet, ResNetPreset
-from search.supernet import Supernet, SupernetCard, projector_of
+from search.supernet import Supernet, SupernetCard
 
 TINY = ResNet(
     ResNetPreset(name="tiny", stem_kernel=3, stem_widths=(4, 8), widths=((2, 4), (4, 6)), depths=((1, 2), (1, 2, 3)))

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from nni.nas.oneshot.pytorch.profiler import ExpectationProfilerPenalty
 
 from hardware_profiles import MissingOp, estimate_ms
-from search.cell_costs import cell_costs
+from search.cells.costs import cell_costs
 from search.errors import WrongTable
-from search.genotype import EDGES, INPUTS, NODES, NONE, ROLES, random_genotype
 from search.nets.cell import CELL
-from search.oneshot.darts_latency import CellProfiler, derived_distribution
-from search.oneshot.darts_space import LABELS
+from search.nets.genotype import EDGES, INPUTS, NODES, NONE, ROLES, random_genotype
+from search.oneshot.darts.latency import CellProfiler, derived_distribution
+from search.oneshot.darts.space import LABELS
 from tests.search.small_cells import decided, random_alphas
 from tests.search.small_supernets import made_up_table
 

@@ -7,16 +7,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from hardware_profiles import OnnxRunner, estimate_ms, to_onnx_bytes
-from search.calibrate import recalibrate
-from search.costs import CostModel
 from search.errors import BadArchitecture
-from search.genotype import OPS, PRIMITIVES, Genotype, random_genotype
 from search.nets import NETS
 from search.nets.cell import CELL, CELLS, CHANNELS
 from search.nets.cell_body import places, stem_stride
 from search.nets.cell_ops import FactorizedReduce, make_op
-from search.nets.depthwise import dilated_conv2d
 from search.nets.fixed import Fixed
+from search.nets.genotype import OPS, PRIMITIVES, Genotype, random_genotype
+from search.nets.layers import dilated_conv2d
+from search.recalibrate import recalibrate
+from search.subnets.costs import CostModel
 from tests.search.small_cells import DARTS_V2
 from tests.search.small_supernets import made_up_table
 

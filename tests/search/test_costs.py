@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from hardware_profiles import LatencyTable, MissingOp, count_compute, estimate_ms
-from search.costs import CostModel, Costs
 from search.nets import NETS, Net
+from search.subnets.costs import CostModel, Costs
 from tests.search.small_supernets import TINY, made_up_table
 
 PX = 16

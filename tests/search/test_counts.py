@@ -6,9 +6,9 @@ import torch
 
 from hardware_profiles import OpKey, count_compute, to_onnx_bytes
 from hardware_profiles.onnx_memory import peak_activation_bytes
-from search.costs import CostModel
 from search.nets import NETS, Net
 from search.nets.counts import count_block
+from search.subnets.costs import CostModel
 from tests.search.small_supernets import TINY, made_up_table
 
 PX = 16

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from search.darts_log import Epoch, from_plain, judge, to_plain, write_log
-from search.darts_recipe import PRESETS, DartsRecipe, paper, quick, single
-from search.genotype import ROLES, Genotype
+from search.cells.log import Epoch, from_plain, judge, to_plain, write_log
+from search.cells.recipe import PRESETS, DartsRecipe, paper, quick, single
 from search.nets.cell import CELL
+from search.nets.genotype import ROLES, Genotype
 from tests.search.small_cells import DARTS_V2, decided, random_alphas, tiny
 
 

@@ -9,19 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search.cell_costs import cell_costs
-from search.darts_log import Epoch, Verdict
-from search.darts_recipe import DartsRecipe
+from search.cells.costs import cell_costs
+from search.cells.log import Epoch, Verdict
+from search.cells.recipe import DartsRecipe
 from search.errors import InfeasibleBudget, TrainingError
-from search.genotype import PRIMITIVES
 from search.nets.cell_body import Cell
+from search.nets.genotype import PRIMITIVES
 from search.objectives import nt_xent
-from search.oneshot.contrast import held_out_loss
-from search.oneshot.darts import STRATEGIES, DartsModule
-from search.oneshot.darts_loss import Contrast
-from search.oneshot.darts_search import CHECKPOINT, Found, search_cells
-from search.oneshot.darts_space import LABELS, DartsSpace
-from search.oneshot.halves import ALPHAS, WEIGHTS, halves
+from search.oneshot.darts.halves import ALPHAS, WEIGHTS, halves
+from search.oneshot.darts.loss import Contrast, held_out_loss
+from search.oneshot.darts.search import CHECKPOINT, Found, search_cells
+from search.oneshot.darts.space import LABELS, DartsSpace
+from search.oneshot.darts.step import STRATEGIES, DartsModule
 from tests.search.small_cells import tiny
 from tests.search.small_supernets import made_up_table, stripes
 
@@ -132,7 +131,7 @@ def test_an_epoch_sees_every_image_of_each_half_once_and_each_twice(pixels: Tens
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         keep: Callable[..., Tensor] = lambda batch, *_: (seen.extend(batch[:, 0, 0, 0].tolist()), batch)[1]  # noqa: E731
-        patch.setattr("search.oneshot.contrast.views", keep)
+        patch.setattr("search.oneshot.darts.loss.views", keep)
         for step in range(ssl.steps_per_epoch):
             assert len(ssl.batch(WEIGHTS, step)) == 4
     assert sorted(seen) == sorted(2 * ssl.halves.weights[:, 0, 0, 0].tolist())
@@ -233,7 +232,7 @@ def test_a_collapse_stops_the_search_and_goes_back(
         collapsed = len(log) > 1
         return Verdict(epoch=0, stop=collapsed, reason=reason if collapsed else None)
 
-    monkeypatch.setattr("search.oneshot.darts_search.judge", judge)
+    monkeypatch.setattr("search.oneshot.darts.search.judge", judge)
     lines: list[str] = []
     found = search_cells(tiny(epochs=4), pixels, tmp_path, say=lines.append)
     assert len(found.log) == 2 and found.epoch == 0 and found.genotype == found.log[0].genotype
@@ -245,7 +244,7 @@ def test_a_collapse_stops_the_search_and_goes_back(
 def test_a_loss_that_is_not_finite_ends_the_search_with_one_line(
     pixels: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("search.oneshot.darts_loss.nt_xent", lambda z, t: z.sum() * math.nan)
+    monkeypatch.setattr("search.oneshot.darts.loss.nt_xent", lambda z, t: z.sum() * math.nan)
     with pytest.raises(
         TrainingError, match="the loss is nan at step 0, on the half for the alphas; search anew"
     ) as caught:

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from search.nets.depthwise import conv2d, dilated_conv2d
+from search.nets.layers import conv2d, dilated_conv2d
 
 FAST = [(1, 1, 3), (1, 1, 5), (2, 2, 3), (2, 2, 5), (1, 3, 5), (4, 4, 5), (3, 4, 5), (2, 8, 5)]  # height, width, kernel
 LIBRARY = [(4, 4, 3), (5, 5, 5), (8, 8, 3)]

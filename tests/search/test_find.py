@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from hardware_profiles import Latency, LatencyTable, estimate_ms
-from search.costs import CostModel
 from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
-from search.find import find, find_each, front
-from search.hunt import Goal
+from search.subnets.costs import CostModel
+from search.subnets.evolution import Goal
+from search.subnets.find import find, find_each, front
 from search.supernet import Supernet
 from search.types import Budget, Candidate, SearchResult, Task
 from tests.search.small_supernets import made_up_table, random_supernet, stripes

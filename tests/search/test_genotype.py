@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search.errors import BadGenotype
-from search.genotype import (
+from search.nets.genotype import (
     EDGES,
     INPUTS,
     NODES,

@@ -9,7 +9,7 @@ import torch
 from PIL import Image, ImageOps
 
 from search.errors import NotEnoughImages, SearchError
-from search.images import ImageSet, read_images, to_square
+from search.images.read import ImageSet, read_images, to_square
 
 
 def gradient(width: int, height: int, channels: int = 3) -> np.ndarray:

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from search.evaluate import knn, knn_accuracy
+from search.evaluate import classifiers as knn
+from search.evaluate import knn_accuracy
 
 
 def reference(train, train_y, test, test_y, k, tau) -> float:

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from search.evaluate import linear_accuracy
-from search.evaluate.linear import DECAYS, best_linear, fit_linear
+from search.evaluate.classifiers import DECAYS, best_linear, fit_linear
 
 
 def clusters(n: int, seed: int, *, noise: float = 1.5, classes: int = 5, size: int = 12) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from search.nets import NETS
 from search.objectives import BYOL, OBJECTIVES, DenseCL, MoCo, Objective, ReSSL, SimCLR, Tensors
 from search.objectives.densecl import DenseProjector, dense_info_nce, match
 from search.objectives.ressl import relation_loss
-from search.oneshot.projected import Projected
+from search.oneshot.ssl import Projected
 from tests.search.small_supernets import TINY, randomize_norms
 
 B, D, K, PX = 4, 8, 12, 12

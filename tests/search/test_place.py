@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from search.objectives import OBJECTIVES
-from search.oneshot.place import ALONE, Place
+from search.oneshot.engine.place import ALONE, Place
 from tests.search import two_processes
 
 ROOT = Path(__file__).parents[2]

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from search.oneshot.plan import ENDLESS, Pace, Plan, even
+from search.oneshot.engine.schedule import ENDLESS, Pace, Plan, even
 from search.recipes import Recipe, Stage
 
 STAGES = Recipe().stages

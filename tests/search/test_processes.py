@@ -13,9 +13,9 @@ from torch import Tensor
 
 from search.curve import METRICS
 from search.errors import TrainingError
-from search.oneshot.job import CHECKPOINT
+from search.oneshot.engine.job import CHECKPOINT
+from search.oneshot.pretrain import pretrain
 from search.oneshot.ssl import SSL
-from search.oneshot.training import pretrain
 from search.recipes import Recipe, Stage
 from search.supernet import Supernet
 from tests.search.small_supernets import stripes
@@ -80,7 +80,7 @@ def test_a_process_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.Monke
     script = tmp_path / "python"
     script.write_text("#!/bin/sh\necho first >&2\necho no such module >&2\nexit 1\n")
     script.chmod(0o755)
-    monkeypatch.setattr("search.oneshot.processes.sys.executable", str(script))
+    monkeypatch.setattr("search.oneshot.engine.processes.sys.executable", str(script))
     with pytest.raises(TrainingError, match=r"process 2 of 2 failed \(no such module\); mend that .*, and resume"):
         train(tmp_path / "out", processes=2)
     assert list((tmp_path / "out").iterdir()) == [] and not torch.distributed.is_initialized()

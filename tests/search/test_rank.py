@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from search.oneshot.rank import rank_of
+from search.oneshot.step import rank_of
 
 
 def test_one_point_has_neither_spread_nor_rank() -> None:

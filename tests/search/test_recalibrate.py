@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search.calibrate import recalibrate
 from search.nets import NETS, Backbone
+from search.recalibrate import recalibrate
 from tests.search.small_supernets import randomize_norms
 
 

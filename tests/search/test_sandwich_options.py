@@ -12,15 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search.errors import TrainingError
+from search.images.views import views
 from search.objectives import OBJECTIVES
-from search.objectives.distill import distillation
+from search.objectives.ressl import distillation
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
 from search.oneshot.step import Metrics, take_step
 from search.recipes import Recipe, Stage
 from search.types import Architecture
-from search.views import views
 from tests.search.small_supernets import randomize_norms, stripes
 
 PX = 12
@@ -229,7 +229,7 @@ def test_a_part_of_a_batch_gets_the_views_that_it_would_get_in_the_whole(pixels:
 
 
 def test_only_copies_of_a_few_images_are_refused(pixels: Tensor) -> None:
-    from search.oneshot.training import check_run
+    from search.oneshot.pretrain import check_run
 
     last = Path("none")
     check_run(tiny(), pixels, last, resume=False)

@@ -10,18 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search.darts_recipe import single
+from search.cells.recipe import single
 from search.errors import BadSupernet, TrainingError
-from search.find import find
-from search.genotype import random_genotype
 from search.nets.cell import CELL
+from search.nets.genotype import random_genotype
 from search.objectives import OBJECTIVES, nt_xent
-from search.oneshot.contrast import held_out_loss
-from search.oneshot.single import SingleModule
+from search.oneshot.darts.loss import held_out_loss
+from search.oneshot.pretrain import pretrain
+from search.oneshot.sandwich import SingleModule
 from search.oneshot.ssl import SSL
 from search.oneshot.step import CLIP, take_step
-from search.oneshot.training import pretrain
 from search.recipes import Recipe
+from search.subnets.find import find
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Budget
 from tests.search.small_cells import DARTS_V2

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from search.nets import NETS, Backbone, Net
+from search.nets.projector import projector_of
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import NniLayers, SupernetSpace, plain_key, sample_of
 from search.oneshot.ssl import SSL
 from search.recipes import Recipe, quick
-from search.supernet import load_slices, projector_of, slice_to
+from search.supernet import load_slices, slice_to
 from search.types import Architecture
 from tests.search.small_supernets import randomize_norms, stripes
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from search.errors import TrainingError
 from search.objectives import OBJECTIVES
-from search.oneshot.training import METRICS
+from search.oneshot.pretrain import METRICS
 from search.supernet import Supernet, load_supernet
 from tests.search.small_runs import checkpoint, equal, tiny, train
 from tests.search.small_supernets import TINY, random_supernet, stripes

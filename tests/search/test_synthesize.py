@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from search.errors import BadSupernet, WriteFailed
-from search.image_statistics import ImageStatistics, load_statistics, measure_statistics, save_statistics
-from search.leaves import dead_leaves
-from search.synthesize import synthesize
+from search.images.statistics import ImageStatistics, load_statistics, measure_statistics, save_statistics
+from search.images.synthesize import dead_leaves, synthesize
 from tests.search.small_supernets import no_file_above
 
 PX = 32

@@ -15,7 +15,7 @@ def test_a_run_of_a_given_time_ends_its_schedule_and_a_resumed_one_follows_its_p
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pixels, clock = stripes(64, 20), Clock(step_s=0.5)
-    monkeypatch.setattr("search.oneshot.checkpoints.time.perf_counter", clock)
+    monkeypatch.setattr("search.oneshot.engine.checkpoints.time.perf_counter", clock)
     two_views = SSL.two_views
     monkeypatch.setattr(SSL, "two_views", lambda self, *at: (clock.tick(), two_views(self, *at))[1])
     out, recipe = tmp_path / "out", tiny(random_subnets=0)

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from search.curve import METRICS
 from search.errors import TrainingError, WriteFailed
+from search.images.views import Views, center
 from search.objectives import OBJECTIVES
 from search.oneshot.sandwich import SandwichModule
 from search.oneshot.space import plain_key
 from search.oneshot.ssl import SSL
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Architecture
-from search.views import Views, center
 from tests.search.small_runs import LAST, checkpoint, ctrl_c, equal, interrupt_at, tiny, train
 from tests.search.small_supernets import no_file_above, stripes
 

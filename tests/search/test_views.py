@@ -6,9 +6,9 @@ from torch.nn import functional as F
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tv
 
-from search import colors
-from search import views as module
-from search.views import IMAGENET_MEAN, IMAGENET_STD, Views, center, views
+from search.images import views as colors
+from search.images import views as module
+from search.images.views import IMAGENET_MEAN, IMAGENET_STD, Views, center, views
 
 PLAIN = Views(crop_px=32, min_scale=1, flip_p=0, jitter_p=0, gray_p=0, mean=(0, 0, 0), std=(1, 1, 1))
 

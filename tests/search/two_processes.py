@@ -16,12 +16,12 @@ from torch import Tensor
 
 from search.nets import NETS
 from search.objectives import OBJECTIVES
-from search.oneshot.place import Place
+from search.oneshot.engine.place import Place
+from search.oneshot.engine.processes import meeting
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
 from search.oneshot.step import take_step
-from search.oneshot.together import meeting
 from search.recipes import Recipe, Stage
 from tests.search.small_supernets import TINY, stripes
 

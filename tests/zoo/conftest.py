@@ -6,20 +6,21 @@ from pathlib import Path
 import pytest
 import torch
 
-import zoo.entries.entry
-import zoo.supernet_names
-from export.metadata import metadata_props
-from export.run import export
+import zoo.catalogue.entries
+import zoo.supernets
+from export.artefact import export
+from export.formats.metadata import metadata_props
 from export.targets import target_at
 from export.types import ExportReport, Preprocess
-from hardware_profiles.devices import keep_table
-from hardware_profiles.probe import probe_device
+from hardware_profiles.measure.probe import probe_device
+from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, Validation
-from search.calibrate import recalibrate
 from search.nets import NETS, Backbone
-from search.supernet import Supernet, SupernetCard, projector_of, save_supernet
+from search.nets.projector import projector_of
+from search.recalibrate import recalibrate
+from search.supernet import Supernet, SupernetCard, save_supernet
 from search.types import Task
-from zoo.package import write_package
+from zoo.package.folder import write_package
 from zoo.types import Evaluation, Images, ModelCard, Provenance, Try
 
 SIDE_PX = 16
@@ -159,8 +160,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path, own_ta
     """A cache with that supernet, which hides any bundled one, and that table; the catalogue is empty."""
     folder = tmp_path / "home"
     monkeypatch.setenv("ZOO_HOME", str(folder))
-    monkeypatch.setattr(zoo.supernet_names, "BUNDLED", tmp_path / "none")
-    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", folder / "entries.json")
+    monkeypatch.setattr(zoo.supernets, "BUNDLED", tmp_path / "none")
+    monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", folder / "entries.json")
     (folder / "supernets").mkdir(parents=True)
     (folder / "entries.json").write_text('{"schema": 1, "entries": []}')
     shutil.copytree(supernet, folder / "supernets" / "mobile-mocov2")

@@ -8,18 +8,18 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from search.genotype import Origin, read_genotype, read_origin, write_genotype
-from search.image_statistics import load_statistics
+from search.images.statistics import load_statistics
 from search.nets.cell import CELL
+from search.nets.genotype import Origin, read_genotype, read_origin, write_genotype
 from search.supernet import load_supernet, save_supernet
 from tests.search.small_cells import DARTS_V2, single_network
-from zoo import bundle as module
-from zoo.bundle import bundle, main
-from zoo.cli import program
-from zoo.curve_plot import CURVE_PNG
-from zoo.darts import keep_origin
-from zoo.darts_seed import GENOTYPE
+from zoo.cli.app import program
 from zoo.errors import OutputExists
+from zoo.make import bundle as module
+from zoo.make.bundle import bundle, main
+from zoo.make.darts import keep_origin
+from zoo.make.darts_seed import GENOTYPE
+from zoo.plots import CURVE_PNG
 
 ABOUT = {"data": "40 photos", "terms": "none", "hardware": "a test"}
 

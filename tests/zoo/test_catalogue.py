@@ -6,17 +6,18 @@ from pathlib import Path
 import pytest
 
 import zoo
-import zoo.catalogue
+import zoo.catalogue.locate
 from hardware_profiles.errors import UnknownDevice
 from hardware_profiles.types import LatencyTable
 from search.nets import Backbone
-from zoo.catalogue import get, locate
+from zoo.catalogue.get import get
+from zoo.catalogue.list import list_models
+from zoo.catalogue.locate import locate
+from zoo.catalogue.resolve import card_of
 from zoo.errors import BadPackage, UnknownName, ZooError
-from zoo.listing import list_models
-from zoo.lookup import card_of
-from zoo.make import Made
-from zoo.package import write_package
-from zoo.photos import fingerprint
+from zoo.make.images import fingerprint
+from zoo.make.search import Made
+from zoo.package.folder import write_package
 from zoo.types import ModelCard
 
 
@@ -35,7 +36,7 @@ def made(
         )
         return Made(path=out, card=found)
 
-    monkeypatch.setattr(zoo.catalogue, "search", answer)
+    monkeypatch.setattr(zoo.catalogue.locate, "search", answer)
     return asked
 
 

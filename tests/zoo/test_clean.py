@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from zoo.clean import clean, list_cache
-from zoo.folders import STALE_S, staged
+from zoo.catalogue.clean import clean, list_cache
+from zoo.package.staging import STALE_S, staged
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_an_empty_cache_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_kill_between_two_renames_is_mended_by_the_next_writer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.folders._RENAMES_S", -1.0)
+    monkeypatch.setattr("zoo.package.staging._RENAMES_S", -1.0)
     old = tmp_path / ".out.0a1b2c3d.old"
     old.mkdir()
     (old / "mark").write_text("earlier")

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-import zoo.card
-import zoo.make
+import zoo.make.search
+import zoo.package.card
 from export.errors import ComparisonFailed
 from export.types import ExportReport
 from hardware_profiles.types import LatencyTable
 from search.errors import InfeasibleBudget
 from search.types import Architecture
-from zoo.cli import COMMANDS, GROUPS, program
-from zoo.make import Made
+from zoo.cli.app import COMMANDS, GROUPS, program
+from zoo.make.search import Made
 from zoo.types import ModelCard
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def search_that(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | Made) 
             raise outcome
         return outcome
 
-    monkeypatch.setattr(zoo.make, "search", search)
+    monkeypatch.setattr(zoo.make.search, "search", search)
 
 
 def searched(tmp_path: Path) -> Result:

@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hardware_profiles import LatencyTable, find_table, save_table
-from hardware_profiles.devices import keep_table
 from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.tables.find import keep_table
 from search.nets import NETS
 from search.types import Architecture
-from zoo.cli import program
+from zoo.cli.app import program
+from zoo.devices.onboard import sample_networks
+from zoo.devices.times import times_text
 from zoo.home import own_tables
-from zoo.onboard import sample_networks
-from zoo.times import times_text
 
 ROOT = Path(__file__).parents[2]
 NET = NETS["mobile"]
@@ -68,7 +68,7 @@ def test_the_list_leaves_out_a_damaged_table_and_says_so() -> None:
 
 def test_the_list_needs_no_torch() -> None:
     code = (
-        "import sys; from typer.testing import CliRunner; from zoo.cli import program;"
+        "import sys; from typer.testing import CliRunner; from zoo.cli.app import program;"
         "assert CliRunner().invoke(program('devices'), ['devices', 'list']).exit_code == 0;"
         "print('torch' in sys.modules)"
     )

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.types import Architecture, Candidate
-from zoo.confirm import next_candidate
+from zoo.make.confirm import next_candidate
 from zoo.types import Try
 
 ARCHITECTURE = Architecture(net="mobile", choices=(), resolution_px=32)

@@ -9,28 +9,28 @@ from typer.testing import CliRunner, Result
 
 import zoo
 from hardware_profiles import estimate_ms, keep_table
-from hardware_profiles.probe import probe_device
-from search.cell_costs import CellCosts, cell_costs
-from search.darts_recipe import PRESETS, DartsRecipe
-from search.derive import derive
-from search.draw_cell import draw_cell
+from hardware_profiles.measure.probe import probe_device
+from search.cells.costs import CellCosts, cell_costs
+from search.cells.derive import derive
+from search.cells.draw import draw_cell
+from search.cells.recipe import PRESETS, DartsRecipe
 from search.errors import InfeasibleBudget
-from search.genotype import Genotype, Origin, read_genotype, read_origin, write_genotype
 from search.nets.cell import CELL
+from search.nets.genotype import Genotype, Origin, read_genotype, read_origin, write_genotype
 from search.supernet import load_supernet, save_supernet
 from tests.search.small_cells import DARTS_V2, random_alphas, single_network
 from tests.search.small_supernets import made_up_table
-from zoo.cli import program
-from zoo.cli_darts import Preset, Strategy
-from zoo.darts import PICTURES, RESULT, darts, read_architecture, recipe_of
-from zoo.darts_clock import derive_by_clock, time_here_ms
+from zoo.catalogue.locate import fullest
+from zoo.cli.app import program
+from zoo.cli.darts import Preset, Strategy
+from zoo.devices.tables import own_tables, table_for
 from zoo.errors import BadRecipe, BudgetMissed, OutputExists, UnknownName
-from zoo.fullest import fullest
 from zoo.home import zoo_home
+from zoo.make.darts import PICTURES, RESULT, darts, read_architecture, recipe_of
+from zoo.make.darts_seed import derive_by_clock, time_here_ms
 from zoo.names import parse_name
 from zoo.progress import no_progress, silent
 from zoo.supernets import supernets_for
-from zoo.tables import own_tables, table_for
 
 PX = 16
 SMALL = DartsRecipe(
@@ -61,7 +61,7 @@ def cell_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellCosts:
 def test_a_folder_of_images_becomes_a_package_of_searched_cells_within_the_budget(
     image_folder: Path, tmp_path: Path, cell_home: CellCosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.darts.recipe_of", small)
+    monkeypatch.setattr("zoo.make.darts.recipe_of", small)
     budget_ms = round(1.1 * cell_home.network_ms(cell_home.fastest), 3)
     out = tmp_path / "out"
     args = ("--images", image_folder, "-o", out, "--seeds", 2, "--budget", f"{budget_ms}ms")
@@ -162,7 +162,7 @@ def test_an_architecture_that_cannot_be_trained_is_one_line(
 def test_a_name_is_answered_by_the_network_of_cells_that_uses_most_of_its_budget(
     tmp_path: Path, cell_home: CellCosts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("zoo.supernet_names.BUNDLED", tmp_path / "none")
+    monkeypatch.setattr("zoo.supernets.BUNDLED", tmp_path / "none")
     with pytest.raises(UnknownName, match=r"ssnas-simclr, and there is none at all; `zoo darts` makes one"):
         zoo.get("ssnas-simclr-cls-1ms@this")
     table, ms = table_for("this", "cell", PX).latencies, {}

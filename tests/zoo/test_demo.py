@@ -3,7 +3,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from search.images import read_images
+from search.images.read import read_images
 from zoo.demo import IMAGES, SIDE_PX, write_demo_images
 
 

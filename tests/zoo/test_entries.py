@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-import zoo.catalogue
-import zoo.entries.cells
-import zoo.entries.entry
-import zoo.entries.make
-import zoo.supernet_names
-from hardware_profiles.devices import keep_table
+import zoo.catalogue.build
+import zoo.catalogue.contents
+import zoo.catalogue.entries
+import zoo.catalogue.locate
+import zoo.supernets
 from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import LatencyTable
 from search.nets import NETS
 from search.nets.cell import CELL
@@ -19,18 +19,17 @@ from search.supernet import save_supernet
 from search.types import Task
 from tests.search.small_cells import DARTS_V2, single_network
 from tests.search.small_supernets import made_up_table
-from zoo.catalogue import get, locate
-from zoo.entries import Entry, find_entry, load_entries
-from zoo.entries.cells import cell_asks, round_up_ms
-from zoo.entries.entry import entries_text, read_entries
-from zoo.entries.make import make_entries, package_entry
-from zoo.entries.wanted import REFERENCE_DEVICE, WANTED, Ask
+from zoo.catalogue import Entry, find_entry, load_entries
+from zoo.catalogue.build import make_entries, package_entry
+from zoo.catalogue.contents import REFERENCE_DEVICE, WANTED, Ask, cell_asks, round_up_ms
+from zoo.catalogue.entries import entries_text, read_entries
+from zoo.catalogue.get import get
+from zoo.catalogue.locate import locate
+from zoo.catalogue.resolve import entry_of
+from zoo.devices.tables import table_of
 from zoo.errors import StaleEntry
-from zoo.lookup import entry_of
 from zoo.names import parse_name
-from zoo.supernet_names import BUNDLED
-from zoo.supernets import read_supernet
-from zoo.tables import table_of
+from zoo.supernets import BUNDLED, read_supernet
 
 SIDE_PX = 16
 
@@ -50,7 +49,7 @@ def test_an_entry_is_what_its_table_and_its_supernet_say(entry: Entry) -> None:
     ops = NETS[entry.net].ops(entry.candidate.architecture)
     assert entry.predicted_ms == pytest.approx(estimate_ms(table, ops), abs=2e-6)
     assert entry.predicted_ms <= (entry.question.budget.latency_ms or 0)
-    again = "the catalogue is stale: run `python -m zoo.entries`"
+    again = "the catalogue is stale: run `python -m zoo.catalogue`"
     assert entry.supernet_sha256 == read_supernet(BUNDLED / entry.supernet).sha256, again
 
 
@@ -66,15 +65,15 @@ def board(home: Path, own_table: LatencyTable) -> str:
 def entry(board: str, monkeypatch: pytest.MonkeyPatch, home: Path) -> Entry:
     """The one entry of a catalogue, made by the code that makes the shipped one."""
     folders = {"folders": [home / "devices"]}
-    original = zoo.entries.make.find_table
-    monkeypatch.setattr(zoo.entries.make, "find_table", lambda *a, **k: original(*a, **k, **folders))
+    original = zoo.catalogue.build.find_table
+    monkeypatch.setattr(zoo.catalogue.build, "find_table", lambda *a, **k: original(*a, **k, **folders))
     asks = [Ask(name="data-mocov2-det-20ms", device=board, resolution_px=SIDE_PX)]
     said: list[str] = []
     (made,) = make_entries(asks, evaluations=3, progress=lambda *at: None, say=said.append)
     assert said and said[0].startswith("data-mocov2-det-20ms: ")
     path = home / "made.json"
     path.write_text(entries_text((made,)))
-    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+    monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", path)
     return made
 
 
@@ -92,10 +91,10 @@ def test_a_bundled_network_of_cells_is_named_by_its_time_and_answers_that_name(
         save_supernet(single_network(architecture, name), bundled / name)
     table = made_up_table("cell", SIDE_PX, scale=0.01)
     keep_table(replace(table, device=replace(table.device, id=REFERENCE_DEVICE, source="measured")), tables)
-    for module in (zoo.supernet_names, zoo.entries.cells):
+    for module in (zoo.supernets, zoo.catalogue.contents):
         monkeypatch.setattr(module, "BUNDLED", bundled)
-    original = zoo.entries.make.find_table
-    for module in (zoo.entries.make, zoo.entries.cells):
+    original = zoo.catalogue.build.find_table
+    for module in (zoo.catalogue.build, zoo.catalogue.contents):
         monkeypatch.setattr(module, "find_table", lambda *a, **k: original(*a, **k, folders=[tables]))
     asks = cell_asks()
     ms = estimate_ms(table, CELL.ops(architecture))
@@ -105,7 +104,7 @@ def test_a_bundled_network_of_cells_is_named_by_its_time_and_answers_that_name(
     entries = make_entries(asks, evaluations=3, progress=lambda *at: None, say=lambda line: None)
     assert all(entry.choices == architecture.choices and entry.evaluated == 1 for entry in entries)
     (tmp_path / "entries.json").write_text(entries_text(entries))
-    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", tmp_path / "entries.json")
+    monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", tmp_path / "entries.json")
     model = get(asks[1].name, verify=True)
     assert model.architecture == architecture and model.card.recipe.supernet == "cell-simclr-waves"
     readme = (model.folder / "README.md").read_text()
@@ -150,9 +149,9 @@ def test_another_supernet_makes_an_entry_stale_and_a_search_answers_instead(
     assert not (tmp_path / "out").exists()
     path = home / "stale.json"
     path.write_text(entries_text((stale,)))
-    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+    monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", path)
     asked: list[str] = []
-    monkeypatch.setattr(zoo.catalogue, "search", lambda *a, device, **k: asked.append(device) or _stop())
+    monkeypatch.setattr(zoo.catalogue.locate, "search", lambda *a, device, **k: asked.append(device) or _stop())
     said: list[str] = []
     with pytest.raises(InterruptedError):
         locate("data-mocov2-det-20ms", say=said.append)

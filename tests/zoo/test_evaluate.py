@@ -10,10 +10,10 @@ from typer.testing import CliRunner, Result
 from search.errors import BadArchitecture
 from search.nets import NETS
 from search.supernet import Supernet, save_supernet
-from zoo.cli import program
-from zoo.evaluate import evaluate
-from zoo.subject import read_choices
+from zoo.cli.app import program
 from zoo.supernets import read_supernet
+from zoo.use.evaluate import evaluate
+from zoo.use.subject import read_choices
 
 SMALLEST = NETS["mobile"].smallest(16)
 CHOICES = " ".join(map(str, SMALLEST.choices))

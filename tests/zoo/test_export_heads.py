@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 import torch
 
-from export.metadata import metadata_props
-from export.run import export
+from export.artefact import export
+from export.formats.metadata import metadata_props
 from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from search.nets import Backbone

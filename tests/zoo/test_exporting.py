@@ -13,20 +13,21 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import export.delivery
-import zoo.exporting
+import zoo.use.export
 from export import ComparisonFailed, Delivered, UnsupportedTarget, read_document
-from search.calibrate import recalibrate
 from search.errors import NotEnoughImages
-from search.images import read_images
+from search.images.read import read_images
+from search.images.views import center
 from search.nets import Backbone
-from search.views import center
-from zoo.benchmark import benchmark
-from zoo.cli import program
+from search.recalibrate import recalibrate
+from zoo.catalogue.get import get
+from zoo.cli.app import program
 from zoo.errors import BadCheckpoint, BadPackage, OutputExists
-from zoo.exporting import Exported, Options, export_package
-from zoo.package import load_package, write_package
-from zoo.package_folder import read_manifest
+from zoo.package.card import read_manifest
+from zoo.package.folder import load_package, write_package
 from zoo.types import ModelCard
+from zoo.use.benchmark import benchmark
+from zoo.use.export import Exported, Options, export_package
 
 # Smooth, colored images, enough of them for both halves.
 COUNT = 96
@@ -62,7 +63,7 @@ def exported(source: Path, photos: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_new_package_has_all_artefacts_with_their_evidence_and_verifies(exported: Exported) -> None:
-    model = load_package(exported.path, verify=True)
+    model = get(exported.path, verify=True)
     assert not exported.delivered.refused, [one.quantization for one in exported.delivered.failed]
     names = ["onnx/model.onnx", "onnx/model_int8.onnx", "onnx/model_fp16.onnx"]
     assert [report.path.as_posix() for report in model.card.reports] == names
@@ -125,7 +126,7 @@ def test_options_change_what_is_made(pristine: Path, photos: Path, tmp_path: Pat
 def test_a_trained_head_is_exported_with_the_network_and_its_classes(
     source: Path, photos: Path, tmp_path: Path
 ) -> None:
-    head = load_package(source).with_head(3)
+    head = get(source).with_head(3)
     made = export_package(
         source,
         target="edge",
@@ -250,7 +251,7 @@ def test_an_interruption_or_a_full_disk_leaves_nothing(
     def fail(*args: object, **kwargs: object) -> None:
         raise error
 
-    monkeypatch.setattr(zoo.exporting, "write_package", fail)
+    monkeypatch.setattr(zoo.use.export, "write_package", fail)
     with pytest.raises(type(error)):
         export_package(
             pristine,

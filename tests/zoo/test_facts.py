@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import zoo.entries.entry
+import zoo.catalogue.entries
 from hardware_profiles.types import Scaling
-from search.image_statistics import load_statistics
+from search.images.statistics import load_statistics
 from search.types import Budget
 from tests.zoo.test_listing import ENTRY
-from zoo.cli import program
-from zoo.entries.entry import entries_text
-from zoo.facts import artefact_rows, card_facts, entry_facts, limits_text
-from zoo.statistics import keep_statistics, main
+from zoo.catalogue.entries import entries_text
+from zoo.cli.app import program
+from zoo.cli.facts import artefact_rows, card_facts, entry_facts, limits_text
+from zoo.errors import UnknownName
+from zoo.make.bundle import keep_statistics
 from zoo.types import ModelCard
 
 
@@ -76,7 +77,7 @@ def test_every_artefact_has_a_row(card: ModelCard) -> None:
 def test_an_entry_that_was_not_made_says_so_and_how(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = home / "one.json"
     path.write_text(entries_text((ENTRY,)))
-    monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+    monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", path)
     shown = CliRunner().invoke(program(), ["info", ENTRY.name])
     assert shown.exit_code == 0 and "not yet; `zoo get data-mocov2-det-3ms`" in shown.stdout
     assert "zoo get data-mocov2-det-3ms" in shown.stderr
@@ -101,20 +102,17 @@ def test_the_list_command_filters_sorts_and_speaks_json(pristine: Path, home: Pa
     assert refused.exit_code == 2 and len(refused.stderr.splitlines()) == 1
 
 
-def test_statistics_are_kept_beside_their_supernet(
-    home: Path, image_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_statistics_are_kept_beside_their_supernet(home: Path, image_folder: Path) -> None:
     path = keep_statistics(image_folder, "mobile-mocov2")
     kept = load_statistics(home / "supernets" / "mobile-mocov2")
     assert path.parent.name == "mobile-mocov2" and kept is not None and (kept.images, kept.size_px) == (64, 64)
-    monkeypatch.setattr("sys.argv", ["zoo.statistics", "--images", str(image_folder), "nothing"])
-    assert main() == 1
-    assert "no supernet is called 'nothing'" in capsys.readouterr().err
+    with pytest.raises(UnknownName, match="no supernet is called 'nothing'"):
+        keep_statistics(image_folder, "nothing")
 
 
 def test_the_bundled_supernet_brings_statistics() -> None:
-    from zoo.entries.wanted import SUPERNET
-    from zoo.supernet_names import BUNDLED
+    from zoo.catalogue.contents import SUPERNET
+    from zoo.supernets import BUNDLED
 
     kept = load_statistics(BUNDLED / SUPERNET)
     assert kept is not None and kept.images >= 1000 and kept.size_px == 64

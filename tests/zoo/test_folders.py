@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import OutputExists
-from zoo.folders import staged
+from zoo.package.staging import staged
 
 MARK = "config.json"
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
 
-from search.calibrate import recalibrate
 from search.nets import NETS, Backbone
+from search.recalibrate import recalibrate
 from search.types import Task
-from zoo.feature_info import feature_info
+from zoo.catalogue.get import get
+from zoo.catalogue.model import Model
 from zoo.heads import Classifier, Detector, Segmenter, deployable, with_head
-from zoo.model import Model
-from zoo.package import load_package
+from zoo.heads.features import feature_info
 
 PX = 32
 SHAPE = (2, 3, PX, PX)
@@ -148,8 +148,8 @@ def test_a_segmenter_labels_every_pixel(network: Backbone) -> None:
 def test_heads_export_to_onnx_under_the_names_that_the_comparison_knows(
     backbones: dict[str, Backbone], tmp_path: Path, task: Task
 ) -> None:
-    from export.metadata import metadata_props
-    from export.run import export
+    from export.artefact import export
+    from export.formats.metadata import metadata_props
     from export.targets import target_at
     from export.types import Preprocess
 
@@ -181,7 +181,7 @@ def test_the_feature_info_is_that_of_the_features(network: Backbone) -> None:
 
 
 def test_a_model_makes_the_head_of_its_task_or_of_another(pristine: Path) -> None:
-    model: Model = load_package(pristine)
+    model: Model = get(pristine)
     head = model.with_head(4)
     assert isinstance(head, Classifier)
     assert head(torch.randn(2, 3, 16, 16)).shape == (2, 4)

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import zoo.card
-from zoo.card import read_config, read_reports
+import zoo.package.card
+from hardware_profiles.tables.strict_yaml import read_plain_yaml
 from zoo.errors import BadPackage, ZooError
 from zoo.hub.address import find_address
-from zoo.manifest import Digest, check_manifest
 from zoo.names import parse_name
-from zoo.package_folder import read_card
-from zoo.plain_yaml import read_plain_yaml
+from zoo.package.card import read_card, read_config, read_reports
+from zoo.package.manifest import Digest, check_manifest
 
 # ``-m slow`` runs as many as the benchmark does.
 FEW = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -92,7 +91,7 @@ def a_changed_config_is_refused(config: str, data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(sorted(where)) | TEXT)
     where[key] = data.draw(VALUE)
     try:
-        text = zoo.card._sealed(body)
+        text = zoo.package.card._sealed(body)
     except (ValueError, UnicodeError):
         return
     complains(read_config, text)
@@ -220,11 +219,10 @@ def test_a_device_or_a_pipe_in_place_of_a_file_is_not_read(pristine: Path, tmp_p
 def test_a_graph_that_reads_files_outside_its_folder_is_refused(pristine: Path, tmp_path: Path) -> None:
     import onnx
 
-    from zoo.card import config_text
     from zoo.errors import VerificationFailed
-    from zoo.manifest import describe
-    from zoo.package import load_package
-    from zoo.package_folder import read_manifest
+    from zoo.package.card import config_text, read_manifest
+    from zoo.package.folder import load_package
+    from zoo.package.manifest import describe
 
     package = Path(shutil.copytree(pristine, tmp_path / "package"))
     (tmp_path / "secret.bin").write_bytes(bytes(4096))

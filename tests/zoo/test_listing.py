@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-import zoo.entries.entry
+import zoo.catalogue.entries
 import zoo.hub.listing
 from search.nets import Backbone
 from search.types import Task
-from zoo.entries.entry import Entry, entries_text
+from zoo.catalogue.entries import Entry, entries_text
+from zoo.catalogue.list import list_models, nearest_models
 from zoo.errors import BadCatalogue, BadRequest
 from zoo.hub.listing import HubEntry
-from zoo.listing import list_models, nearest_models
-from zoo.package import write_package
+from zoo.package.folder import write_package
 from zoo.types import ModelCard
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def catalogue(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None
     def fill(*entries: Entry) -> None:
         path = home / f"catalogue-{len(entries)}.json"
         path.write_text(entries_text(entries))
-        monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+        monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", path)
 
     return fill
 
@@ -152,7 +152,7 @@ def test_a_damaged_catalogue_is_one_line(home: Path, monkeypatch: pytest.MonkeyP
     ):
         path = home / f"bad-{i}.json"
         path.write_text(bad)
-        monkeypatch.setattr(zoo.entries.entry, "ENTRIES", path)
+        monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", path)
         with pytest.raises(BadCatalogue) as caught:
             list_models()
         assert "\n" not in str(caught.value)
@@ -162,8 +162,8 @@ def test_listing_loads_neither_torch_nor_the_cards_of_packages(packages: Path) -
     for i in range(20):
         shutil.copytree(packages / "a", packages / f"copy-{i}")
     code = (
-        "import sys; from zoo.listing import list_models; print(len(list_models('*@bench')));"
-        "print(*sorted({'torch', 'onnx', 'onnxruntime', 'zoo.card', 'huggingface_hub'} & set(sys.modules)))"
+        "import sys; from zoo.catalogue.list import list_models; print(len(list_models('*@bench')));"
+        "print(*sorted({'torch', 'onnx', 'onnxruntime', 'zoo.package.card', 'huggingface_hub'} & set(sys.modules)))"
     )
     environment = {**os.environ, "ZOO_HOME": str(packages.parent), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

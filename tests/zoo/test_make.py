@@ -4,21 +4,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import zoo.confirm
-import zoo.winner
+import zoo.make.confirm
 from export.errors import ComparisonFailed
 from export.types import ExportReport
-from hardware_profiles.devices import keep_table
 from hardware_profiles.errors import UnknownDevice
+from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget, NotEnoughImages
-from search.find import find
 from search.nets import NETS
+from search.subnets.find import find
 from search.types import Architecture, Budget, Candidate, SearchResult
+from zoo.catalogue.get import get
 from zoo.errors import BudgetMissed, OutputExists, UnknownName
-from zoo.make import search
-from zoo.package import load_package
-from zoo.package_folder import read_card
+from zoo.make.search import search
+from zoo.package.card import read_card
 
 SIDE_PX = 16  # of the supernet
 
@@ -57,8 +56,8 @@ def pretend(monkeypatch: pytest.MonkeyPatch, report: ExportReport, factors: list
         ms = predicted_ms * (factors.pop(0) if len(factors) > 1 else factors[0])
         return replace(report, predicted_ms=predicted_ms, measured=Latency(median_ms=ms, p90_ms=ms, samples=1))
 
-    monkeypatch.setattr(zoo.winner, "find", found)
-    monkeypatch.setattr(zoo.confirm, "export", timed)
+    monkeypatch.setattr(zoo.make.confirm, "find", found)
+    monkeypatch.setattr(zoo.make.confirm, "export", timed)
     return asked
 
 
@@ -72,7 +71,7 @@ def test_images_and_a_budget_become_a_verified_package(
     def short_find(*args: object, **kwargs: object) -> SearchResult:
         return find(*args, **kwargs, evaluations=4, generations=1, images=32)
 
-    monkeypatch.setattr(zoo.winner, "find", short_find)
+    monkeypatch.setattr(zoo.make.confirm, "find", short_find)
     said: list[str] = []
     stages: set[str] = set()
     made = search(
@@ -82,7 +81,7 @@ def test_images_and_a_budget_become_a_verified_package(
         say=said.append,
         progress=lambda name, done, total: stages.add(name),
     )
-    model = load_package(made.path, verify=True)
+    model = get(made.path, verify=True)
     assert model.card == made.card == read_card(tmp_path / "out")
     report = made.card.reports[0]
     assert report.measured is not None and report.measured.median_ms <= 12
@@ -135,7 +134,7 @@ def test_an_inexact_artefact_ends_the_job_and_leaves_nothing(
     def inexact(*args: object, **kwargs: object) -> ExportReport:
         raise ComparisonFailed(report)
 
-    monkeypatch.setattr(zoo.confirm, "export", inexact)
+    monkeypatch.setattr(zoo.make.confirm, "export", inexact)
     with pytest.raises(ComparisonFailed):
         search(image_folder, out=tmp_path / "out", budget="20ms")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "images"]
@@ -173,7 +172,7 @@ def test_a_table_of_another_device_is_searched_but_nothing_is_timed(
         timed.append((time, device))
         return replace(report, measured=None, device=device)
 
-    monkeypatch.setattr(zoo.confirm, "export", untimed)
+    monkeypatch.setattr(zoo.make.confirm, "export", untimed)
     keep_table(replace(own_table, device=replace(own_table.device, id="board", chip="A board")), home / "devices")
     made = search(image_folder, out=tmp_path / "out", budget="20ms", device="board")
     assert made.card.name == "data-mocov2-cls-20ms@board" and timed == [(False, "board")]

@@ -5,16 +5,16 @@ import pytest
 import torch
 from PIL import Image
 
-from search.images import read_images
-from search.views import center
+from search.images.read import read_images
+from search.images.views import center
+from zoo.catalogue.get import get
+from zoo.catalogue.model import Model
 from zoo.errors import UnreadableImage
-from zoo.model import Model
-from zoo.package import load_package
 
 
 @pytest.fixture(scope="module")
 def model(pristine: Path) -> Model:
-    return load_package(pristine)
+    return get(pristine)
 
 
 def test_preprocessing_is_what_the_search_saw(model: Model, image_folder: Path) -> None:

@@ -4,15 +4,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hardware_profiles import BadTimes, DeviceProfile, LatencyTable, MissingOp, MissingTable, UnknownDevice, find_table
-from hardware_profiles.devices import keep_table
+from hardware_profiles import (
+    BadTimes,
+    DeviceProfile,
+    LatencyTable,
+    MissingOp,
+    MissingTable,
+    UnknownDevice,
+    find_table,
+)
 from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.tables.find import keep_table
 from search.nets import NETS
+from zoo.devices.measure import spread
+from zoo.devices.onboard import (
+    adapt_device,
+    fit_device,
+    known_tables,
+    sample_networks,
+    validate_table,
+    write_networks,
+)
+from zoo.devices.times import times_text
 from zoo.errors import UnknownName
 from zoo.home import own_tables
-from zoo.measuring import spread
-from zoo.onboard import adapt_device, fit_device, known_tables, sample_networks, validate_table, write_networks
-from zoo.times import times_text
 
 NET = NETS["mobile"]
 PROFILE = DeviceProfile(

@@ -13,13 +13,13 @@ import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-import zoo.package
+import zoo.package.folder
 from search.nets import Backbone
-from zoo.card import config_text, read_config
+from zoo.catalogue.get import get
 from zoo.errors import BadPackage, OutputExists, VerificationFailed, ZooError
-from zoo.manifest import describe
-from zoo.package import load_package, write_package
-from zoo.package_folder import read_card
+from zoo.package.card import config_text, read_card, read_config
+from zoo.package.folder import load_package, write_package
+from zoo.package.manifest import describe
 from zoo.types import ModelCard
 
 FILES = {
@@ -52,7 +52,7 @@ def test_a_package_has_the_documented_files(pristine: Path) -> None:
 
 
 def test_a_loaded_package_is_what_was_written(pristine: Path, card: ModelCard, backbone: Backbone) -> None:
-    model = load_package(pristine, verify=True)
+    model = get(pristine, verify=True)
     assert replace(model.card, reports=()) == replace(card, reports=())
     assert model.card == read_card(pristine)
     assert model.card.reports == (replace(card.reports[0], path=Path("onnx/model.onnx")),)
@@ -66,7 +66,7 @@ def test_a_loaded_package_is_what_was_written(pristine: Path, card: ModelCard, b
 
 
 def test_writing_a_loaded_package_again_gives_the_same_files(pristine: Path, tmp_path: Path) -> None:
-    model = load_package(pristine)
+    model = get(pristine)
     reports = tuple(replace(report, path=pristine / report.path) for report in model.card.reports)
     write_package(tmp_path / "again", card=replace(model.card, reports=reports), backbone=model.backbone)
     for file in FILES:
@@ -116,7 +116,7 @@ def test_a_config_of_another_shape_is_refused_even_when_its_digest_is_right(
 ) -> None:
     body = json.loads((package / "config.json").read_text()) | change
     body.pop("sha256")
-    (package / "config.json").write_text(zoo.card._sealed(body))
+    (package / "config.json").write_text(zoo.package.card._sealed(body))
     with pytest.raises(BadPackage, match=re.escape(complaint)) as caught:
         load_package(package)
     assert len(str(caught.value).splitlines()) == 1
@@ -187,7 +187,7 @@ def test_a_failure_midway_leaves_nothing(
     def fail(*args: object, **kwargs: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(zoo.package, "config_text", fail)
+    monkeypatch.setattr(zoo.package.folder, "config_text", fail)
     with pytest.raises(OSError, match="No space"):
         write_package(tmp_path / "out", card=card, backbone=backbone)
     assert list(tmp_path.iterdir()) == []

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from search.errors import BadSupernet
-from search.image_statistics import measure_statistics, save_statistics
-from zoo.photos import GENERATED, fingerprint, read_photos
+from search.images.statistics import measure_statistics, save_statistics
+from zoo.make.images import GENERATED, fingerprint, read_photos
 
 
 def test_a_folder_is_read_at_the_size_asked_for(image_folder: Path) -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from zoo.cli import program
+from zoo.cli.app import program
 from zoo.errors import BadName
-from zoo.plot import check_plot, new_figure, save_figure
+from zoo.plots import check_plot, new_figure, save_figure
 
 pytest.importorskip("matplotlib")
 

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.conftest import structured_image
-from zoo.cli import program
+from zoo.cli.app import program
 
 
 def copies(folder: Path) -> None:

@@ -7,21 +7,21 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import zoo.winner
-from hardware_profiles.devices import keep_table
+import zoo.make.confirm
 from hardware_profiles.errors import UnknownDevice
+from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget
-from search.find import find, find_each
 from search.nets import NETS
+from search.subnets.find import find, find_each
 from search.types import Budget, SearchResult, Task
-from zoo.card import read_config
-from zoo.cli import program
+from zoo.cli.app import program
 from zoo.errors import BadName, BadRequest, OutputExists
-from zoo.make import search, search_each
+from zoo.make.request import Limits, Request, prepare, resolution_for
+from zoo.make.search import search, search_each
 from zoo.names import parse_amount
-from zoo.package import load_package
-from zoo.prepare import Limits, Request, prepare, resolution_for
+from zoo.package.card import read_config
+from zoo.package.folder import load_package
 from zoo.progress import no_progress, silent
 
 SIDE_PX = 16
@@ -35,8 +35,8 @@ def boards(home: Path, own_table: LatencyTable, monkeypatch: pytest.MonkeyPatch)
         entries = {key: Latency(median_ms=ms, p90_ms=ms, samples=1) for key in own_table.entries}
         device = replace(own_table.device, id=name, source="published")
         keep_table(replace(own_table, device=device, entries=entries), home / "devices")
-    monkeypatch.setattr(zoo.winner, "find", lambda *a, **k: find(*a, **k, **SHORT))
-    monkeypatch.setattr(zoo.winner, "find_each", lambda *a, **k: find_each(*a, **k, **SHORT))
+    monkeypatch.setattr(zoo.make.confirm, "find", lambda *a, **k: find(*a, **k, **SHORT))
+    monkeypatch.setattr(zoo.make.confirm, "find_each", lambda *a, **k: find_each(*a, **k, **SHORT))
     return "quick", "slow"
 
 
@@ -97,14 +97,14 @@ def test_limits_hold_beside_the_budget_and_are_in_the_card(
     boards: tuple[str, str], image_folder: Path, tmp_path: Path
 ) -> None:
     asked: list[Budget] = []
-    short = zoo.winner.find
+    short = zoo.make.confirm.find
 
     def noted(supernet: object, table: object, pixels: object, budget: Budget, **options: object) -> SearchResult:
         asked.append(budget)
         return short(supernet, table, pixels, budget, **options)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo.winner, "find", noted)
+        patch.setattr(zoo.make.confirm, "find", noted)
         limits = Limits(params=10**7, memory_bytes=10**8)
         made = search(image_folder, device="quick", budget="20ms", out=tmp_path / "out", limits=limits)
     budget = Budget(latency_ms=20, max_params=10**7, max_memory_bytes=10**8)

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import UnknownName
-from zoo.supernet_names import BUNDLED
-from zoo.supernets import find_supernet
+from zoo.supernets import BUNDLED, find_supernet
 
 
 def test_a_supernet_is_found_by_its_name_and_in_its_folder(tmp_path: Path) -> None:

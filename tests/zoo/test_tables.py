@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import zoo.tables
-from hardware_profiles.devices import keep_table
+import zoo.devices.tables
 from hardware_profiles.errors import MissingTable, UnknownDevice
+from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import LatencyTable
 from search.nets import NETS
+from zoo.devices.tables import device_id, measure_here, spread, table_for, this_device
 from zoo.errors import UnknownName
-from zoo.tables import device_id, measure_here, spread, table_for, this_device
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, own_table: LatencyTable) -> list[t
         asked.append((net, resolution_px))
         return own_table
 
-    monkeypatch.setattr(zoo.tables, "measure_here", measure)
+    monkeypatch.setattr(zoo.devices.tables, "measure_here", measure)
     return asked
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from hardware_profiles.errors import BadTimes
 from search.nets import NETS
-from zoo.times import read_times, times_text
+from zoo.devices.times import read_times, times_text
 
 NET = NETS["mobile"]
 RNG = np.random.default_rng(0)

@@ -9,10 +9,10 @@ import pytest
 
 from search.objectives import OBJECTIVES
 from search.recipes import Recipe, recipe_for
-from zoo.curve_plot import CURVE_PNG
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
+from zoo.make.pretrain import Changes, recipe_of, train
+from zoo.plots import CURVE_PNG
 from zoo.supernets import read_supernet
-from zoo.train import Changes, recipe_of, train
 
 DEFAULTS = {"net": "mobile", "objective": "mocov2", "epochs": None, "batch": None, "seed": 0, "resolution_px": None}
 
@@ -77,9 +77,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
         curve = {"columns": ["step", "loss_largest"], "note": "means of 1 steps", "rows": [[0, 5.0], [1, 4.0]]}
         return SimpleNamespace(card=SimpleNamespace(name="out", training={"curve": curve}))
 
-    fake = ModuleType("search.oneshot.training")
+    fake = ModuleType("search.oneshot.pretrain")
     fake.pretrain = pretrain  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "search.oneshot.training", fake)
+    monkeypatch.setitem(sys.modules, "search.oneshot.pretrain", fake)
     return asked
 
 
@@ -114,6 +114,6 @@ def test_a_time_is_handed_on_and_must_be_one(
 def test_without_the_training_libraries_the_pip_line_is_given(
     image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "search.oneshot.training", None)
+    monkeypatch.setitem(sys.modules, "search.oneshot.pretrain", None)
     with pytest.raises(MissingExtra, match=r'pip install "subnet-zoo\[search\]"'):
         train(Recipe(), image_folder, tmp_path / "out", terms="mine")

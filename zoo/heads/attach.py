@@ -1,7 +1,5 @@
 """Attach a head to a backbone, and take it out again in the form that is exported."""
 
-# ruff: noqa: N803 - a tensor's name ends in its shape.
-
 from __future__ import annotations
 
 import copy
@@ -13,6 +11,9 @@ from search.types import Task
 from zoo.heads.classifier import Classifier
 from zoo.heads.detector import Detector
 from zoo.heads.segmenter import Segmenter
+
+# ruff: noqa: N803 - a tensor's name ends in its shape.
+
 
 Head = Classifier | Detector | Segmenter
 
@@ -64,3 +65,25 @@ def deployable(head: Head) -> nn.Module:
     boxes are dropped; ``masks`` [N, K, R, R], logits, of a segmenter.
     """
     return _Outputs(head).eval()
+
+
+# ruff: noqa: N803 - a tensor's name ends in its shape.
+
+
+class AllOutputs(nn.Module):
+    """[N, 3, R, R] -> ``p0``, ``p1``, ... (the maps at strides 2**i) and ``embedding`` [N, D]."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.train(backbone.training)
+
+    def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        maps = self.backbone.features(x_NCHW)
+        return {**maps, "embedding": self.backbone.embed(list(maps.values())[-1])}
+
+
+def deployed(backbone: Backbone, task: Task) -> nn.Module:
+    """The module to export for ``task``."""
+    return backbone if task is Task.CLS else AllOutputs(backbone)

@@ -16,8 +16,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from search.nets import Backbone
-from zoo.feature_info import FeatureInfo, Level, feature_info
-from zoo.heads.trunk import Trunk
+from zoo.heads.classifier import Trunk
+from zoo.heads.features import FeatureInfo, Level, feature_info
 
 _CHANNELS = 64
 _FINEST_STRIDE = 4

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from search.nets import Backbone
-from zoo.feature_info import feature_info
-from zoo.heads.trunk import Trunk
+from zoo.heads.classifier import Trunk
+from zoo.heads.features import feature_info
 
 _CHANNELS = 128
 # The finer of the two maps has a quarter of the coarsest one's stride.

@@ -26,7 +26,7 @@ from zoo.errors import HubError, NotInCache
 from zoo.hub.address import Address
 from zoo.hub.compat import refuse_paths_in_headers, without_xet
 from zoo.hub.settings import endpoint, hub_cache, is_offline, server_name
-from zoo.versions import DISTRIBUTION, zoo_version
+from zoo.package.versions import DISTRIBUTION, zoo_version
 
 _LOG_IN = "`hf auth login` or HF_TOKEN gives one"
 _HINTS = {

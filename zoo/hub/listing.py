@@ -7,7 +7,7 @@ from itertools import islice
 
 from zoo.hub.address import Address
 from zoo.hub.client import hub
-from zoo.readme import LIBRARY
+from zoo.package.readme import LIBRARY
 
 _MOST = 1000
 

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "hub_server"))
 from hub_names import REPO, TOKEN
 from hub_server import HubServer
 
-from zoo.push import _published
+from zoo.hub.push import _published
 
 
 @pytest.fixture

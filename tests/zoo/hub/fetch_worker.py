@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zoo.hub.address import Address
 from zoo.hub.fetch import fetch
-from zoo.hub.publish import publish
+from zoo.hub.push import publish
 from zoo.progress import silent
 
 ADDRESS = Address(repo="acme/signs")

@@ -11,7 +11,7 @@ from hub_names import REPO, TOKEN
 from hub_server import HubServer
 from typer.testing import CliRunner, Result
 
-from zoo.cli import program
+from zoo.cli.app import program
 
 ROOT = Path(__file__).parents[3]
 SECTION = re.compile(r"^## Publish and fetch\n(.*?)^## ", re.MULTILINE | re.DOTALL)

@@ -9,22 +9,23 @@ from hub_faults import Fault
 from hub_names import ADDRESS, REPO, TOKEN
 from hub_server import HubServer
 
-import zoo.card
+import zoo.package.card
 from search.nets import Backbone
-from zoo.card import config_text, read_config
-from zoo.catalogue import get, locate
+from zoo.catalogue.get import get, pull
+from zoo.catalogue.locate import locate
+from zoo.catalogue.resolve import card_of
 from zoo.errors import BadPackage, HubError, NotInCache, OutputExists, UnknownName, VerificationFailed
 from zoo.hub.address import parse_address
 from zoo.hub.fetch import fetch
 from zoo.hub.listing import list_hub
+from zoo.hub.pull import pull_folder
+from zoo.hub.push import push
 from zoo.hub.settings import hub_cache
-from zoo.lookup import card_of
-from zoo.manifest import Digest, describe
-from zoo.package import load_package, write_package
-from zoo.pull import pull, pull_folder
-from zoo.push import push
+from zoo.package.card import config_text, read_config
+from zoo.package.folder import load_package, write_package
+from zoo.package.manifest import Digest, describe
+from zoo.package.select import Wanted
 from zoo.types import ModelCard
-from zoo.wanted import Wanted
 
 DOWNLOADS = r"/resolve/.*/"
 NO_README = {"golden.safetensors", "model.safetensors", "numerics.yaml", "onnx/model.onnx", "perf.yaml"}
@@ -68,7 +69,7 @@ def test_a_model_from_the_hub_is_the_model(published: HubServer, pristine: Path)
 
     x = torch.randn(2, 3, 16, 16)
     for model in (get(REPO, verify=True), get(f"{REPO}@v1"), pull(f"{REPO}@main")):
-        assert torch.equal(model(x), load_package(pristine)(x)) and model.onnx_path.is_file()
+        assert torch.equal(model(x), get(pristine)(x)) and model.onnx_path.is_file()
     assert set(downloaded(published)) == {"config.json", *NO_README}
 
 
@@ -344,7 +345,7 @@ def test_a_hostile_config_is_refused_before_anything_else_is_asked(
 ) -> None:
     body = json.loads(published.files(REPO)["config.json"]) | change
     body.pop("sha256")
-    published.store.put(REPO, {"config.json": zoo.card._sealed(body).encode()})
+    published.store.put(REPO, {"config.json": zoo.package.card._sealed(body).encode()})
     with pytest.raises(BadPackage, match=complaint) as caught:
         fetch(ADDRESS)
     assert downloaded(published) == ["config.json"] and len(str(caught.value).splitlines()) == 1
@@ -420,7 +421,7 @@ def test_what_an_organization_has_is_listed_by_tags(published: HubServer) -> Non
 
 
 def test_the_mixins_methods_load_save_and_publish(published: HubServer, tmp_path: Path) -> None:
-    from zoo.model import Model
+    from zoo.catalogue.model import Model
 
     model = Model.from_pretrained(REPO, revision="v1", verify=True)
     assert model.save_pretrained(tmp_path / "saved") == tmp_path / "saved"
@@ -454,7 +455,7 @@ def test_the_clients_own_mixin_loads_config_and_weights(published: HubServer, pr
 def test_feature_info_says_what_features_returns(pristine: Path) -> None:
     import torch
 
-    model = load_package(pristine)
+    model = get(pristine)
     maps = model.features(torch.zeros(1, 3, 16, 16))
     assert [(about["module"], about["num_chs"], 16 // about["reduction"]) for about in model.feature_info] == [
         (name, found.shape[1], found.shape[2]) for name, found in maps.items()

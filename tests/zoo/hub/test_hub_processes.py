@@ -10,8 +10,8 @@ from hub_names import ADDRESS, REPO
 from hub_server import HubServer
 
 from zoo.hub.fetch import fetch
-from zoo.manifest import read_checked
-from zoo.package_folder import read_manifest
+from zoo.package.card import read_manifest
+from zoo.package.manifest import read_checked
 
 WORKER = Path(__file__).with_name("fetch_worker.py")
 ROOT = Path(__file__).parents[3]

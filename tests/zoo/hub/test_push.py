@@ -12,13 +12,12 @@ from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import constants
 
 from search.nets import Backbone
-from zoo.card import read_config
 from zoo.errors import BadAddress, BadPackage, HubError, VerificationFailed
-from zoo.hub.publish import publish
-from zoo.manifest import describe
-from zoo.package import write_package
+from zoo.hub.push import publish, push
+from zoo.package.card import read_config
+from zoo.package.folder import write_package
+from zoo.package.manifest import describe
 from zoo.progress import silent
-from zoo.push import push
 from zoo.types import ModelCard
 
 
@@ -201,8 +200,7 @@ def test_a_damaged_package_or_one_that_does_not_reproduce_is_not_published(
 ) -> None:
     from safetensors.torch import load_file, save_file
 
-    from zoo.card import config_text
-    from zoo.package_folder import read_manifest
+    from zoo.package.card import config_text, read_manifest
 
     package = Path(shutil.copytree(pristine, tmp_path / "package"))
     weights = load_file(package / "model.safetensors")

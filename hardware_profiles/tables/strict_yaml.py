@@ -1,0 +1,125 @@
+"""YAML from anywhere, read strictly: small, shallow, without aliases, tags or repeated keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import yaml
+
+from hardware_profiles.errors import BadProfile
+
+MAX_BYTES = 500_000
+_MAX_DEPTH = 5
+_MAX_SCALAR = 1000
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _SafeLoader
+else:  # libyaml, where PyYAML was built with it, reads a table seven times as fast; both give the same values
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Loader(_SafeLoader):
+    """Safe, and refuses keys that come twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse what YAML would silently overwrite."""
+        seen = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                _refuse("a key must be a plain word", key.start_mark)
+            if key.value in seen:
+                _refuse(f"key {key.value[:40]!r} appears twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def read_strict_yaml(path: Path, *, before: str | None = None) -> object:
+    """The one document in ``path``.
+
+    Args:
+        path: of the file.
+        before: reads the lines above the one that starts with this text only; that is fast where the rest is long.
+
+    Raises:
+        BadProfile: the file cannot be read, is larger than 500 kB, is not UTF-8 or not this strict YAML.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise BadProfile(f"{path}: cannot be read: {error.strerror}") from error
+    if len(content) > MAX_BYTES:
+        raise BadProfile(f"{path}: larger than {MAX_BYTES} bytes; a latency table has about 100 bytes a block")
+    if before is not None:
+        content = content.partition(f"\n{before}".encode())[0]
+    try:
+        text = content.decode("utf-8")
+        _refuse_what_grows(text)
+        return _Loader(text).get_single_data()
+    except UnicodeDecodeError as error:
+        raise BadProfile(f"{path}: byte {error.start} is not UTF-8 text") from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-45
+        raise BadProfile(f"{path}: {_sentence(error)}") from error
+
+
+def _refuse_what_grows(text: str) -> None:
+    """Refuse what makes a small file large in memory, before anything is made of it."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_SafeLoader):
+        if isinstance(event, yaml.NodeEvent):
+            if event.anchor:
+                _refuse("anchors and aliases are not allowed", event.start_mark)
+            if depth >= _MAX_DEPTH:
+                _refuse(f"nested deeper than {_MAX_DEPTH} levels", event.start_mark)
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_SCALAR:
+            _refuse(f"a value is longer than {_MAX_SCALAR} characters", event.start_mark)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+
+
+def _refuse(problem: str, mark: Any) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {' '.join(error.problem.split())}"
+    return " ".join(str(error).split())
+
+
+# A package's files have a few kB, and six levels.
+_MOST_CHARACTERS = 1_000_000
+_MOST_LEVELS = 20
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """The safe loader without aliases, nine lines of which can stand for a billion values, and without depths."""
+
+    level = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent) or self.level > _MOST_LEVELS:
+            raise yaml.YAMLError("neither aliases nor depths are read")
+        self.level += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.level -= 1
+        return node
+
+
+def read_plain_yaml(text: str) -> Any:
+    """The document in ``text``.
+
+    Raises:
+        ValueError: it is no YAML, is too long or nested too deep, or has an alias.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        raise ValueError("this is not plain YAML")
+    try:
+        loader = _PlainLoader(text)
+        try:
+            return loader.get_single_data()
+        finally:
+            loader.dispose()
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
+        # PyYAML's constructors raise all of these on scalars such as ``!!int x`` or ``!!timestamp 0``.
+        raise ValueError("this is not plain YAML") from None

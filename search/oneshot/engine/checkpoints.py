@@ -1,0 +1,146 @@
+"""Checkpoints: one file, replaced whole every so many steps, that continues only the run it was made by."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.plugins.io import CheckpointIO
+from torch import Tensor
+
+from search.cells.recipe import DartsRecipe
+from search.errors import TrainingError, WriteFailed
+from search.recipes import Recipe
+
+_KEY = "subnet_zoo"
+
+
+class CheckpointFile(CheckpointIO):
+    """Lightning's reading and writing of checkpoints, but whole or not at all, and with errors of one line."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write beside the destination, then replace; Lightning would write to the system's temporary folder.
+
+        Raises:
+            WriteFailed: the disk is full, for instance; the previous checkpoint is as it was.
+        """
+        whole = io.BytesIO()
+        torch.save(checkpoint, whole)
+        path = Path(path)
+        temporary = path.with_name(f".{path.name}.writing")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(whole.getbuffer())
+            temporary.replace(path)
+        except OSError as error:
+            raise WriteFailed(
+                f"{path} cannot be written ({error.strerror}); free {1 + (len(whole.getbuffer()) >> 20)} MiB and resume"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read tensors and plain values, never code.
+
+        Raises:
+            TrainingError: the file is damaged.
+        """
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch and zipfile raise whatever the damaged byte leads them to
+            raise TrainingError(f"{path} is damaged ({type(error).__name__}); delete it and train anew") from error
+        return checkpoint
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file."""
+        Path(path).unlink(missing_ok=True)
+
+
+class KeepCheckpoint(Callback):
+    """Save to ``path`` every ``steps`` optimizer steps, and after the last one."""
+
+    def __init__(self, path: Path, *, steps: int) -> None:
+        self._path, self._steps = path, steps
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
+        """See Lightning."""
+        if trainer.global_step % self._steps == 0 or trainer.global_step == trainer.max_steps:
+            trainer.save_checkpoint(self._path)
+
+
+class Run:
+    """What a checkpoint is marked with: it belongs to one recipe and one set of images.
+
+    Args:
+        recipe: how to train.
+        pixels: uint8 [N, 3, S, S].
+        start: name of the supernet that training starts from, where it starts from one.
+    """
+
+    def __init__(self, recipe: Recipe | DartsRecipe, pixels: Tensor, *, start: str | None = None) -> None:
+        self._recipe: dict[str, Any] = _plain(asdict(recipe))
+        self._defaults = _plain(asdict(type(recipe)()))
+        self._start = start
+        self._images = {"count": len(pixels), "crc32": zlib.crc32(pixels.cpu().contiguous().numpy().data)}
+        self._seconds_before = 0.0
+        self._started = time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        """Spent on training so far, interruptions left out."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    def mark(self, checkpoint: dict[str, Any]) -> None:
+        """Write the mark into a checkpoint."""
+        checkpoint[_KEY] = {
+            "recipe": self._recipe,
+            "images": self._images,
+            "start": self._start,
+            "seconds": self.seconds,
+        }
+
+    def check(self, checkpoint: Mapping[str, Any], own: Mapping[str, Tensor]) -> None:
+        """Refuse another run's checkpoint.
+
+        Args:
+            checkpoint: Lightning's.
+            own: this run's state dict.
+
+        Raises:
+            TrainingError: recipe, images or shapes differ; the message names the first difference.
+        """
+        # A checkpoint without a mark can only be known by its shapes.
+        mark = checkpoint.get(
+            _KEY, {"recipe": self._recipe, "images": self._images, "start": self._start, "seconds": 0.0}
+        )
+        end = "resume with what it was made with, or train into another folder"
+        for field, value in self._recipe.items():
+            theirs = mark["recipe"].get(field, self._defaults.get(field))  # an older version had no such field
+            if theirs != value:
+                raise TrainingError(f"the checkpoint is of a recipe with {field} {theirs}, not {value}; {end}")
+        if mark.get("start") != self._start:
+            before, now = (f"one that started from {name or 'nothing'}" for name in (mark.get("start"), self._start))
+            raise TrainingError(f"the checkpoint is of {before}, not of {now}; {end}")
+        if mark["images"] != self._images:
+            raise TrainingError(
+                f"the checkpoint is of {mark['images']['count']} other images than these {self._images['count']}; {end}"
+            )
+        tensors = checkpoint["state_dict"]
+        for name in sorted(tensors.keys() | own.keys()):
+            if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
+                raise TrainingError(f"the checkpoint is of another network (it differs in {name}); {end}")
+        self._seconds_before = mark["seconds"]
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As a file gives them back: lists in the place of tuples."""
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain

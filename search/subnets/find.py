@@ -1,0 +1,201 @@
+"""Find: the networks that agree best with the largest one on the user's images, within a budget.
+
+Evolution over the trained supernet (Real et al., AAAI 2019, with the population of one-shot search): networks are drawn
+inside a narrow band below the budget, scored without labels, and the best ones are crossed and mutated. The latency
+table answers for a hundred thousand networks in one look-up, so only those that fit are ever scored.
+
+A score does not depend on a device: where several are asked for, each network is scored once for all of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hardware_profiles import LatencyTable
+from search.errors import BadSupernet, NotEnoughImages, WrongTable
+from search.images.views import center
+from search.scores import SCORES, Look
+from search.subnets.costs import Rows
+from search.subnets.evolution import Goal, Hunt, Key
+from search.supernet import Supernet
+from search.types import Budget, Candidate, SearchResult, Task
+
+_FEWEST_IMAGES, _MOST_IMAGES = 32, 128
+_PIXELS = 128 * 32 * 32
+
+
+def find(
+    supernet: Supernet,
+    table: LatencyTable,
+    pixels: Tensor,
+    budget: Budget,
+    *,
+    task: Task = Task.CLS,
+    resolution_px: int | None = None,
+    evaluations: int = 64,
+    generations: int = 4,
+    images: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> SearchResult:
+    """Search the supernet; same arguments, same result.
+
+    Args:
+        supernet: trained weights.
+        table: of the device, for the supernet's net and this resolution.
+        pixels: uint8 [N, 3, S, S], the user's unlabelled images.
+        budget: the limits.
+        task: what the features are for; decides which of them are compared (``search.scores``).
+        resolution_px: input size; None takes the table's.
+        evaluations: networks scored in all.
+        generations: rounds of evolution among them, after the first draw.
+        images: at most this many are looked at, the same for every network; None takes 128 of 32 px, fewer larger ones.
+        seed: of the search and of the choice of images.
+        progress: called with (networks scored, networks in all).
+
+    Raises:
+        InfeasibleBudget: not even the network nearest to the budget meets it.
+        MissingOp: the table lacks a block.
+        WrongTable: the table is of another net or resolution.
+        NotEnoughImages: fewer than two, and nothing can be compared.
+        BadSupernet: its weights give features that are not finite.
+        ValueError: numbers that ask for no search.
+    """
+    _check_resolution(table, resolution_px)
+    (result,) = find_each(
+        supernet,
+        [Goal(table=table, budget=budget)],
+        pixels,
+        task=task,
+        evaluations=evaluations,
+        generations=generations,
+        images=images,
+        seed=seed,
+        progress=progress,
+    )
+    return result
+
+
+def find_each(
+    supernet: Supernet,
+    goals: Sequence[Goal],
+    pixels: Tensor,
+    *,
+    task: Task = Task.CLS,
+    evaluations: int = 64,
+    generations: int = 4,
+    images: int | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[SearchResult, ...]:
+    """A search for each of several devices, from shared scores; arguments and errors as ``find``.
+
+    Args:
+        supernet: trained weights.
+        goals: at least one; all tables hold for one resolution.
+        pixels: see ``find``.
+        task: see ``find``.
+        evaluations: networks scored for each goal; those of the others count where they meet its budget.
+        generations: see ``find``.
+        images: see ``find``.
+        seed: see ``find``.
+        progress: see ``find``.
+
+    Returns:
+        A result a goal, in their order; ``evaluated`` holds all scored networks that meet its budget.
+    """
+    started = time.perf_counter()
+    tables = [goal.table for goal in goals]
+    for table in tables:
+        _check_table(supernet, table)
+        _check_resolution(table, tables[0].resolution_px)
+    count = min(len(pixels), images if images is not None else _images_at(tables[0].resolution_px))
+    _check_numbers(evaluations=evaluations, generations=generations, images=count)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(pixels))[:count])
+    card = supernet.card
+    batch_BCHW = center(  # noqa: N806
+        pixels[torch.from_numpy(chosen)], tables[0].resolution_px, card.mean, card.std
+    )
+    hunts = [Hunt(supernet.net, goal, seed, len(pixels)) for goal in goals]
+    scorer = _Scorer(supernet, batch_BCHW, task)
+    scores: dict[Key, float] = {}
+    per_round = -(-evaluations // (generations + 1))
+    for _ in range(generations + 1):
+        for hunt in hunts:
+            for row in hunt.fresh(scores)[: min(per_round, evaluations - hunt.asked)]:
+                scores[tuple(row.tolist())] = scorer(row)
+                hunt.asked += 1
+                if progress is not None:
+                    progress(len(scores), evaluations * len(hunts))
+    seconds = time.perf_counter() - started
+    return tuple(_result(hunt.candidates(scores), hunt.goal, seed=seed, seconds=seconds) for hunt in hunts)
+
+
+def front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
+    """Those that no faster candidate outscores, fastest first: along it, more milliseconds never score lower."""
+    best: list[Candidate] = []
+    for candidate in sorted(candidates, key=lambda c: (c.predicted_ms, -c.score)):
+        if not best or candidate.score > best[-1].score:
+            best.append(candidate)
+    return tuple(best)
+
+
+class _Scorer:
+    """Scores one network after another against the largest, on one fixed batch."""
+
+    def __init__(self, supernet: Supernet, batch_BCHW: Tensor, task: Task) -> None:  # noqa: N803
+        self._supernet, self._batch, self._score = supernet, batch_BCHW, SCORES[task]
+        largest = supernet.net.largest(batch_BCHW.shape[-1])
+        self._teacher = self._look(supernet.net.encode([largest])[0])
+
+    def __call__(self, row: Rows) -> float:
+        return self._score.compare(self._look(row), self._teacher)
+
+    def _look(self, row: Rows) -> Look:
+        (architecture,) = self._supernet.net.decode(row[None], self._batch.shape[-1])
+        backbone = self._supernet.subnet(architecture).to(memory_format=torch.channels_last)
+        seen = self._score.look(backbone, self._supernet.projector(backbone.embedding_dim), self._batch)
+        if not all(bool(tensor.isfinite().all()) for tensor in seen):
+            raise BadSupernet(f"{self._supernet.card.name} gives features that are not finite; train it again")
+        return seen
+
+
+def _result(evaluated: tuple[Candidate, ...], goal: Goal, *, seed: int, seconds: float) -> SearchResult:
+    return SearchResult(
+        best=max(evaluated, key=lambda c: (c.score, -c.predicted_ms)),
+        front=front(evaluated),
+        evaluated=evaluated,
+        seed=seed,
+        seconds=seconds,
+        device_id=goal.table.device.id,
+    )
+
+
+def _images_at(resolution_px: int) -> int:
+    """As many images as hold the pixels of 128 of 32 px."""
+    return min(_MOST_IMAGES, max(_FEWEST_IMAGES, _PIXELS // resolution_px**2))
+
+
+def _check_table(supernet: Supernet, table: LatencyTable) -> None:
+    device, net = table.device.id, supernet.net.name
+    if table.net != net:
+        raise WrongTable(f"the table of {device} is of net {table.net!r}, the supernet of {net!r}; measure {net}")
+
+
+def _check_resolution(table: LatencyTable, resolution_px: int | None) -> None:
+    if resolution_px not in (None, table.resolution_px):
+        raise WrongTable(
+            f"the table of {table.device.id} holds for {table.resolution_px} px, not {resolution_px}; measure that"
+        )
+
+
+def _check_numbers(*, evaluations: int, generations: int, images: int) -> None:
+    if evaluations < 1 or generations < 0:
+        raise ValueError(f"{evaluations} evaluations in {generations} generations; at least 1 and 0 make a search")
+    if images < 2:
+        raise NotEnoughImages(f"{images} image(s) to compare networks on; at least 2 are needed")

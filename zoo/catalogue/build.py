@@ -1,0 +1,191 @@
+"""Make the catalogue: a search for every name that is wanted; those of a supernet, task and size share their scores."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hardware_profiles.tables.find import BUNDLED, find_table, keep_table
+from search.subnets.evolution import Goal
+from search.subnets.find import find_each
+from search.types import SearchResult, Task
+from zoo.catalogue.contents import REFERENCE_DEVICE, REFERENCE_TABLES, WANTED, Ask, cell_asks
+from zoo.catalogue.entries import ENTRIES, Entry, entries_text
+from zoo.cli.console import Talk
+from zoo.devices.measure import measure_here
+from zoo.devices.tables import Table, quality, this_device
+from zoo.errors import StaleEntry, exit_code, one_line
+from zoo.make.confirm import confirm
+from zoo.make.images import Photos, read_photos
+from zoo.make.request import Job
+from zoo.make.search import Made, package
+from zoo.names import parse_name
+from zoo.progress import Progress, Say, stage
+from zoo.supernets import Ready, read_supernet
+
+
+def make_entries(
+    asks: Sequence[Ask],
+    *,
+    evaluations: int = 64,
+    seed: int = 0,
+    progress: Progress,
+    say: Say,
+) -> tuple[Entry, ...]:
+    """Search for every name.
+
+    Args:
+        asks: the names.
+        evaluations: networks scored for each name.
+        seed: of all searches.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        MissingTable: a device has no table for the net at the resolution; none is measured or scaled here.
+        InfeasibleBudget: a budget is below the fastest network.
+    """
+    entries = []
+    for supernet, task, size_px in dict.fromkeys(_kind(ask) for ask in asks):
+        group = [ask for ask in asks if _kind(ask) == (supernet, task, size_px)]
+        ready = read_supernet(supernet)
+        photos = read_photos(None, size_px=size_px, beside=ready.folder)
+        goals = [
+            Goal(
+                table=find_table(ask.device, net=ready.supernet.net.name, resolution_px=size_px),
+                budget=parse_name(ask.name).budget,
+            )
+            for ask in group
+        ]
+        results = find_each(
+            ready.supernet,
+            goals,
+            photos.pixels,
+            task=task,
+            evaluations=evaluations,
+            seed=seed,
+            progress=stage(progress, f"{supernet}: {task} at {size_px} px"),
+        )
+        for ask, goal, result in zip(group, goals, results, strict=True):
+            entries.append(_entry(ask, goal, result, ready, photos))
+            say(f"{ask.name}: {result.best.predicted_ms:.3f} ms, score {result.best.score:.4f}")
+    return tuple(entries)
+
+
+def _kind(ask: Ask) -> tuple[str, Task, int]:
+    return ask.supernet, parse_name(ask.name).task, ask.resolution_px
+
+
+def package_entry(entry: Entry, out: Path, *, say: Say) -> Made:
+    """The entry's network, its statistics recalibrated, compared, timed where this is its device, and packaged.
+
+    Raises:
+        StaleEntry: the supernet at hand is another one than it was cut from.
+        BudgetMissed: this is its device, and the clock says no.
+        ComparisonFailed: the artefact's outputs are not torch's.
+    """
+    ready = read_supernet(entry.supernet)
+    if ready.sha256 != entry.supernet_sha256:
+        raise StaleEntry(f"{entry.name} in the catalogue was made from another {entry.supernet} than the one here")
+    table = find_table(entry.device, net=entry.net, resolution_px=entry.resolution_px)
+    job = Job(
+        name=entry.question,
+        budget=entry.question.budget,
+        ready=ready,
+        photos=read_photos(None, size_px=entry.resolution_px, beside=ready.folder),
+        table=Table(latencies=table, here=entry.device == this_device().id),
+        seed=entry.seed,
+    )
+    found = SearchResult(
+        best=entry.candidate,
+        front=(entry.candidate,),
+        evaluated=(entry.candidate,),
+        seed=entry.seed,
+        seconds=0.0,
+        device_id=entry.device,
+    )
+    with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
+        winner = confirm(job, found, job.inputs(), scratch=Path(scratch), say=say)
+        return package(job, winner, out, overwrite=False, evaluated=entry.evaluated)
+
+
+def _entry(ask: Ask, goal: Goal, result: SearchResult, ready: Ready, photos: Photos) -> Entry:
+    best = result.best
+    return Entry(
+        name=ask.name,
+        device=goal.table.device.id,
+        source=goal.table.device.source,
+        net=best.architecture.net,
+        choices=best.architecture.choices,
+        resolution_px=best.architecture.resolution_px,
+        score=round(best.score, 6),
+        predicted_ms=round(best.predicted_ms, 6),
+        macs=best.macs,
+        params=best.params,
+        peak_memory_bytes=best.peak_memory_bytes,
+        supernet=ready.supernet.card.name,
+        supernet_sha256=ready.sha256,
+        seed=result.seed,
+        evaluated=len(result.evaluated),
+        images=photos.about.fingerprint,
+    )
+
+
+_NETWORKS = 100
+
+
+def measure_reference(*, force: bool, progress: Progress, say: Say, folder: Path = BUNDLED) -> list[Path]:
+    """Measure this machine for every net and resolution of the catalogue, and keep the tables in ``folder``.
+
+    Args:
+        force: measure although other work runs here.
+        progress: called with (stage, done, all).
+        say: receives one line a table.
+        folder: where the tables go.
+
+    Raises:
+        NoisyMachine: other work runs here, and not ``force``.
+    """
+    paths = []
+    for net, size_px in REFERENCE_TABLES:
+        table = measure_here(net, size_px, force=force, validate_on=_NETWORKS, progress=progress)
+        device = replace(table.device, id=REFERENCE_DEVICE, reference="python -m zoo.catalogue --measure")
+        table = replace(table, device=device)
+        paths.append(keep_table(table, folder))
+        say(f"{paths[-1].name}: {quality(table)}")
+    return paths
+
+
+def main() -> int:
+    """Write ``entries.json`` in one step, and only when every name has an answer."""
+    parser = argparse.ArgumentParser(prog="python -m zoo.catalogue", description=__doc__)
+    parser.add_argument("-o", "--out", type=Path, default=ENTRIES)
+    parser.add_argument("--evaluations", type=int, default=64, help="networks scored for each name")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--measure", action="store_true", help="measure this machine as the reference device first")
+    parser.add_argument("--force", action="store_true", help="measure although other work runs here")
+    args = parser.parse_args()
+    talk = Talk(as_json=False, quiet=False)
+    try:
+        with talk.progress() as progress:
+            if args.measure:
+                measure_reference(force=args.force, progress=progress, say=talk.say)
+            asks = (*WANTED, *cell_asks())
+            entries = make_entries(asks, evaluations=args.evaluations, seed=args.seed, progress=progress, say=talk.say)
+        draft = args.out.with_name(f".{args.out.name}.{os.getpid()}.partial")
+        draft.write_text(entries_text(entries), "utf-8", newline="\n")
+        draft.replace(args.out)
+    except Exception as error:
+        print(f"zoo: {one_line(error)}", file=sys.stderr)
+        return exit_code(error)
+    print(f"{args.out}: {len(entries)} entries")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

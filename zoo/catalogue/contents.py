@@ -1,0 +1,89 @@
+"""The names that the curated catalogue answers, and the devices for which their milliseconds are meant.
+
+The reference device of names without one is a server's CPU (AMD EPYC, AVX2, one thread): its tables were measured with
+ONNX Runtime, at 32 px and, for dense tasks, at 64 px. All other tables hold for 32 px, and so do their entries. The
+names of networks of cells follow from their times: ``zoo.catalogue.contents``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.tables.find import find_table
+from search.types import Budget, Task
+from zoo.names import Name
+from zoo.supernets import BUNDLED, read_supernet, supernet_names
+
+REFERENCE_DEVICE = "epyc-avx2"
+REFERENCE_TABLES = (("mobile", 32), ("mobile", 64), ("cell", 32))
+SUPERNET = "mobile-mocov2"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """One name, the id of its device, the side of its input, and the bundled supernet that is searched."""
+
+    name: str
+    device: str
+    resolution_px: int
+    supernet: str = SUPERNET
+
+
+def _reference(name: str, resolution_px: int) -> Ask:
+    return Ask(name=name, device=REFERENCE_DEVICE, resolution_px=resolution_px)
+
+
+def _published(device: str, *questions: str) -> tuple[Ask, ...]:
+    return tuple(Ask(name=f"data-mocov2-{q}@{device}", device=device, resolution_px=32) for q in questions)
+
+
+WANTED = (
+    _reference("data-mocov2-cls-0.7ms", 32),
+    _reference("data-mocov2-cls-1ms", 32),
+    _reference("data-mocov2-cls-2ms", 32),
+    _reference("data-mocov2-det-3ms", 64),
+    _reference("data-mocov2-det-6ms", 64),
+    _reference("data-mocov2-seg-3ms", 64),
+    _reference("data-mocov2-seg-6ms", 64),
+    *_published("raspi4", "cls-20ms", "cls-40ms", "det-30ms", "seg-40ms"),
+    *_published("pixel3", "cls-10ms", "cls-20ms", "det-15ms", "seg-20ms"),
+    *_published("titan-rtx", "cls-8ms", "det-9ms", "seg-9ms"),
+    *_published("gold-6240", "cls-25ms", "det-30ms", "seg-30ms"),
+    *_published("eyeriss", "cls-5ms"),
+)
+
+
+_ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+# Between the table's estimate and the budget, for the clock has the last word.
+_ROOM = 1.1
+
+
+def cell_asks() -> tuple[Ask, ...]:
+    """A name for each bundled network of cells, the fastest first: its budget is the next free round number.
+
+    Raises:
+        MissingTable: the reference device has no table of cells at a network's resolution.
+    """
+    timed = []
+    for one in supernet_names():
+        if one.net != "cell" or one.folder.parent != BUNDLED:
+            continue
+        about = read_supernet(one.folder).supernet.card
+        table = find_table(REFERENCE_DEVICE, net=one.net, resolution_px=about.resolution_px)
+        family = about.family
+        ms = estimate_ms(table, family.ops(family.largest(about.resolution_px)))
+        timed.append((ms, one.name, one.objective, about.resolution_px))
+    asks: list[Ask] = []
+    taken_ms = 0.0
+    for ms, supernet, objective, px in sorted(timed):
+        taken_ms = round_up_ms(_ROOM * ms, above_ms=taken_ms)
+        name = Name(method="ssnas", objective=objective, task=Task.CLS, budget=Budget(latency_ms=taken_ms))
+        asks.append(Ask(name=str(name), device=REFERENCE_DEVICE, resolution_px=px, supernet=supernet))
+    return tuple(asks)
+
+
+def round_up_ms(least_ms: float, *, above_ms: float) -> float:
+    """The smallest round number of milliseconds that is at least ``least_ms`` and more than ``above_ms``."""
+    numbers = (round(digits * 10.0**power, 6) for power in range(-3, 6) for digits in _ROUND)
+    return next(number for number in numbers if number >= least_ms and number > above_ms)

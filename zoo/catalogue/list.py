@@ -1,0 +1,203 @@
+"""What there is to have: packages in the cache, the curated catalogue, what a supernet could answer, and the Hub.
+
+Nothing here needs torch or reads more of a package than its ``config.json``, so that a list comes at once.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from zoo.catalogue import Entry, load_entries
+from zoo.errors import BadName, BadRequest
+from zoo.home import zoo_home
+from zoo.names import nearest, parse_name
+from zoo.supernets import SupernetName, supernet_names
+
+CONFIG = "config.json"
+Source = Literal["package", "catalogue", "supernet", "hub"]
+SORTS = ("name", "ms", "device", "from")
+
+_HERE = "@this"
+_TASKS = ("cls", "det", "seg")
+_BUDGET_IN_TEXT = re.compile(r"[0-9.]+(?:ms|mmacs|mb)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A line of the list; None where nobody knows, or where it would have to be made first.
+
+    Args:
+        name: what ``zoo get`` takes.
+        source: ``package`` (here, made), ``catalogue`` (made within seconds), ``supernet`` (an example of what a search
+            can answer) or ``hub``.
+        task: ``cls``, ``det`` or ``seg``.
+        objective: of the supernet.
+        net: the family.
+        device: the id of the device that its milliseconds hold for.
+        table: where that device's latency table comes from: ``measured``, ``fitted``, ``published`` or ``estimated``.
+        predicted_ms: by that table.
+        measured_ms: by the clock.
+        bytes: of the first ONNX artefact.
+        folder: of the package or supernet.
+    """
+
+    name: str
+    source: Source
+    task: str | None = None
+    objective: str | None = None
+    net: str | None = None
+    device: str | None = None
+    table: str | None = None
+    predicted_ms: float | None = None
+    measured_ms: float | None = None
+    bytes: int | None = None
+    folder: Path | None = None
+
+    @property
+    def ms(self) -> float | None:
+        """The measured time, else the predicted one."""
+        return self.measured_ms if self.measured_ms is not None else self.predicted_ms
+
+
+def list_models(
+    pattern: str = "*",
+    *,
+    task: str | None = None,
+    device: str | None = None,
+    max_ms: float | None = None,
+    objective: str | None = None,
+    net: str | None = None,
+    sort: str = "from",
+    hub: str | None = None,
+) -> list[Listing]:
+    """All that matches.
+
+    Args:
+        pattern: of the name, with the wildcards of a shell, e.g. ``data-*-cls-*``.
+        task: ``cls``, ``det`` or ``seg``.
+        device: an id, with wildcards.
+        max_ms: at most so many milliseconds, measured where they were, else predicted.
+        objective: of the supernet.
+        net: the family.
+        sort: ``name``, ``ms``, ``device`` or ``from`` (what is here first).
+        hub: an organization or user on the Hub whose packages are listed, too.
+
+    Raises:
+        BadRequest: an unknown way to sort.
+        HubError: the Hub cannot be reached; without ``hub`` nobody asks it.
+    """
+    if sort not in SORTS:
+        raise BadRequest(f"cannot sort by {sort!r}; sort by {', '.join(SORTS)}")
+    sources = [_packages(), map(_of_entry, load_entries()), _examples("1ms"), _hub(hub) if hub else ()]
+    wanted = {"task": task, "objective": objective, "net": net}
+    found = [
+        line
+        for source in sources
+        for line in source
+        if fnmatch.fnmatchcase(line.name, pattern)
+        and all(value in (None, getattr(line, field)) for field, value in wanted.items())
+        and (device is None or fnmatch.fnmatchcase(line.device or "", device))
+        and (max_ms is None or (line.ms is not None and line.ms <= max_ms))
+    ]
+    return found if sort == "from" else sorted(found, key=lambda line: _key(line, sort))
+
+
+def nearest_models(text: str) -> list[str]:
+    """The three names most like ``text`` that are here or could be made."""
+    budget = match[0] if (match := _BUDGET_IN_TEXT.search(text[:200])) else "1ms"
+    examples = [line.name.removesuffix(_HERE) for line in _examples(budget)]
+    known = [line.name for lines in (_packages(), map(_of_entry, load_entries())) for line in lines]
+    return nearest(text, dict.fromkeys([*examples, *known]))
+
+
+def _packages() -> Iterator[Listing]:
+    """Those in the cache, the newest first; what is damaged is as good as absent."""
+    parent = zoo_home() / "packages"
+    configs = sorted(parent.glob(f"[!.]*/{CONFIG}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in configs:
+        try:
+            config = json.loads(path.read_bytes())
+            yield _of_config(config, path.parent)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            continue
+
+
+def _of_config(config: dict[str, Any], folder: Path) -> Listing:
+    recipe = config["recipe"]
+    tries = recipe["tries"]
+    artefacts = [digest["bytes"] for file, digest in config["manifest"].items() if file.endswith(".onnx")]
+    return Listing(
+        name=config["name"],
+        source="package",
+        task=config["task"],
+        objective=recipe["supernet_recipe"].get("objective") or _objective(config["name"]),
+        net=config["architecture"]["net"],
+        device=recipe["device"]["id"],
+        table=recipe["device"]["source"],
+        predicted_ms=tries[-1]["predicted_ms"] if tries else None,
+        measured_ms=tries[-1]["measured_ms"] if tries else None,
+        bytes=artefacts[0] if artefacts else None,
+        folder=folder,
+    )
+
+
+def _objective(name: str) -> str | None:
+    try:
+        return parse_name(name).objective
+    except BadName:
+        return None
+
+
+def _of_entry(entry: Entry) -> Listing:
+    return Listing(
+        name=entry.name,
+        source="catalogue",
+        task=str(entry.task),
+        objective=entry.question.objective,
+        net=entry.net,
+        device=entry.device,
+        table=entry.source,
+        predicted_ms=entry.predicted_ms,
+    )
+
+
+def _examples(budget: str) -> Iterator[Listing]:
+    """A name a task and supernet, the first supernet of a kind."""
+    seen: set[tuple[str, str]] = set()
+    for one in supernet_names():
+        if (one.method, one.objective) not in seen:
+            seen.add((one.method, one.objective))
+            yield from _of_supernet(one, budget)
+
+
+def _of_supernet(one: SupernetName, budget: str) -> Iterable[Listing]:
+    for task in _TASKS:
+        name = f"{one.method}-{one.objective}-{task}-{budget}{_HERE}"
+        yield Listing(
+            name=name,
+            source="supernet",
+            task=task,
+            objective=one.objective,
+            net=one.net,
+            device="this",
+            folder=one.folder,
+        )
+
+
+def _hub(org: str) -> Iterator[Listing]:
+    from zoo.hub.listing import list_hub
+
+    for found in list_hub(org):
+        yield Listing(name=found.repo, source="hub", task=found.task, device=found.device)
+
+
+def _key(line: Listing, sort: str) -> tuple[bool, float | str, str]:
+    """What is not known comes last."""
+    value: float | str | None = {"name": line.name, "ms": line.ms, "device": line.device}[sort]
+    return value is None, 0.0 if value is None else value, line.name

@@ -1,0 +1,219 @@
+"""Model: a packaged network, ready to use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+
+from search.images.read import to_square
+from search.types import Architecture, Task
+from zoo.catalogue.locate import locate
+from zoo.errors import UnreadableImage
+from zoo.heads.features import FeatureInfo, feature_info
+from zoo.package.card import CONFIG, read_manifest, shrink_package
+from zoo.package.folder import Package, load_package
+from zoo.package.staging import staged
+
+if TYPE_CHECKING:
+    from zoo.heads import Classifier, Detector, Segmenter
+    from zoo.hub.push import Pushed
+
+# ruff: noqa: N803 - a tensor's name ends in its shape.
+
+
+_HEADS = {Task.CLS: "a classifier", Task.DET: "a torchvision detector", Task.SEG: "a segmenter"}
+
+Picture = str | Path | Image.Image | NDArray[Any]
+Pictures = Picture | Tensor | Iterable[Picture]
+
+
+class Model(nn.Module):
+    """A network with its weights, its preprocessing and its card.
+
+    Args:
+        package: the network, what is known of it and where it came from.
+
+    Example:
+        >>> model = zoo.get("data-mocov2-cls-1ms")  # doctest: +SKIP
+        >>> model(model.preprocess("photo.jpg")).shape  # doctest: +SKIP
+        torch.Size([1, 1504])
+    """
+
+    def __init__(self, package: Package) -> None:
+        super().__init__()
+        self.backbone = package.backbone
+        self.card = package.card
+        self.folder = package.folder
+        self.eval()
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, *, revision: str | None = None, verify: bool = False) -> Model:
+        """The model in a folder, or at ``org/name`` on the Hub.
+
+        Args:
+            name: a package's folder, or ``org/name``.
+            revision: on the Hub, a tag, a branch or a commit.
+            verify: replay its golden tensors first.
+
+        Raises:
+            BadPackage: it is damaged, or no package.
+            HubError: it is not there, may not be seen, or cannot be reached.
+        """
+        return cls(load_package(locate(f"{name}@{revision}" if revision else name), verify=verify))
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Copy the package into a folder; weights that were changed in memory are not in it.
+
+        Raises:
+            OutputExists: the folder is not empty and may not be replaced.
+        """
+        with staged(Path(folder), mark=CONFIG, overwrite=overwrite) as draft:
+            there = [file for file in read_manifest(self.folder)[1] if (self.folder / file).is_file()]
+            for file in (CONFIG, *there):
+                (draft / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(self.folder / file, draft / file)
+            shrink_package(draft, there)
+        return Path(folder)
+
+    def push_to_hub(self, repo: str, *, private: bool = False, message: str | None = None) -> Pushed:
+        """Publish the package; see ``zoo.hub.push``.
+
+        Raises:
+            HubError: no token, no permission, no connection, ...
+        """
+        from zoo.hub.push import push
+
+        return push(self.folder, repo, private=private, message=message)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The point of the net's space that this network is."""
+        return self.card.architecture
+
+    @property
+    def resolution_px(self) -> int:
+        """Side of the input, in pixels."""
+        return self.card.preprocess.size_px[0]
+
+    @property
+    def feature_info(self) -> FeatureInfo:
+        """Names, channels and strides of what ``features`` returns."""
+        return feature_info(self.backbone, self.resolution_px)
+
+    @property
+    def onnx_path(self) -> Path:
+        """The fp32 ONNX artefact."""
+        return self.folder / self.card.reports[0].path
+
+    def preprocess(self, pictures: Pictures) -> Tensor:
+        """Pictures -> the network's input, float32 [N, 3, R, R].
+
+        Args:
+            pictures: one or several of: a path, a PIL image, a uint8 array [H, W, 3] or [H, W]; or one uint8 tensor
+                [3, H, W] or [N, 3, H, W].
+
+        Raises:
+            UnreadableImage: a file that cannot be decoded.
+            ValueError: an array or a tensor of another type or shape.
+        """
+        how = self.card.preprocess
+        x_NCHW = torch.stack(  # noqa: N806
+            [pixels_of(picture, how.size_px[0]) for picture in _each(pictures)]
+        ).float()
+        mean, std = (torch.tensor(value)[:, None, None] for value in (how.mean, how.std))
+        return (x_NCHW * how.scale - mean) / std
+
+    def features(self, x_NCHW: Tensor) -> dict[str, Tensor]:
+        """Input [N, 3, R, R] -> feature maps by name; ``p3`` has stride ``2**3``; finest first."""
+        return self.backbone.features(x_NCHW)
+
+    def embed(self, x_NCHW: Tensor) -> Tensor:
+        """Input [N, 3, R, R] -> pooled embeddings [N, D]."""
+        return self.backbone(x_NCHW)  # type: ignore[no-any-return]
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        """The same as ``embed``."""
+        return self.embed(x_NCHW)
+
+    def with_head(
+        self, num_classes: int, *, task: Task | str | None = None, frozen: bool = False
+    ) -> Classifier | Detector | Segmenter:
+        """A trainable network on a copy of this one's backbone: a classifier, a detector or a segmenter.
+
+        Args:
+            num_classes: labels run from 0 to ``num_classes - 1``.
+            task: ``cls``, ``det`` or ``seg``; None takes the card's.
+            frozen: train the head only.
+
+        Returns:
+            The network, in training mode. It takes what ``preprocess`` returns.
+
+        Example:
+            >>> detector = zoo.get("data-mocov2-det-3ms").with_head(3)  # doctest: +SKIP
+            >>> losses = detector(x_NCHW, targets)  # as torchvision's  # doctest: +SKIP
+        """
+        from zoo.heads import with_head
+
+        task = self.card.task if task is None else Task(task)
+        return with_head(self.backbone, num_classes, task=task, resolution_px=self.resolution_px, frozen=frozen)
+
+    def __repr__(self) -> str:
+        """What it is, and how to use it."""
+        size, report = self.card.preprocess.size_px[0], self.card.reports[0]
+        measured = f"{report.measured.median_ms:.3g} ms measured" if report.measured else "not measured"
+        params = sum(p.numel() for p in self.backbone.parameters())
+        return (
+            f"Model {self.card.name}\n"
+            f"  {params / 1e6:.2f} M parameters, {size}x{size} px, {measured} on {report.device}\n"
+            "  x = model.preprocess('photo.jpg')   # paths, PIL images, uint8 arrays or tensors\n"
+            f"  model(x)                            # embeddings [N, {self.backbone.embedding_dim}]\n"
+            "  model.features(x)                   # maps by stride: p0, p1, ...\n"
+            f"  model.with_head(num_classes)        # to train: {_HEADS[self.card.task]}\n"
+            f"  model.onnx_path                     # {self.onnx_path}\n"
+            "  model.card                          # provenance, predicted and measured times, comparison"
+        )
+
+
+def _each(pictures: Pictures) -> list[Picture]:
+    if isinstance(pictures, Tensor):
+        if pictures.dtype != torch.uint8 or pictures.ndim not in (3, 4) or pictures.shape[-3] != 3:
+            raise ValueError(
+                f"a tensor of {pictures.dtype} {list(pictures.shape)} is not uint8 [3, H, W] or [N, 3, H, W]"
+            )
+        array: NDArray[Any] = pictures.reshape(-1, *pictures.shape[-3:]).permute(0, 2, 3, 1).cpu().numpy()
+        return list(array)
+    if isinstance(pictures, (str, Path, Image.Image, np.ndarray)):
+        return [pictures]
+    return list(pictures)
+
+
+def pixels_of(picture: Picture, size_px: int) -> Tensor:
+    """uint8 RGB [3, size_px, size_px]: the same pixels that ``search.images.read.read_images`` reads.
+
+    Raises:
+        UnreadableImage: a file that cannot be decoded.
+        ValueError: an array that is not uint8 [H, W, 3] or [H, W].
+    """
+    if isinstance(picture, np.ndarray):
+        if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
+            raise ValueError(f"an array of {picture.dtype} {list(picture.shape)} is not uint8 [H, W, 3] or [H, W]")
+        picture = Image.fromarray(picture)
+    if isinstance(picture, Image.Image):
+        return _pixels(picture, size_px)
+    try:
+        with Image.open(picture) as image:
+            return _pixels(image, size_px)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UnreadableImage(f"{picture} cannot be read as an image: {error}") from None
+
+
+def _pixels(image: Image.Image, size_px: int) -> Tensor:
+    return torch.from_numpy(to_square(image, size_px)).permute(2, 0, 1)

@@ -1,0 +1,134 @@
+"""The command ``zoo``. Exit codes: 0 ok, 1 failure, 2 usage, 3 constraint not met, 4 verification failed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from types import FrameType
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
+
+_HELP = "From a folder of unlabelled images, a device and a budget to a verified, measured, deployable network."
+
+# Where each command is; those of a group come with a line of help.
+COMMANDS = {
+    "list": "models.list_command",
+    "info": "models.info_command",
+    "get": "models.get_command",
+    "search": "search.search_command",
+    "pretrain": "search.pretrain_command",
+    "darts": "darts.darts_command",
+    "evaluate": "evaluate.evaluate_command",
+    "export": "export.export_command",
+    "benchmark": "benchmark.benchmark_command",
+    "push": "hub.push_command",
+    "pull": "hub.pull_command",
+    "env": "models.env_command",
+}
+GROUPS = {
+    "devices": (
+        "Latency tables: find one, check one, make one.",
+        {
+            "list": "devices.list_command",
+            "show": "devices.show_command",
+            "validate": "devices.validate_command",
+            "measure": "devices_measure.measure_command",
+            "kit": "devices_measure.kit_command",
+            "import": "devices_measure.import_command",
+            "sample": "devices_fit.sample_command",
+            "fit": "devices_fit.fit_command",
+            "adapt": "devices_fit.adapt_command",
+        },
+    ),
+    "cache": (
+        "What the caches hold, and how to make room.",
+        {"list": "hub.list_command", "clean": "hub.clean_command"},
+    ),
+}
+
+
+class OneLineErrors(TyperGroup):
+    """A command group whose failures are one line on stderr and the right exit code."""
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        """As typer's, but every error goes through ``_report``."""
+        try:
+            kwargs["standalone_mode"] = False
+            code = super().main(*args, **kwargs) or OK
+        except Exception as error:
+            code = _report(error)
+        if code == INTERRUPTED:
+            _line("interrupted; nothing half-written was left behind")
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+def program(only: str | None = None) -> typer.Typer:
+    """The program; with the one command or group ``only``, if there is such, and else with all.
+
+    One command needs neither the imports nor the parameters of the others, which take longer than ``zoo list``.
+    """
+    app = typer.Typer(
+        cls=OneLineErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP
+    )
+    app.callback()(_no_options)  # or typer would make a single command the program itself
+    chosen = only in COMMANDS or only in GROUPS
+    _add(app, {name: where for name, where in COMMANDS.items() if not chosen or name == only})
+    for name, (help_line, commands) in GROUPS.items():
+        if not chosen or name == only:
+            group = typer.Typer(no_args_is_help=True, help=help_line)
+            _add(group, commands)
+            app.add_typer(group, name=name)
+    return app
+
+
+def _add(app: typer.Typer, commands: Mapping[str, str]) -> None:
+    for name, where in commands.items():
+        module, _, function = where.partition(".")
+        app.command(name)(getattr(importlib.import_module(f"zoo.cli.{module}"), function))
+
+
+def _no_options() -> None: ...
+
+
+def main() -> None:
+    """Run the program; a polite kill cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _terminated)
+    program(only=sys.argv[1] if len(sys.argv) > 1 else None)()
+
+
+def _report(error: Exception) -> int:
+    if os.environ.get("ZOO_DEBUG") == "1":
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, typer.TyperException):  # usage; without a message the help has just been printed
+        if message := " ".join(error.format_message().split()):
+            _line(f"{message} (`zoo --help` lists all there is)")
+        return USAGE
+    code, text = exit_code(error), one_line(error)
+    if not _is_ours(error):
+        text = f"{type(error).__name__}: {text}; this is a fault of the zoo: ZOO_DEBUG=1 shows where"
+    _line(text)
+    return code
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether the error was written for the person at the keyboard."""
+    packages = {"zoo", "search", "export", "hardware_profiles"}
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in packages
+
+
+def _line(text: str) -> None:
+    print(f"zoo: {text}", file=sys.stderr)
+
+
+def _terminated(signal_number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + signal_number)

@@ -1,0 +1,149 @@
+"""``zoo devices measure``: the latency tables of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.console import Json, Quiet, Talk, size_text
+
+
+class PrecisionOption(StrEnum):
+    """Of weights and activations."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+_LONGEST_ID = 64
+_Precisions = Annotated[list[PrecisionOption] | None, typer.Option("--precision", help="fp32; again for more.")]
+_Resolutions = Annotated[
+    list[int] | None,
+    typer.Option("--resolution", min=8, help="Side of the input in px, 32; again for more."),
+]
+
+
+def measure_command(
+    net: Annotated[str, typer.Option(help="The family of networks.")] = "mobile",
+    resolution: _Resolutions = None,
+    precision: _Precisions = None,
+    runtime: Annotated[
+        str, typer.Option(help="onnxruntime, onnxruntime-PROVIDER, openvino, torch-cuda or tensorrt.")
+    ] = "onnxruntime",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
+    networks: Annotated[int, typer.Option(min=2, help="Unseen whole networks that tell how far off a table is.")] = 16,
+    name: Annotated[str | None, typer.Option("--id", help="Call the device this, to share its table.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Measure although other work runs on this machine.")] = False,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to keep the tables in.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Time every block of a net on this machine; calibrate and validate the sums on whole networks.
+
+    Interrupted, the same command goes on where it stopped.
+    """
+    from hardware_profiles.tables.find import keep_table
+    from zoo.devices.measure import Setting, measure_here
+    from zoo.devices.names import DEFAULT_THREADS
+    from zoo.devices.tables import quality
+    from zoo.home import own_tables
+
+    talk, folder, found = Talk(as_json=as_json, quiet=quiet), out or own_tables(), []
+    precisions = precision or [PrecisionOption.FP32]
+    if name is not None:
+        _check_id(name, precisions)
+    for px in resolution or [32]:
+        for each in precisions:
+            used = Setting(precision=each.value, batch=batch, threads=threads or DEFAULT_THREADS, runtime=runtime)
+            with talk.progress() as progress:
+                table = measure_here(
+                    net,
+                    px,
+                    setting=used,
+                    validate_on=networks,
+                    progress=progress,
+                    force=force,
+                    started=folder,
+                )
+            if name is not None:
+                table = replace(table, device=replace(table.device, id=name))
+            found.append((keep_table(table, folder), table))
+            talk.say(f"{found[-1][0]}  {quality(table)}")
+    talk.data(
+        [
+            {"path": str(path), "device": table.device.id, "validation": table.validation and asdict(table.validation)}
+            for path, table in found
+        ],
+        [str(path) for path, _ in found],
+    )
+    talk.next(*(f"zoo devices show {t.device.id} --net {net} --resolution {t.resolution_px}" for _, t in found))
+
+
+def _check_id(name: str, precisions: list[PrecisionOption]) -> None:
+    from hardware_profiles.measure.probe import slug
+
+    if name != slug(name) or len(name) > _LONGEST_ID:
+        raise typer.BadParameter(
+            f"{name!r:.80} is no id; take lower-case letters, digits and hyphens, at most {_LONGEST_ID}",
+            param_hint="--id",
+        )
+    if len(precisions) > 1:
+        raise typer.BadParameter(f"{name!r} can be of one precision; measure them one by one", param_hint="--id")
+
+
+def kit_command(
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("kit.zip"),
+    net: Annotated[str, typer.Option(help="The family of networks.")] = "mobile",
+    resolution: Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")] = 32,
+    precision: Annotated[PrecisionOption, typer.Option(help="Of weights and activations.")] = PrecisionOption.FP32,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Pack what times a net on a machine that has only Python, numpy and onnxruntime."""
+    from zoo.devices.measure import pack_kit
+
+    talk = Talk(as_json=as_json, quiet=quiet)
+    with talk.progress() as progress:
+        path = pack_kit(net, resolution, out, precision=precision.value, batch=batch, progress=progress)
+    size_bytes = path.stat().st_size
+    talk.data({"path": str(path), "bytes": size_bytes}, [f"{path}  {size_text(size_bytes)}"])
+    talk.say("on the machine to measure, which needs Python >= 3.9, numpy and onnxruntime:")
+    talk.say(f"  python3 {path.name} --threads 1")
+    talk.say("and back here:")
+    talk.say("  zoo devices import kit-result.json")
+
+
+def import_command(
+    result: Annotated[Path, typer.Argument(help="The JSON file that the kit wrote.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The YAML file to write.")] = None,
+    name: Annotated[str | None, typer.Option("--id", help="What to call the device; its chip by default.")] = None,
+    kind: Annotated[str | None, typer.Option(help="point, edge, mobile or cloud.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the latency table of what a device kit measured."""
+    from typing import get_args
+
+    from hardware_profiles.kit.result import read_result
+    from hardware_profiles.tables.files import save_table
+    from hardware_profiles.tables.find import keep_table
+    from hardware_profiles.types import Kind
+    from zoo.devices.tables import quality
+    from zoo.home import own_tables
+
+    if kind is not None and kind not in get_args(Kind):
+        raise typer.BadParameter(f"{kind!r} is no kind of device; there are {', '.join(get_args(Kind))}")
+    table = read_result(result, device_id=name, kind=kind)  # type: ignore[arg-type]  # checked above
+    path = save_table(table, out) if out else keep_table(table, own_tables())
+    talk = Talk(as_json=as_json, quiet=quiet)
+    value = {"path": str(path), "device": table.device.id, "validation": table.validation and asdict(table.validation)}
+    talk.data(value, [f"{path}  {quality(table)}"])
+    if out is None:
+        talk.next(f"zoo devices show {table.device.id} --net {table.net} --resolution {table.resolution_px}")

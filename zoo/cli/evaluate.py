@@ -1,0 +1,66 @@
+"""``zoo evaluate``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zoo.cli.console import Json, Quiet, Talk, columns
+
+if TYPE_CHECKING:
+    from zoo.use.evaluate import Accuracy, Quality
+
+
+def evaluate_command(
+    what: Annotated[str, typer.Argument(help="Name or folder of a supernet, or of a package.")],
+    train: Annotated[Path, typer.Option(help="A folder with one sub-folder a class, for the classifiers to know.")],
+    test: Annotated[Path, typer.Option(help="Another one, whose images they classify.")],
+    subnets: Annotated[
+        int, typer.Option(min=0, help="Random networks of a supernet, besides its largest and its smallest.")
+    ] = 2,
+    architecture: Annotated[
+        list[str] | None, typer.Option(help="In place of those: a network's choices, as `zoo search` prints them.")
+    ] = None,
+    k: Annotated[int, typer.Option(min=1, help="Neighbors that vote.")] = 200,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images of each folder.")] = None,
+    untrained: Annotated[bool, typer.Option("--untrained", help="Judge each with fresh weights, too.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge frozen features on labelled images, by weighted k-NN and by a linear classifier."""
+    from zoo.use.evaluate import evaluate
+
+    talk = Talk(as_json=as_json, quiet=quiet)
+    with talk.progress() as progress:
+        found = evaluate(
+            what,
+            train=train,
+            test=test,
+            subnets=subnets,
+            architectures=architecture or (),
+            k=k,
+            limit=limit,
+            with_untrained=untrained,
+            seed=seed,
+            progress=progress,
+            say=talk.say,
+        )
+    images = f"{found.train} training and {found.test} test images of {found.classes} classes"
+    error = f"standard error at most {100 * found.standard_error:.1f} points"
+    title = f"{found.name} at {found.resolution_px} px; {images}; {error}"
+    heading = ("network", "parameters", f"{k}-NN", "linear", *(("untrained", "linear") if untrained else ()))
+    document = {**asdict(found), "standard_error": found.standard_error, "k": k, "seed": seed}
+    talk.data(document, [title, *columns([heading, *map(_row, found.networks)])])
+
+
+def _row(one: Quality) -> tuple[str, ...]:
+    fresh = () if one.untrained is None else _percents(one.untrained)
+    return (one.network, f"{one.params / 1e6:.2f} M", *_percents(one.trained), *fresh)
+
+
+def _percents(accuracy: Accuracy) -> tuple[str, str]:
+    return f"{100 * accuracy.knn:.1f} %", f"{100 * accuracy.linear:.1f} %"

@@ -1,0 +1,118 @@
+"""``zoo list``, ``zoo info``, ``zoo get``, ``zoo env``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from search.types import Task
+from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
+
+Name = Annotated[str, typer.Argument(help="A package's folder, or a name such as data-mocov2-cls-1ms.")]
+Images = Annotated[Path | None, typer.Option("--images", help="Unlabelled images to search on, where needed.")]
+
+
+def list_command(
+    pattern: Annotated[str, typer.Argument(help="Of the name, with wildcards, e.g. 'data-*-cls-*'.")] = "*",
+    task: Annotated[Task | None, typer.Option(help="Only networks for this.")] = None,
+    device: Annotated[str | None, typer.Option(help="Only for this device; wildcards.")] = None,
+    max_ms: Annotated[float | None, typer.Option(help="Only those that take at most so many milliseconds.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Only of supernets trained so.")] = None,
+    net: Annotated[str | None, typer.Option(help="Only of this family.")] = None,
+    sort: Annotated[str, typer.Option(help="By from, name, ms or device.")] = "from",
+    hub: Annotated[str | None, typer.Option(metavar="ORG", help="Ask the Hub what ORG has, too.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """What is here, what the catalogue has, what can be asked for, and what an organization has on the Hub."""
+    from zoo.catalogue.list import list_models
+
+    talk = Talk(as_json=as_json, quiet=quiet)
+    lines = list_models(
+        pattern, task=task, device=device, max_ms=max_ms, objective=objective, net=net, sort=sort, hub=hub
+    )
+    rows = [("name", "from", "device", "table", "predicted ms", "measured ms", "size", "folder")]
+    for line in lines:
+        size = size_text(line.bytes) if line.bytes is not None else "-"
+        times = (ms_text(line.predicted_ms), ms_text(line.measured_ms))
+        folder = "-" if line.folder is None else str(line.folder)
+        rows.append((line.name, line.source, line.device or "-", line.table or "-", *times, size, folder))
+    values = [{**vars(line), "folder": None if line.folder is None else str(line.folder)} for line in lines]
+    talk.data(values, columns(rows) if lines else [])
+    if not lines:
+        talk.say("nothing matches; `zoo list` shows all")
+
+
+def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
+    """All that is known of a package, of org/name on the Hub, of an entry of the catalogue, or of a supernet."""
+    from zoo.catalogue.resolve import card_of, entry_of
+    from zoo.cli.facts import artefact_rows, card_facts, entry_facts
+    from zoo.errors import UnknownName
+    from zoo.package.card import card_document
+    from zoo.supernets import supernet_folder
+
+    talk = Talk(as_json=as_json, quiet=quiet)
+    if (folder := supernet_folder(name)) is not None:
+        _supernet_info(folder, talk)
+        return
+    try:
+        packaged = card_of(name)
+    except UnknownName:
+        if (entry := entry_of(name)) is None:
+            raise
+        talk.data({"made": False, "entry": vars(entry)}, columns(entry_facts(entry)))
+        talk.next(f"zoo get {entry.name}")
+        return
+    card = packaged.card
+    talk.data(card_document(card), [*columns(card_facts(card, packaged.folder)), "", *columns(artefact_rows(card))])
+
+
+def _supernet_info(folder: Path, talk: Talk) -> None:
+    from search.supernet import load_card
+    from zoo.cli.facts import supernet_facts
+
+    card = load_card(folder)
+    talk.data({**vars(card), "folder": str(folder)}, columns(supernet_facts(card, folder)))
+    talk.next(f"zoo search --images photos --supernet {card.name} --budget 1ms -o my-model")
+
+
+def get_command(
+    name: Name,
+    images: Images = None,
+    to: Annotated[Path | None, typer.Option("--to", help="Copy the package into this folder.")] = None,
+    supernet: Annotated[str | None, typer.Option(help="Name or folder of the supernet to search.")] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Replay the package's golden tensors.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a package at --to.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """The package of that name, made where it is not in the cache."""
+    from zoo.catalogue.locate import locate
+    from zoo.package.card import CONFIG
+    from zoo.package.folder import load_package
+    from zoo.package.staging import check_free, staged
+
+    talk = Talk(as_json=as_json, quiet=quiet)
+    if to is not None:
+        check_free(to, mark=CONFIG, overwrite=overwrite)
+    with talk.progress() as progress:
+        folder = locate(name, images=images, supernet=supernet, progress=progress, say=talk.say)
+    model = load_package(folder, verify=verify)
+    if to is not None:
+        with staged(to, mark=CONFIG, overwrite=overwrite) as draft:
+            shutil.copytree(folder, draft, dirs_exist_ok=True)
+        folder = to
+    talk.data({"name": model.card.name, "path": str(folder)}, [str(folder)])
+    talk.next(f"zoo info {folder}", f"python -c \"import zoo; print(zoo.get('{folder}'))\"")
+
+
+def env_command(as_json: Json = False, quiet: Quiet = False) -> None:
+    """Versions, processor and folders, to paste into a report."""
+    from zoo.cli.facts import environment
+
+    facts = environment()
+    lines = columns([(key, "-" if value is None else str(value)) for key, value in facts.items()])
+    Talk(as_json=as_json, quiet=quiet).data(facts, lines)

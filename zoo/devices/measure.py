@@ -1,0 +1,180 @@
+"""Measuring: a net's blocks and a spread of its networks, timed on this machine or packed for another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from hardware_profiles.kit.build import build_kit
+from hardware_profiles.measure.models import Network
+from hardware_profiles.measure.precision import Precision
+from hardware_profiles.measure.probe import probe_device
+from hardware_profiles.measure.table import ROUNDS, measure_table
+from hardware_profiles.timing.noise import NoiseWatch, refuse_noise
+from hardware_profiles.types import LatencyTable, OpKey
+from search.nets import NETS, Net
+from search.types import Architecture
+from zoo.devices.names import DEFAULT_THREADS
+from zoo.errors import UnknownName
+from zoo.names import nearest, shown
+from zoo.progress import Progress, no_progress
+
+_CALIBRATED_ON, _VALIDATED_ON = 16, 16
+# A table that is checked on many networks is fitted to a third as many.
+_CHECKS_A_FIT = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """How a machine is used.
+
+    Args:
+        precision: of weights and activations.
+        batch: images in one forward pass.
+        threads: of the runtime.
+        runtime: a name of ``hardware_profiles.measure.runtimes``.
+    """
+
+    precision: Precision = "fp32"
+    batch: int = 1
+    threads: int = DEFAULT_THREADS
+    runtime: str = "onnxruntime"
+
+
+def measure_here(
+    net: str,
+    resolution_px: int,
+    *,
+    threads: int | None = None,
+    setting: Setting | None = None,
+    progress: Progress = no_progress,
+    seed: int = 0,
+    rounds: int = ROUNDS,
+    validate_on: int = _VALIDATED_ON,
+    force: bool = True,
+    started: Path | None = None,
+) -> LatencyTable:
+    """Measure this machine: every block of the net alone, whole networks to calibrate, others to validate.
+
+    Args:
+        net: a key of ``search.nets.NETS``.
+        resolution_px: side of the input.
+        threads: of the runtime, in place of the setting's.
+        setting: how the machine is used.
+        progress: called with (stage, done, all).
+        seed: of the networks, weights and inputs.
+        rounds: turns of every model.
+        validate_on: how many unseen networks tell how good the table is.
+        force: measure although the machine is busy.
+        started: the folder that keeps an unfinished measurement.
+
+    Raises:
+        UnknownName: no such net.
+        MeasureFailed: a block or a network could not be timed.
+        MissingRuntime: the runtime is not here.
+        NoisyMachine: other work runs on the machine, and not ``force``.
+        BadKit: the started measurement is of something else.
+    """
+    used = setting or Setting()
+    family = net_called(net)
+    device = probe_device(
+        threads=threads or used.threads, precision=used.precision, batch=used.batch, runtime=used.runtime
+    )
+    fitted_to = max(_CALIBRATED_ON, validate_on // _CHECKS_A_FIT)
+    watch = None if force else NoiseWatch()
+    if watch:
+        refuse_noise(watch)
+    return measure_table(
+        blocks_of(family, resolution_px),
+        networks_of(family, resolution_px, fitted_to + validate_on, batch=used.batch, seed=seed),
+        net=net,
+        resolution_px=resolution_px,
+        device=device,
+        calibrate_on=fitted_to,
+        light_blocks=family.light_blocks,
+        seed=seed,
+        rounds=rounds,
+        progress=progress,
+        started=started / f".{device.id}.{net}-{resolution_px}px.started.json" if started else None,
+        watch=watch,
+    )
+
+
+def pack_kit(
+    net: str,
+    resolution_px: int,
+    path: Path,
+    *,
+    precision: Precision = "fp32",
+    batch: int = 1,
+    progress: Progress = no_progress,
+    seed: int = 0,
+    networks: tuple[int, int] = (_CALIBRATED_ON, _VALIDATED_ON),
+) -> Path:
+    """The device kit of a net at a resolution, with networks to calibrate on and to validate on.
+
+    Raises:
+        UnknownName: no such net.
+        BadKit: ``path`` cannot be written.
+    """
+    family = net_called(net)
+    return build_kit(
+        blocks_of(family, resolution_px),
+        networks_of(family, resolution_px, sum(networks), batch=batch, seed=seed),
+        path,
+        net=net,
+        resolution_px=resolution_px,
+        calibrate_on=networks[0],
+        light_blocks=family.light_blocks,
+        precision=precision,
+        batch=batch,
+        seed=seed,
+        progress=progress,
+    )
+
+
+def net_called(name: str) -> Net:
+    """The net of a name.
+
+    Raises:
+        UnknownName: there is none; names the nearest.
+    """
+    if name not in NETS:
+        raise UnknownName(f"no net is called {shown(name)}; nearest: {', '.join(nearest(name, NETS))}")
+    return NETS[name]
+
+
+def blocks_of(net: Net, resolution_px: int) -> dict[OpKey, Callable[[], nn.Module]]:
+    """Every block of a net, and how to build it."""
+    return {key: partial(net.build_op, key) for key in net.op_keys(resolution_px)}
+
+
+def networks_of(net: Net, resolution_px: int, count: int, *, batch: int, seed: int) -> list[Network]:
+    """Networks of all sizes, and how to build them."""
+    return [
+        Network(
+            ops=net.ops(architecture),
+            build=partial(net.build, architecture),
+            input_nchw=(batch, 3, resolution_px, resolution_px),
+        )
+        for architecture in spread(net, resolution_px, count, seed=seed)
+    ]
+
+
+def spread(net: Net, resolution_px: int, count: int, *, seed: int) -> list[Architecture]:
+    """Random networks of all sizes, in random order; with uniform choices all would be of middling size.
+
+    Choices that a network's size does not depend on are uniform.
+    """
+    rng = np.random.default_rng(seed)
+    tops = np.array([len(choice.options) - 1 for choice in net.space])
+    levels = rng.permutation(np.linspace(0, 1, count))
+    rows = np.stack([rng.binomial(tops, level) for level in levels])
+    if net.sized_by is not None:
+        rows[:, net.sized_by :] = rng.integers(1 + tops[net.sized_by :], size=(count, len(tops) - net.sized_by))
+    return net.decode(rows, resolution_px)

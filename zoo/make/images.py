@@ -1,0 +1,83 @@
+"""The images that a search looks at: the user's folder, or, where none is given, generated ones.
+
+Generated images have the second-order statistics of the supernet's training images where those lie beside it, and are
+plain dead leaves where not; the card says which.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from search.images.read import SUFFIXES, read_images
+from search.images.statistics import load_statistics
+from search.images.synthesize import dead_leaves, synthesize
+from zoo.types import Images
+
+MAX_IMAGES = 4096
+GENERATED = "generated"
+# As many pixels as 512 images of 32 px, but enough images to compare torch and artefact on.
+_MOST, _FEWEST, _PIXELS = 512, 128, 512 * 32 * 32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Photos:
+    """Pixels uint8 [N, 3, S, S], what the card says of them, and lines about skipped files."""
+
+    pixels: Tensor
+    about: Images
+    skipped: tuple[str, ...]
+
+
+def read_photos(
+    folder: Path | None, *, size_px: int, beside: Path, progress: Callable[[int, int], None] | None = None
+) -> Photos:
+    """Read at most ``MAX_IMAGES`` images, evenly spread over the folder.
+
+    Args:
+        folder: the user's images; None takes generated ones.
+        size_px: side of the network's input, in pixels.
+        beside: the supernet's folder, where the statistics of its training images may lie.
+        progress: called with (files done, files in all).
+
+    Raises:
+        NotEnoughImages: the folder holds too few that can be read.
+        BadSupernet: the statistics are damaged.
+    """
+    if folder is None:
+        return _generated(size_px, beside)
+    images = read_images(folder, size_px=size_px, limit=MAX_IMAGES, progress=progress)
+    about = Images(count=len(images.pixels), skipped=len(images.skipped), fingerprint=fingerprint(folder))
+    skipped = tuple(f"{skip.path}: {skip.reason}" for skip in images.skipped)
+    return Photos(pixels=images.pixels, about=about, skipped=skipped)
+
+
+def fingerprint(folder: Path) -> str:
+    """sha256 over relative path, size and time of every image file; changes when the folder does."""
+    digest = hashlib.sha256()
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for path in (Path(parent, file) for file in sorted(files) if Path(file).suffix.lower() in SUFFIXES):
+            status = path.lstat()
+            digest.update(
+                f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace")
+            )
+    return digest.hexdigest()
+
+
+def _generated(size_px: int, beside: Path) -> Photos:
+    """Images without a photographer, so that every name has an answer before the user has a folder."""
+    count = min(_MOST, max(_FEWEST, _PIXELS // size_px**2))
+    statistics = load_statistics(beside)
+    if statistics is None:
+        pixels, what = dead_leaves(count, size_px, seed=0), f"{count} dead leaves, seed 0"
+    else:
+        pixels = synthesize(statistics, count, size_px, seed=0)
+        of = f"{statistics.images} training images of {beside.name}"
+        what = f"{count} dead leaves with the second-order statistics of {of}, seed 0"
+    return Photos(pixels=pixels, about=Images(count=count, skipped=0, fingerprint=f"{GENERATED}: {what}"), skipped=())

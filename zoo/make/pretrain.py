@@ -1,0 +1,187 @@
+"""Train a supernet or one network on a folder of images; nothing in the folder is lost or mixed up."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import TypedDict
+
+from search.gaia import read_gaia
+from search.images.read import read_images
+from search.nets import NETS
+from search.objectives import OBJECTIVES
+from search.recipes import Precision, Recipe, Stage, recipe_for
+from search.supernet import CARD, Supernet, SupernetCard, save_supernet
+from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
+from zoo.names import nearest, shown
+from zoo.package.staging import check_free
+from zoo.plots import CURVE_PNG, plot_curve
+from zoo.progress import Progress, Say, no_progress, silent, stage
+
+CHECKPOINTS = "checkpoints"
+# Crops are cut from images this many times larger than they are.
+_OVERSIZE = 2
+
+
+class Changes(TypedDict, total=False):
+    """Fields of a recipe that a user may set, as ``search.recipes.Recipe`` explains them."""
+
+    lr: float
+    precision: Precision
+    accumulate: int
+    norm_groups: int
+    random_subnets: int
+    slow_start: float
+    distill: float
+    loss_weights: tuple[float, float, float]
+
+
+def recipe_of(
+    *,
+    net: str | None,
+    objective: str | None,
+    epochs: float | None,
+    batch: int | None,
+    seed: int,
+    resolution_px: int | None,
+    architecture: tuple[str | int, ...] | None = None,
+    start: SupernetCard | None = None,
+    changes: Changes | None = None,
+) -> Recipe:
+    """The objective's default recipe with what the user changed; without an objective, the one that suits the networks.
+
+    Where training starts from a supernet, that says what the user does not.
+
+    Raises:
+        UnknownName: no such net or objective.
+        BadRecipe: numbers that cannot train, or another net than that of the supernet to start from.
+    """
+    if start is not None:
+        if net not in (None, start.net) or architecture is not None:
+            raise BadRecipe(f"{start.name} is of net {start.net} and says what to train; leave the rest out")
+        net, architecture = start.net, start.architecture
+        objective, resolution_px = objective or start.objective, resolution_px or start.resolution_px
+    net, objective = net or "mobile", objective or ("mocov2" if architecture is None else "simclr")
+    for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, tuple(OBJECTIVES))):
+        if value not in known:
+            raise UnknownName(f"no {kind} is called {shown(value)}; nearest: {', '.join(nearest(value, known))}")
+    try:
+        recipe = recipe_for(net, objective, architecture=architecture)
+        recipe = _sized(recipe, resolution_px or recipe.resolution_px, batch or recipe.batch)
+        if start is not None:
+            recipe = _projecting(recipe, start)
+        return replace(recipe, epochs=recipe.epochs if epochs is None else epochs, seed=seed, **(changes or {}))
+    except ValueError as error:
+        raise BadRecipe(str(error)) from None
+
+
+def _sized(recipe: Recipe, resolution_px: int, batch: int) -> Recipe:
+    scale = resolution_px / recipe.resolution_px
+    stages = tuple(Stage(until=s.until, crop_px=max(8, round(s.crop_px * scale))) for s in recipe.stages)
+    teacher_views = recipe.teacher_views and replace(recipe.teacher_views, crop_px=resolution_px)
+    views = replace(recipe.views, crop_px=resolution_px)
+    queue = max(batch, recipe.queue // batch * batch) if recipe.queue else 0
+    return replace(recipe, batch=batch, queue=queue, stages=stages, views=views, teacher_views=teacher_views)
+
+
+def _projecting(recipe: Recipe, start: SupernetCard) -> Recipe:
+    """With the projector and the pixels' normalization of ``start``."""
+    hidden_dim, projection_dim = start.projection
+    teacher_views = recipe.teacher_views
+    return replace(
+        recipe,
+        hidden_dim=hidden_dim,
+        projection_dim=projection_dim,
+        projector_norm=start.projector_norm,
+        views=replace(recipe.views, mean=start.mean, std=start.std),
+        teacher_views=teacher_views and replace(teacher_views, mean=start.mean, std=start.std),
+    )
+
+
+def train(
+    recipe: Recipe,
+    images: Path,
+    out: Path,
+    *,
+    terms: str,
+    start: Supernet | None = None,
+    max_minutes: float | None = None,
+    processes: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = silent,
+) -> Supernet:
+    """Train by ``recipe`` and write the supernet to ``out``, with a plot of its losses.
+
+    Args:
+        recipe: how.
+        images: the folder of images.
+        out: the supernet's folder; checkpoints lie there, too.
+        terms: on which the images may be used, for the card.
+        start: a supernet whose weights are the first ones.
+        max_minutes: end after this time, whatever the recipe's epochs.
+        processes: that share the work.
+        resume: go on from the last checkpoint in ``out``.
+        overwrite: delete an earlier run in ``out`` first.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        BadRecipe: a time that is none.
+        OutputExists: ``out`` is not empty, and neither ``resume`` nor ``overwrite`` is given.
+        NotEnoughImages: too few images can be read.
+        MissingExtra: the training libraries are not installed.
+    """
+    if max_minutes is not None and not 0 < max_minutes < math.inf:
+        raise BadRecipe(f"--max-minutes is {max_minutes:g}; it must be above 0")
+    if resume and overwrite:
+        raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
+    if not resume:
+        check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
+    try:
+        from search.oneshot.pretrain import pretrain
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
+    read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))
+    length = f"{recipe.steps(len(read.pixels))} steps" if max_minutes is None else f"{max_minutes:g} minutes"
+    say(f"{read.told(recipe.resolution_px)}; {length}")
+    if overwrite and out.is_dir():
+        shutil.rmtree(out)
+    data = {"folder": images.resolve().name, "terms": terms}
+    made = pretrain(
+        recipe,
+        read.pixels,
+        out,
+        name=out.resolve().name,
+        data=data,
+        start=start,
+        max_minutes=max_minutes,
+        processes=processes,
+        resume=resume,
+        progress=stage(progress, "train"),
+    )
+    if (curve := made.card.training.get("curve")) is not None:
+        plot_curve(curve, out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
+    return made
+
+
+def import_gaia(checkpoint: Path, out: Path, *, objective: str = "mocov2", overwrite: bool = False) -> Supernet:
+    """Write the supernet in a checkpoint that the authors of DATA released to ``out``.
+
+    Raises:
+        OutputExists: ``out`` is not empty, and ``overwrite`` is not given.
+        UnknownName: no such objective.
+        BadSupernet: it cannot be read, or is of other networks.
+        WriteFailed: no space is left.
+    """
+    if objective not in OBJECTIVES:
+        raise UnknownName(
+            f"no objective is called {shown(objective)}; nearest: {', '.join(nearest(objective, OBJECTIVES))}"
+        )
+    check_free(out, mark=CARD, overwrite=overwrite)
+    supernet = read_gaia(checkpoint, name=out.resolve().name, objective=objective)
+    save_supernet(supernet, out)
+    return supernet

@@ -1,0 +1,187 @@
+"""Prepare: from what somebody asks for to the jobs that answer it, one for each device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from export.types import Preprocess
+from hardware_profiles.tables.find import list_tables
+from hardware_profiles.types import DeviceProfile
+from search.images.views import center
+from search.types import Budget, Task
+from zoo.devices.names import THIS, device_id
+from zoo.devices.tables import Table, table_for
+from zoo.errors import BadRequest
+from zoo.home import own_tables
+from zoo.make.images import Photos, read_photos
+from zoo.names import Name
+from zoo.progress import Progress, Say, stage
+from zoo.supernets import Ready, method_of, read_supernet
+
+_SHOWN_SKIPPED = 5
+# Objects and their borders need pixels: dense tasks look at twice the supernet's resolution where that has a table.
+_DENSE_SCALE = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A device, its name's budget, and limits beside it."""
+
+    device: str
+    budget: Budget
+    limits: Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a network may cost besides its name's budget; None is no limit."""
+
+    params: int | None = None
+    macs: int | None = None
+    memory_bytes: int | None = None
+
+    def within(self, budget: Budget) -> Budget:
+        """``budget`` and these limits together; the lower one where both have one."""
+        return replace(
+            budget,
+            max_params=_least(budget.max_params, self.params),
+            max_macs=_least(budget.max_macs, self.macs),
+            max_memory_bytes=_least(budget.max_memory_bytes, self.memory_bytes),
+        )
+
+
+def prepare(
+    requests: Sequence[Request],
+    *,
+    images: Path | None,
+    task: Task,
+    supernet: str | Path,
+    resolution_px: int | None,
+    threads: int | None,
+    seed: int,
+    progress: Progress,
+    say: Say,
+) -> list[Job]:
+    """A job a request; supernet and images are read once.
+
+    Args:
+        requests: at least one, each for another device.
+        images: a folder; None takes generated images.
+        task: what the networks are for.
+        supernet: a name or a folder.
+        resolution_px: side of the input; None takes ``resolution_for``.
+        threads: of the runtime on this machine.
+        seed: of the searches.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        BadRequest: no device, or one twice.
+        UnknownName: no such supernet.
+        UnknownDevice: no such device.
+        NotEnoughImages: too few images can be read.
+    """
+    ids = [device_id(request.device) for request in requests]
+    if not ids or len(set(ids)) != len(ids):
+        raise BadRequest(f"devices {', '.join(ids) or 'none'}: name at least one, and each once")
+    ready = read_supernet(supernet)
+    about = ready.supernet.card
+    # One network alone keeps the layers, and so the input, that it was trained with.
+    wanted = Task.CLS if about.architecture is not None else task
+    sizes = [
+        resolution_px or resolution_for(wanted, request.device, about.net, about.resolution_px) for request in requests
+    ]
+    photos = {size_px: _photos(images, size_px, ready, progress, say) for size_px in dict.fromkeys(sizes)}
+    jobs = []
+    for request, size_px in zip(requests, sizes, strict=True):
+        table = table_for(request.device, about.net, size_px, threads=threads, progress=progress, say=say)
+        jobs.append(_job(request, ready, photos[size_px], table, task, seed))
+    return jobs
+
+
+def resolution_for(task: Task, device: str, net: str, trained_px: int) -> int:
+    """Side of the input for a task on a device, in pixels: one at which its times are known.
+
+    ``cls`` takes what the supernet was trained at. ``det`` and ``seg`` take twice that on this machine, which can be
+    measured, and wherever there is a table for it; elsewhere a scaled table would only be an estimate, so they take the
+    trained resolution, too.
+    """
+    if task is Task.CLS:
+        return trained_px
+    dense_px = _DENSE_SCALE * trained_px
+    if device == THIS or device_id(device) == device_id(THIS):
+        return dense_px
+    known = {(t.device_id, t.net, t.resolution_px) for t in list_tables([own_tables()])}
+    return dense_px if (device_id(device), net, dense_px) in known else trained_px
+
+
+def _photos(folder: Path | None, size_px: int, ready: Ready, progress: Progress, say: Say) -> Photos:
+    photos = read_photos(folder, size_px=size_px, beside=ready.folder, progress=stage(progress, "images"))
+    say(f"{photos.about.count} images at {size_px} px, {photos.about.skipped} skipped")
+    for line in photos.skipped[:_SHOWN_SKIPPED]:
+        say(f"  skipped {line}")
+    return photos
+
+
+def _job(request: Request, ready: Ready, photos: Photos, table: Table, task: Task, seed: int) -> Job:
+    about = ready.supernet.card
+    name = Name(
+        method=method_of(about.net),
+        objective=about.objective,
+        task=task,
+        budget=request.budget,
+        device=table.latencies.device.id,
+    )
+    return Job(
+        name=name, budget=request.limits.within(request.budget), ready=ready, photos=photos, table=table, seed=seed
+    )
+
+
+def _least(a: int | None, b: int | None) -> int | None:
+    return min((value for value in (a, b) if value is not None), default=None)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """A supernet, images, a device's table, and the question to answer with them.
+
+    Args:
+        name: the question; its device is the table's.
+        budget: the name's, with the limits that were asked for beside it.
+        ready: the supernet.
+        photos: the user's images, already at the network's resolution.
+        table: of the device.
+        seed: of the search.
+    """
+
+    name: Name
+    budget: Budget
+    ready: Ready
+    photos: Photos
+    table: Table
+    seed: int
+
+    @property
+    def resolution_px(self) -> int:
+        """Side of the network's input, in pixels."""
+        return self.table.latencies.resolution_px
+
+    @property
+    def device(self) -> DeviceProfile:
+        """What the budget holds for."""
+        return self.table.latencies.device
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How pictures become the network's input."""
+        about, side_px = self.ready.supernet.card, self.resolution_px
+        return Preprocess(size_px=(side_px, side_px), mean=about.mean, std=about.std)
+
+    def inputs(self) -> Tensor:
+        """The images, preprocessed, float32 [N, 3, R, R]."""
+        about = self.ready.supernet.card
+        return center(self.photos.pixels, self.resolution_px, about.mean, about.std)
