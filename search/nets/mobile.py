@@ -1,12 +1,15 @@
 """Mobile: 22 inverted-residual layers of chosen kernel and expansion, any of them skipped where shapes allow.
 
-Macro-structure, block and head are those of the FBNet space (Wu et al., CVPR 2019) at 32 px as used by the published
-device tables (HELP, NeurIPS 2021; HW-NAS-Bench, ICLR 2021). Expansions share weights by prefix, kernels by center.
+Macro-structure, block and head are those of the FBNet space (Wu et al., CVPR 2019, table 1). Two sets of strides:
+``mobile`` at 32-64 px, as used by the published device tables (HELP, NeurIPS 2021; HW-NAS-Bench, ICLR 2021), and
+``mobile-photo`` at 96-320 px, with the strides of that table. The weights of both have the same names and shapes.
+Expansions share weights by prefix, kernels by center.
 """
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,9 +23,37 @@ STEM_CHANNELS = 16
 HEAD_CHANNELS = 1504
 KERNELS = (3, 5)
 EXPANSIONS = (1, 3, 6)
-# One row a stage: layers, output channels, stride of its first layer.
-STAGES = ((1, 16, 1), (4, 24, 1), (4, 32, 2), (4, 64, 2), (4, 112, 1), (4, 184, 2), (1, 352, 1))
+# One row a stage: layers, output channels.
+STAGES = ((1, 16), (4, 24), (4, 32), (4, 64), (4, 112), (4, 184), (1, 352))
 BLOCKS = tuple(f"k{kernel}_e{expand}" for expand, kernel in itertools.product(EXPANSIONS, KERNELS))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strides:
+    """Where the maps shrink.
+
+    Args:
+        stem: stride of the stem.
+        stages: stride of the first layer of each stage.
+    """
+
+    stem: int
+    stages: tuple[int, ...]
+
+    @property
+    def layers(self) -> tuple[tuple[int, int, int], ...]:
+        """c_in, c_out and stride of each layer."""
+        rows = []
+        c_in = STEM_CHANNELS
+        for (count, c_out), stride in zip(STAGES, self.stages, strict=True):
+            for i in range(count):
+                rows.append((c_in, c_out, stride if i == 0 else 1))
+                c_in = c_out
+        return tuple(rows)
+
+
+SMALL_IMAGES = Strides(stem=1, stages=(1, 1, 2, 2, 1, 2, 1))
+PHOTOS = Strides(stem=2, stages=(1, 2, 2, 2, 1, 2, 1))
 
 
 class InvertedResidual(nn.Module):
@@ -55,28 +86,34 @@ class Head(nn.Module):
 
 
 class MobileBackbone(Backbone):
-    """Stem, 22 layers, head; maps at strides 1, 2, 4 and 8."""
+    """Stem, 22 layers, head; maps at strides 1, 2, 4 and 8, of photos at 4, 8, 16 and 32."""
 
     embedding_dim: int = HEAD_CHANNELS
 
-    def __init__(self, layers: Layers) -> None:
+    def __init__(self, layers: Layers, strides: Strides) -> None:
         super().__init__()
-        self.stem = ConvNorm(layers, 3, STEM_CHANNELS, 3)
+        self.strides = strides
+        self.stem = ConvNorm(layers, 3, STEM_CHANNELS, 3, strides.stem)
         self.layers = nn.ModuleList()
-        for i, (c_in, c_out, stride) in enumerate(_LAYERS):
+        for i, (c_in, c_out, stride) in enumerate(strides.layers):
             kernel, expand = layers.value(f"layer{i}.kernel"), layers.value(f"layer{i}.expand")
             block = InvertedResidual(layers, c_in, c_out, kernel, stride, expand)
             self.layers.append(layers.optional(f"layer{i}.used", block) if block.residual else block)
-        self.head = Head(layers, _LAYERS[-1][1], HEAD_CHANNELS)
+        self.head = Head(layers, STAGES[-1][1], HEAD_CHANNELS)
 
     def features(self, x_BCHW: Tensor) -> dict[str, Tensor]:  # noqa: N803
-        """[B,3,H,W] -> p0 [B,24,H,W], p1 [B,32,H/2,W/2], p2 [B,112,H/4,W/4], p3 [B,352,H/8,W/8]."""
+        """[B,3,H,W] -> maps by name, ``p3`` of stride ``2**3``, with 24, 32, 112 and 352 channels.
+
+        ``mobile``: p0, p1, p2, p3; of photos: p2, p3, p4, p5.
+        """
         maps = {}
-        level = 0
+        level = int(self.strides.stem == 2)
         x_BCHW = self.stem(x_BCHW)  # noqa: N806
-        for layer, (_, _, stride) in zip(self.layers, _LAYERS, strict=True):
+        for layer, (_, c_out, stride) in zip(self.layers, self.strides.layers, strict=True):
             level += stride == 2
-            x_BCHW = maps[f"p{level}"] = layer(x_BCHW)  # noqa: N806
+            x_BCHW = layer(x_BCHW)  # noqa: N806
+            if c_out != STAGES[0][1]:  # photos leave it at a stride that no head reads
+                maps[f"p{level}"] = x_BCHW
         return maps
 
     def embed(self, map_BCHW: Tensor) -> Tensor:  # noqa: N803
@@ -87,11 +124,12 @@ class MobileBackbone(Backbone):
 class Mobile(Net):
     """The family: per layer one of six blocks or, where input and output agree, skip."""
 
-    name = "mobile"
-
-    def __init__(self) -> None:
+    def __init__(self, name: str, strides: Strides) -> None:
+        self.name, self.strides = name, strides
+        self._optional = [stride == 1 and c_in == c_out for c_in, c_out, stride in strides.layers]
         self.space = tuple(
-            Choice(name=f"layer{i}", options=("skip", *BLOCKS) if _optional(i) else BLOCKS) for i in range(len(_LAYERS))
+            Choice(name=f"layer{i}", options=("skip", *BLOCKS) if optional else BLOCKS)
+            for i, optional in enumerate(self._optional)
         )
 
     def values(self, architecture: Architecture) -> dict[str, int]:
@@ -100,22 +138,22 @@ class Mobile(Net):
         for i, option in enumerate(architecture.choices):
             kernel, expand = _kernel_expand(BLOCKS[0] if option == "skip" else str(option))
             values |= {f"layer{i}.kernel": kernel, f"layer{i}.expand": expand}
-            if _optional(i):
+            if self._optional[i]:
                 values[f"layer{i}.used"] = int(option != "skip")
         return values
 
     def labels(self) -> dict[str, tuple[int, ...]]:
         """Kernel and expansion of every layer, and whether it is used."""
         labels: dict[str, tuple[int, ...]] = {}
-        for i in range(len(_LAYERS)):
+        for i, optional in enumerate(self._optional):
             labels |= {f"layer{i}.kernel": KERNELS, f"layer{i}.expand": EXPANSIONS}
-            if _optional(i):
+            if optional:
                 labels[f"layer{i}.used"] = (0, 1)
         return labels
 
     def make(self, layers: Layers) -> MobileBackbone:
         """See ``Net``."""
-        return MobileBackbone(layers)
+        return MobileBackbone(layers, self.strides)
 
     def initialize(self, module: nn.Module) -> None:
         """Kaiming, and a zero scale on the last normalization of each residual block: it starts as the identity.
@@ -131,17 +169,17 @@ class Mobile(Net):
 
     def parts(self, resolution_px: int) -> tuple[Part, ...]:
         """Stem, one part a layer, head."""
-        side = resolution_px
-        stem = _key("stem", 3, STEM_CHANNELS, 3, 1, 1, side)
+        stem = _key("stem", 3, STEM_CHANNELS, 3, self.strides.stem, 1, resolution_px)
         parts = [Part(choices=(), ops=((stem,),))]
-        for i, (c_in, c_out, stride) in enumerate(_LAYERS):
+        side = -(-resolution_px // self.strides.stem)
+        for i, (c_in, c_out, stride) in enumerate(self.strides.layers):
             blocks = (
                 () if option == "skip" else (_key("mbconv", c_in, c_out, *_stride(str(option), stride), side),)
                 for option in self.space[i].options
             )
             parts.append(Part(choices=(i,), ops=tuple(blocks)))
             side = -(-side // stride)
-        head = _key("head", _LAYERS[-1][1], HEAD_CHANNELS, 1, 1, 1, side)
+        head = _key("head", STAGES[-1][1], HEAD_CHANNELS, 1, 1, 1, side)
         return (*parts, Part(choices=(), ops=((head,),)))
 
     def build_op(self, key: OpKey) -> nn.Module:
@@ -154,26 +192,7 @@ class Mobile(Net):
                 return InvertedResidual(layers, key.c_in, key.c_out, key.kernel, key.stride, key.expand)
             case "head":
                 return Head(layers, key.c_in, key.c_out)
-        raise ValueError(f"mobile has no block of kind {key.kind!r}; it has stem, mbconv and head")
-
-
-def _layers() -> tuple[tuple[int, int, int], ...]:
-    """c_in, c_out and stride of each layer."""
-    rows = []
-    c_in = STEM_CHANNELS
-    for count, c_out, stride in STAGES:
-        for i in range(count):
-            rows.append((c_in, c_out, stride if i == 0 else 1))
-            c_in = c_out
-    return tuple(rows)
-
-
-_LAYERS = _layers()
-
-
-def _optional(i: int) -> bool:
-    c_in, c_out, stride = _LAYERS[i]
-    return stride == 1 and c_in == c_out
+        raise ValueError(f"{self.name} has no block of kind {key.kind!r}; it has stem, mbconv and head")
 
 
 def _kernel_expand(block: str) -> tuple[int, int]:

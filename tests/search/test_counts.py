@@ -12,7 +12,7 @@ from search.subnets.costs import CostModel
 from tests.search.small_supernets import TINY, made_up_table
 
 PX = 16
-NAMES = ("mobile", "resnet", "resnet-ar50to101", "cell")
+NAMES = ("mobile", "mobile-photo", "resnet", "resnet-ar50to101", "cell")
 every_net = pytest.mark.parametrize("net", [NETS[name] for name in NAMES], ids=NAMES)
 
 

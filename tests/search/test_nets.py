@@ -9,6 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hardware_profiles import Compute, OpKey, count_compute
 from search.errors import BadArchitecture
 from search.nets import NETS, Backbone, Net, PlainLayers
+from search.nets.counts import count_block
 from search.types import Architecture
 from tests.search.small_supernets import TINY
 
@@ -16,7 +17,8 @@ AR50TO101 = NETS["resnet-ar50to101"]
 every_net = pytest.mark.parametrize("net", [*NETS.values(), TINY], ids=lambda net: net.name)
 # A cell's blocks are the edges of a graph, not the links of a chain.
 every_chain = pytest.mark.parametrize("net", [net for net in (*NETS.values(), TINY) if net.name != "cell"])
-every_small_net = pytest.mark.parametrize("net", [NETS["mobile"], NETS["resnet"], TINY], ids=lambda net: net.name)
+SMALL_NETS = [NETS["mobile"], NETS["mobile-photo"], NETS["resnet"], TINY]
+every_small_net = pytest.mark.parametrize("net", SMALL_NETS, ids=lambda net: net.name)
 
 
 def some_of(net: Net, px: int, count: int = 2) -> list[Architecture]:
@@ -74,13 +76,29 @@ def test_maps_are_named_by_the_log2_of_their_stride_and_the_embedding_has_its_wi
 
 
 def test_the_documented_maps_exist() -> None:
-    wanted = {"mobile": "p0 p1 p2 p3", "resnet": "p0 p1 p2 p3", "resnet-ar50to101": "p2 p3 p4 p5"}
+    wanted = {
+        "mobile": "p0 p1 p2 p3",
+        "mobile-photo": "p2 p3 p4 p5",
+        "resnet": "p0 p1 p2 p3",
+        "resnet-ar50to101": "p2 p3 p4 p5",
+    }
     for name, maps in wanted.items():
         backbone = shapes_only(NETS[name], NETS[name].smallest(32))
         assert list(backbone.features(torch.empty(2, 3, 32, 32, device="meta"))) == maps.split()
-    mobile = shapes_only(NETS["mobile"], NETS["mobile"].largest(32))
-    channels = [m.shape[1] for m in mobile.features(torch.empty(2, 3, 32, 32, device="meta")).values()]
-    assert channels == [24, 32, 112, 352]
+    for name in ("mobile", "mobile-photo"):
+        mobile = shapes_only(NETS[name], NETS[name].largest(32))
+        channels = [m.shape[1] for m in mobile.features(torch.empty(2, 3, 32, 32, device="meta")).values()]
+        assert channels == [24, 32, 112, 352]
+
+
+def test_the_photo_net_is_the_small_one_with_other_strides() -> None:
+    small, photo = (NETS[name].largest(32) for name in ("mobile", "mobile-photo"))
+    shapes = [{k: v.shape for k, v in shapes_only(NETS[a.net], a).state_dict().items()} for a in (small, photo)]
+    assert shapes[0] == shapes[1]
+    # Both see 16x16 maps and smaller from the second stage on, so four times the side costs about as much.
+    pair = (NETS["mobile"].largest(16), NETS["mobile-photo"].largest(64))
+    macs = [sum(count_block(op).macs for op in NETS[a.net].ops(a)) for a in pair]
+    assert 1 < macs[1] / macs[0] < 1.2
 
 
 @every_small_net

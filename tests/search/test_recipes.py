@@ -11,7 +11,7 @@ from search.recipes import Recipe, Stage, mobile_densecl, mobile_mocov2, quick, 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"net": "vit"}, "net is 'vit'; this version trains mobile, resnet, resnet-ar50to101"),
+        ({"net": "vit"}, "net is 'vit'; this version trains mobile, mobile-photo, resnet"),
         ({"objective": "dino"}, "objective is 'dino'; this version trains mocov2, densecl, ressl, byol, simclr"),
         ({"batch": 1}, "batch is 1; batch normalization needs at least 2"),
         ({"queue": 100}, "queue is 100, no multiple of batch 64"),

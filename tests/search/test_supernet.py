@@ -137,7 +137,7 @@ def reshape_a_tensor(folder: Path) -> None:
         (card_with(lambda fields: fields.pop("sha256")), "it has no 'sha256'"),
         (card_with(lambda fields: fields.update(extra=1)), "extra"),
         (card_with(lambda fields: fields.update(schema=99)), "has schema 99; this version reads 2"),
-        (card_with(lambda fields: fields.update(net="vit")), "net is 'vit'; known are mobile, resnet"),
+        (card_with(lambda fields: fields.update(net="vit")), "net is 'vit'; known are mobile, mobile-photo"),
         (card_with(lambda fields: fields.update(net="mobile")), "is no supernet of mobile"),
         (card_with(lambda fields: fields.update(resolution_px="big")), "resolution_px is ('big',)"),
         (card_with(lambda fields: fields.update(projection=[16])), "projection is (16,); it must be 2 number(s)"),
