@@ -124,6 +124,8 @@ class MobileBackbone(Backbone):
 class Mobile(Net):
     """The family: per layer one of six blocks or, where input and output agree, skip."""
 
+    weights = "mobile"
+
     def __init__(self, name: str, strides: Strides) -> None:
         self.name, self.strides = name, strides
         self._optional = [stride == 1 and c_in == c_out for c_in, c_out, stride in strides.layers]

@@ -49,6 +49,7 @@ class Net(ABC):
     space: tuple[Choice, ...]
     shares_weights: bool = True
     light_blocks: bool = False  # some are no more work than a 1x1 depthwise convolution
+    weights: str | None = None  # nets with the same word here have weights of the same names and shapes
     sized_by: int | None = None  # how many choices, the first ones, make a network large or small; None: all do
 
     @abstractmethod

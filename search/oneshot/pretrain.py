@@ -14,6 +14,7 @@ from torch import Tensor
 
 from search.curve import METRICS, loss_curve
 from search.errors import TrainingError
+from search.nets import NETS
 from search.oneshot.engine.job import CHECKPOINT, Job
 from search.oneshot.engine.processes import shared
 from search.oneshot.engine.trainer import MetricsFile, TellProgress
@@ -112,7 +113,7 @@ def check_start(recipe: Recipe, start: Supernet) -> None:
     """Raise TrainingError for a supernet that cannot give ``recipe`` its first weights."""
     card, projection = start.card, (recipe.hidden_dim, recipe.projection_dim, recipe.projector_norm)
     for what, theirs, ours in (
-        ("net", card.net, recipe.net),
+        ("net", *((NETS[net].weights or net) for net in (card.net, recipe.net))),
         ("architecture", card.architecture, recipe.architecture),
         ("projector", (*card.projection, card.projector_norm), projection),
     ):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from search.errors import TrainingError
 from search.objectives import OBJECTIVES
-from search.oneshot.pretrain import METRICS
+from search.oneshot.pretrain import METRICS, check_start
 from search.supernet import Supernet, load_supernet
 from tests.search.small_runs import checkpoint, equal, tiny, train
 from tests.search.small_supernets import TINY, random_supernet, stripes
@@ -84,3 +85,12 @@ def test_a_projector_without_normalization_is_trained_and_gone_on_from(pixels: T
     assert again.weights.keys() == first.weights.keys()
     with pytest.raises(TrainingError, match=r"the projector of tiny is \(16, 8, False\), not \(16, 8, True\)"):
         train(tiny(epochs=0.5), pixels, tmp_path / "third", start=loaded)
+
+
+def test_a_net_with_the_same_weights_is_a_start() -> None:
+    about = {"name": "x", "architecture": None, "projection": (512, 128), "projector_norm": True}
+    pair = [SimpleNamespace(card=SimpleNamespace(net=net, **about)) for net in ("mobile", "resnet")]
+    recipe = Recipe(net="mobile-photo")
+    check_start(recipe, pair[0])  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="the net of x is resnet, not mobile"):
+        check_start(recipe, pair[1])  # type: ignore[arg-type]
