@@ -11,6 +11,7 @@ from torch import Tensor
 from search.errors import TrainingError
 from search.objectives import OBJECTIVES
 from search.oneshot.pretrain import METRICS, check_start
+from search.recipes import Recipe
 from search.supernet import Supernet, load_supernet
 from tests.search.small_runs import checkpoint, equal, tiny, train
 from tests.search.small_supernets import TINY, random_supernet, stripes
