@@ -23,15 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from search.cells.recipe import DartsRecipe, paper
-from search.nets.cell_body import Cell, CellBackbone, Place, stem_stride
-from search.nets.cell_ops import make_op
+from search.nets.cell_body import Cell, CellBackbone, Place, make_op, stem_stride
 from search.nets.genotype import EDGES, INPUTS, NODES, PRIMITIVES, ROLES
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.objectives import nt_xent
 from search.oneshot.compat import quiet
-from search.oneshot.darts.halves import ALPHAS, WEIGHTS
 from search.oneshot.darts.loss import Contrast
-from search.oneshot.darts.space import DartsSpace
+from search.oneshot.darts.space import ALPHAS, WEIGHTS, DartsSpace
 from search.oneshot.darts.step import Darts, DartsModule
 from search.oneshot.engine.trainer import make_trainer
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from hardware_profiles import OnnxRunner, estimate_ms, resize_table, time_runners, to_onnx_bytes
 from hardware_profiles.fit.calibrate import validate
-from hardware_profiles.measure.onnx_bytes import INPUT
+from hardware_profiles.measure.models import INPUT
 from search.nets import NETS
 from zoo.devices.tables import spread, table_for, this_device
 

@@ -18,7 +18,7 @@ from search.evaluate import Labelled, read_labelled
 from search.evaluate.classifiers import best_linear
 from search.images.views import center
 from search.nets import Backbone
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.objectives import nt_xent
 from search.oneshot.darts.loss import held_out_loss, two_views
 

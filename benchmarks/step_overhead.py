@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from search.nets import NETS
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.objectives import info_nce
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace

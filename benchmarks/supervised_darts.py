@@ -19,9 +19,9 @@ from torch import Tensor
 from search.cells.recipe import PRESETS, DartsRecipe
 from search.images.read import read_images
 from search.nets.genotype import write_genotype
-from search.oneshot.darts.halves import halves
 from search.oneshot.darts.loss import Contrast
 from search.oneshot.darts.search import search_cells
+from search.oneshot.darts.space import halves
 
 
 class CrossEntropy(Contrast):

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from export.delivery import deliver as deliver
     from export.documents import read_document as read_document
     from export.documents import to_document as to_document
-    from export.formats.metadata import metadata_props as metadata_props
-    from export.formats.metadata import read_preprocess as read_preprocess
+    from export.formats.onnx_file import metadata_props as metadata_props
+    from export.formats.onnx_file import read_preprocess as read_preprocess
     from export.formats.ort import required_operators as required_operators
     from export.formats.triton import triton_repository as triton_repository
     from export.graph.to_onnx import make_onnx as make_onnx
@@ -62,13 +62,13 @@ _LAZY = {
     "Delivered": "export.delivery",
     "deliver": "export.delivery",
     "EngineFile": "export.tensorrt.engine_file",
-    "EngineRunner": "export.tensorrt.runner",
+    "EngineRunner": "export.tensorrt.engine_file",
     "export": "export.artefact",
     "make_onnx": "export.graph.to_onnx",
-    "metadata_props": "export.formats.metadata",
+    "metadata_props": "export.formats.onnx_file",
     "read_document": "export.documents",
     "read_engine": "export.tensorrt.engine_file",
-    "read_preprocess": "export.formats.metadata",
+    "read_preprocess": "export.formats.onnx_file",
     "required_operators": "export.formats.ort",
     "to_document": "export.documents",
     "torch_outputs": "export.verify.outputs",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from export.errors import ComparisonFailed, InvalidGraph, UnusableInput
-from export.formats.metadata import read_preprocess
+from export.formats.onnx_file import read_preprocess
 from export.graph.finish import finish
 from export.graph.pixels import to_pixels
 from export.graph.to_onnx import make_onnx

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from export.artefact import check_images, examine, export
 from export.errors import ComparisonFailed, InvalidGraph
-from export.formats.metadata import read_preprocess
+from export.formats.onnx_file import read_preprocess
 from export.formats.ort import to_ort
 from export.formats.triton import triton_repository
 from export.targets import Delivery, check_target, with_precision

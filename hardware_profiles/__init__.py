@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from hardware_profiles.estimate import margin as margin
     from hardware_profiles.estimate import part_ms as part_ms
     from hardware_profiles.fit.adapt import adapt_table as adapt_table
-    from hardware_profiles.fit.diverse import pick_diverse as pick_diverse
+    from hardware_profiles.fit.adapt import pick_diverse as pick_diverse
     from hardware_profiles.fit.fit import fit_table as fit_table
-    from hardware_profiles.measure.onnx_bytes import to_onnx_bytes as to_onnx_bytes
+    from hardware_profiles.measure.models import to_onnx_bytes as to_onnx_bytes
     from hardware_profiles.measure.probe import probe_device as probe_device
     from hardware_profiles.measure.table import Network as Network
     from hardware_profiles.measure.table import measure_table as measure_table
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from hardware_profiles.runners import Runner as Runner
     from hardware_profiles.runners import ScriptedClock as ScriptedClock
     from hardware_profiles.runners import ScriptedRunner as ScriptedRunner
-    from hardware_profiles.runners.torch_cpu import TorchRunner as TorchRunner
+    from hardware_profiles.runners.torch_runners import TorchRunner as TorchRunner
     from hardware_profiles.tables.files import load_head as load_head
     from hardware_profiles.tables.files import load_table as load_table
     from hardware_profiles.tables.files import save_table as save_table
@@ -75,7 +75,7 @@ _LAZY = {
     "ScriptedClock": "hardware_profiles.runners",
     "ScriptedRunner": "hardware_profiles.runners",
     "TableFile": "hardware_profiles.tables.find",
-    "TorchRunner": "hardware_profiles.runners.torch_cpu",
+    "TorchRunner": "hardware_profiles.runners.torch_runners",
     "adapt_table": "hardware_profiles.fit.adapt",
     "block_ms": "hardware_profiles.estimate",
     "count_compute": "hardware_profiles.memory",
@@ -90,13 +90,13 @@ _LAZY = {
     "margin": "hardware_profiles.estimate",
     "measure_table": "hardware_profiles.measure.table",
     "part_ms": "hardware_profiles.estimate",
-    "pick_diverse": "hardware_profiles.fit.diverse",
+    "pick_diverse": "hardware_profiles.fit.adapt",
     "probe_device": "hardware_profiles.measure.probe",
     "resize_table": "hardware_profiles.tables.resize",
     "save_table": "hardware_profiles.tables.files",
     "time_call": "hardware_profiles.timing.timing",
     "time_runners": "hardware_profiles.timing.timing",
-    "to_onnx_bytes": "hardware_profiles.measure.onnx_bytes",
+    "to_onnx_bytes": "hardware_profiles.measure.models",
 }
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from search.errors import BadSupernet
 from search.images.views import IMAGENET_MEAN, IMAGENET_STD
 from search.nets import NETS
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.supernet import Supernet, SupernetCard
 
 NET = "resnet-ar50to101"

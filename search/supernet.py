@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from search.errors import BadSupernet, WriteFailed
 from search.nets import NETS, Backbone, Net, PlainLayers
-from search.nets.fixed import Fixed
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
+from search.nets.net import Fixed
 from search.types import Architecture
 
 SCHEMA = 2

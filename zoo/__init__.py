@@ -39,7 +39,7 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     """Import the module behind a name."""
     if name == "__version__":
-        from zoo.package.versions import zoo_version
+        from zoo.home import zoo_version
 
         return zoo_version()
     if name not in _LAZY:

@@ -6,6 +6,8 @@ packages/   networks made for a name        devices/   latency tables of this ma
 from __future__ import annotations
 
 import os
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from platformdirs import user_cache_dir
@@ -36,3 +38,36 @@ def home_folder(name: str) -> Path:
 def own_tables() -> Path:
     """The folder with the latency tables that were measured or put here; it may not exist yet."""
     return zoo_home() / "devices"
+
+
+DISTRIBUTION = "subnet-zoo"
+LIBRARIES = ("torch", "torchvision", "numpy", "onnx", "onnxruntime", "onnxslim", "nni", "pytorch-lightning")
+
+
+def zoo_version() -> str:
+    """The installed version; ``0+unknown`` when the folder is used without being installed."""
+    return _version(DISTRIBUTION) or "0+unknown"
+
+
+def library_versions() -> dict[str, str | None]:
+    """Installed versions by distribution; None where it is missing."""
+    return {name: _version(name) for name in LIBRARIES}
+
+
+def commit() -> str | None:
+    """The commit of the checkout that this code runs from; None outside of one."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -101,3 +101,20 @@ class ModelCard:
     images: Images
     commit: str | None
     zoo_version: str
+
+
+Progress = Callable[[str, int, int], None]
+Say = Callable[[str], None]
+
+
+def no_progress(name: str, done: int, total: int) -> None:
+    """For callers who do not watch."""
+
+
+def silent(line: str) -> None:
+    """For callers who do not listen."""
+
+
+def stage(progress: Progress, name: str) -> Callable[[int, int], None]:
+    """``progress`` for one stage."""
+    return lambda done, total: progress(name, done, total)

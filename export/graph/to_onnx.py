@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from export.errors import InvalidGraph, UnusableInput
-from export.formats.metadata import check_metadata
+from export.formats.onnx_file import check_metadata
 from export.targets import MAX_IR_VERSION, check_target
 from export.types import ExportTarget
 from export.verify.outputs import NamedOutputs

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from export.errors import UnusableInput
 from export.types import ExportTarget
-from hardware_profiles.runners.torch_cpu import TorchRunner
+from hardware_profiles.runners.torch_runners import TorchRunner
 
 if TYPE_CHECKING:
     from hardware_profiles.runners import Runner

@@ -112,3 +112,37 @@ def _check(known: Sequence[LatencyTable], networks: int) -> None:
     if len(kinds) != 1:
         found = ", ".join(f"{net} at {px} px" for net, px in sorted(kinds)) or "none"
         raise BadTimes(f"known tables must be of one net at one resolution; these are of {found}")
+
+
+_PRIOR = 100.0  # variance of a weight before anything is known; above 1, so that the first choices matter
+
+
+def pick_diverse(features: Numbers, count: int) -> list[int]:
+    """Pick rows so that a linear model on the features is determined best; greedy D-optimal design.
+
+    Each step takes the row whose prediction is the least certain given those taken, which makes the determinant of the
+    information matrix grow most (Fedorov, Theory of Optimal Experiments, 1972; Dykstra, Technometrics, 1971).
+
+    Args:
+        features: [N, F], for instance what each known device says of each network, or its options as 0 and 1.
+        count: rows to take, at most N.
+
+    Returns:
+        ``count`` different row numbers, the most telling first; the same for the same features.
+    """
+    if not 0 <= count <= len(features):
+        raise ValueError(f"count is {count} of {len(features)} rows")
+    spread = features.std(axis=0)
+    scaled = (features - features.mean(axis=0))[:, spread > 0] / spread[spread > 0]
+    rows = np.insert(scaled, 0, 1.0, axis=1)
+    projected = _PRIOR * rows  # rows @ covariance of the weights
+    variance = np.einsum("nf,nf->n", rows, projected)
+    taken: list[int] = []
+    for _ in range(count):
+        variance[taken] = -np.inf
+        best = int(variance.argmax())
+        taken.append(best)
+        shared = projected @ rows[best]
+        projected = projected - np.outer(shared, projected[best]) / (1 + shared[best])
+        variance = np.einsum("nf,nf->n", rows, projected)
+    return taken

@@ -15,8 +15,7 @@ from pathlib import Path
 from torch import nn
 
 from hardware_profiles.errors import MissingRuntime
-from hardware_profiles.measure.models import Prepare
-from hardware_profiles.measure.onnx_bytes import to_onnx_bytes
+from hardware_profiles.measure.models import Prepare, to_onnx_bytes
 from hardware_profiles.measure.precision import Int8Style, Precision, to_precision
 from hardware_profiles.runners import Arrays, OnnxRunner, Runner, onnxruntime_version
 from hardware_profiles.runners.onnx import provider_called, provider_names
@@ -148,7 +147,7 @@ def _torch_cuda() -> Runtime:
 
     if not torch.cuda.is_available():
         raise MissingRuntime("torch sees no CUDA device; without --runtime, onnxruntime measures the processor")
-    from hardware_profiles.runners.torch_cuda import TorchCudaRunner
+    from hardware_profiles.runners.torch_runners import TorchCudaRunner
 
     def prepare(precision: Precision, threads: int) -> Prepare:
         assert precision != "int8", "find_runtime refuses it"

@@ -7,5 +7,5 @@ from hardware_profiles.runners.onnx import OnnxRunner as OnnxRunner
 from hardware_profiles.runners.onnx import onnxruntime_version as onnxruntime_version
 from hardware_profiles.runners.runner import Arrays as Arrays
 from hardware_profiles.runners.runner import Runner as Runner
-from hardware_profiles.runners.scripted import ScriptedClock as ScriptedClock
-from hardware_profiles.runners.scripted import ScriptedRunner as ScriptedRunner
+from hardware_profiles.runners.runner import ScriptedClock as ScriptedClock
+from hardware_profiles.runners.runner import ScriptedRunner as ScriptedRunner

@@ -13,8 +13,19 @@ from functools import cache, partial
 from torch import Tensor, nn
 
 from hardware_profiles import OpKey
-from search.nets.cell_body import STEM_STRIDES, Cell, CellBackbone, Place, Stem, places, stem_channels, stem_stride
-from search.nets.cell_ops import FactorizedReduce, make_op, relu_conv_norm
+from search.nets.cell_body import (
+    STEM_STRIDES,
+    Cell,
+    CellBackbone,
+    FactorizedReduce,
+    Place,
+    Stem,
+    make_op,
+    places,
+    relu_conv_norm,
+    stem_channels,
+    stem_stride,
+)
 from search.nets.counts import cell_peak_elements
 from search.nets.genotype import INPUTS, NODES, ROLES, Genotype, Slot
 from search.nets.layers import Layers

@@ -170,3 +170,16 @@ class _SmallMapDepthwise(torch.autograd.Function):
             for j in range(max(0, p - w + 1), min(k, p + w)):
                 grad_w[:, 0, i, j] = (padded[:, :, i : i + h, j : j + w] * g).sum((0, 2, 3))
         return grad_x, grad_w, None
+
+
+def projector_of(c_in: int, hidden_dim: int, dim: int, *, norm: bool = True) -> nn.Sequential:
+    """MoCo v2's projection head with the normalized hidden layer of MoCo v3: [B, c_in] -> [B, dim].
+
+    Without ``norm``, as in MoCo v2, a short training hardly leaves the one direction that untrained networks give all
+    images.
+    """
+    if not norm:
+        return nn.Sequential(nn.Linear(c_in, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim))
+    return nn.Sequential(
+        nn.Linear(c_in, hidden_dim, bias=False), nn.BatchNorm1d(hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim)
+    )

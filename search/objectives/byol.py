@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.objectives.objective import Network, Objective, Tensors, follow
 
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from search.images.views import views
 from search.nets import NETS, Net
-from search.nets.fixed import Fixed
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
+from search.nets.net import Fixed
 from search.objectives import BYOL, DenseCL, MoCo, Network, Objective, ReSSL, SimCLR, Tensors
 from search.objectives.ressl import distillation
 from search.oneshot.engine.checkpoints import Run

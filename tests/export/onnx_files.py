@@ -7,7 +7,7 @@ import functools
 from small_nets import ConvNet, PyramidNet, seeded
 
 from export import Preprocess, make_onnx, target_at
-from export.formats.metadata import metadata_props
+from export.formats.onnx_file import metadata_props
 
 _NETS = {"embedding": ConvNet, "maps": PyramidNet}
 

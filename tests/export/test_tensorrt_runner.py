@@ -14,7 +14,7 @@ from onnx_files import onnx_bytes
 from torch import Tensor
 
 import export.tensorrt.build
-import export.tensorrt.runner
+import export.tensorrt.engine_file
 from export import compare_outputs, target_at
 from export.errors import EngineRefused, InvalidGraph
 from export.tensorrt.build import build_engine

@@ -40,7 +40,7 @@ def test_openvino_answers_as_torch_does(module, precision, limit, tmp_path):
 @pytest.mark.gpu
 @pytest.mark.parametrize(("precision", "limit"), [("fp32", 1e-4), ("fp16", 0.01)])
 def test_a_recorded_cuda_graph_answers_as_torch_does_for_every_input(module, precision, limit):
-    from hardware_profiles.runners.torch_cuda import TorchCudaRunner
+    from hardware_profiles.runners.torch_runners import TorchCudaRunner
 
     rng = np.random.default_rng(0)
     with TorchCudaRunner(module, precision=precision) as runner, TorchRunner(module) as reference:

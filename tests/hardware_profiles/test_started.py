@@ -3,7 +3,7 @@ import json
 import pytest
 
 from hardware_profiles import BadKit
-from hardware_profiles.measure.resume import Started
+from hardware_profiles.measure.table import Started
 
 SETTINGS = {"id": "board", "threads": 1}
 TURNS = {"a": [(1.0, 2.0, 3), (4.0, 5.0, 6)], "b": [(7.0, 8.0, 9)]}

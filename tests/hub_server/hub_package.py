@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from export.artefact import export
-from export.formats.metadata import metadata_props
+from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import Preprocess
 from hardware_profiles.measure.probe import probe_device

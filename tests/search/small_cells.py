@@ -10,7 +10,7 @@ from search.cells.derive import Alphas
 from search.cells.recipe import DartsRecipe
 from search.nets.cell import CELL
 from search.nets.genotype import EDGES, INPUTS, PRIMITIVES, ROLES, Genotype
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.supernet import Supernet, SupernetCard
 from search.types import Architecture
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable
 from search.nets import NETS
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.nets.resnet import ResNet, ResNetPreset
 from search.supernet import Supernet, SupernetCard
 

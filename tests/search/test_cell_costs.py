@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nni.nas.oneshot.pytorch.profiler import ExpectationProfilerPenalty
 
 from hardware_profiles import MissingOp, estimate_ms
-from search.cells.costs import cell_costs
+from search.cells.derive import cell_costs
 from search.errors import WrongTable
 from search.nets.cell import CELL
 from search.nets.genotype import EDGES, INPUTS, NODES, NONE, ROLES, random_genotype

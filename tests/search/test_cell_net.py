@@ -10,11 +10,10 @@ from hardware_profiles import OnnxRunner, estimate_ms, to_onnx_bytes
 from search.errors import BadArchitecture
 from search.nets import NETS
 from search.nets.cell import CELL, CELLS, CHANNELS
-from search.nets.cell_body import places, stem_stride
-from search.nets.cell_ops import FactorizedReduce, make_op
-from search.nets.fixed import Fixed
+from search.nets.cell_body import FactorizedReduce, make_op, places, stem_stride
 from search.nets.genotype import OPS, PRIMITIVES, Genotype, random_genotype
 from search.nets.layers import dilated_conv2d
+from search.nets.net import Fixed
 from search.recalibrate import recalibrate
 from search.subnets.costs import CostModel
 from tests.search.small_cells import DARTS_V2

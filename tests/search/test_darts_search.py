@@ -9,17 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from search.cells.costs import cell_costs
+from search.cells.derive import cell_costs
 from search.cells.log import Epoch, Verdict
 from search.cells.recipe import DartsRecipe
 from search.errors import InfeasibleBudget, TrainingError
 from search.nets.cell_body import Cell
 from search.nets.genotype import PRIMITIVES
 from search.objectives import nt_xent
-from search.oneshot.darts.halves import ALPHAS, WEIGHTS, halves
 from search.oneshot.darts.loss import Contrast, held_out_loss
 from search.oneshot.darts.search import CHECKPOINT, Found, search_cells
-from search.oneshot.darts.space import LABELS, DartsSpace
+from search.oneshot.darts.space import ALPHAS, LABELS, WEIGHTS, DartsSpace, halves
 from search.oneshot.darts.step import STRATEGIES, DartsModule
 from tests.search.small_cells import tiny
 from tests.search.small_supernets import made_up_table, stripes

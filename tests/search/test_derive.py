@@ -3,8 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.cells.costs import CellCosts
-from search.cells.derive import derive, derive_within, probabilities
+from search.cells.derive import CellCosts, derive, derive_within, probabilities
 from search.errors import InfeasibleBudget
 from search.nets.genotype import EDGES, INPUTS, NONE, OPS, ROLES, Genotype, random_genotype
 from tests.search.small_cells import NAMES, decided, random_alphas

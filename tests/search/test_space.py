@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from search.nets import NETS, Backbone, Net
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import NniLayers, SupernetSpace, plain_key, sample_of
 from search.oneshot.ssl import SSL

@@ -9,14 +9,14 @@ import torch
 import zoo.catalogue.entries
 import zoo.supernets
 from export.artefact import export
-from export.formats.metadata import metadata_props
+from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, Validation
 from search.nets import NETS, Backbone
-from search.nets.projector import projector_of
+from search.nets.layers import projector_of
 from search.recalibrate import recalibrate
 from search.supernet import Supernet, SupernetCard, save_supernet
 from search.types import Task

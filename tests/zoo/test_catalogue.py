@@ -12,8 +12,7 @@ from hardware_profiles.types import LatencyTable
 from search.nets import Backbone
 from zoo.catalogue.get import get
 from zoo.catalogue.list import list_models
-from zoo.catalogue.locate import locate
-from zoo.catalogue.resolve import card_of
+from zoo.catalogue.locate import card_of, locate
 from zoo.errors import BadPackage, UnknownName, ZooError
 from zoo.make.images import fingerprint
 from zoo.make.search import Made

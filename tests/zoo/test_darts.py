@@ -10,8 +10,7 @@ from typer.testing import CliRunner, Result
 import zoo
 from hardware_profiles import estimate_ms, keep_table
 from hardware_profiles.measure.probe import probe_device
-from search.cells.costs import CellCosts, cell_costs
-from search.cells.derive import derive
+from search.cells.derive import CellCosts, cell_costs, derive
 from search.cells.draw import draw_cell
 from search.cells.recipe import PRESETS, DartsRecipe
 from search.errors import InfeasibleBudget
@@ -29,8 +28,8 @@ from zoo.home import zoo_home
 from zoo.make.darts import PICTURES, RESULT, darts, read_architecture, recipe_of
 from zoo.make.darts_seed import derive_by_clock, time_here_ms
 from zoo.names import parse_name
-from zoo.progress import no_progress, silent
 from zoo.supernets import supernets_for
+from zoo.types import no_progress, silent
 
 PX = 16
 SMALL = DartsRecipe(

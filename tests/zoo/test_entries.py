@@ -24,8 +24,7 @@ from zoo.catalogue.build import make_entries, package_entry
 from zoo.catalogue.contents import REFERENCE_DEVICE, WANTED, Ask, cell_asks, round_up_ms
 from zoo.catalogue.entries import entries_text, read_entries
 from zoo.catalogue.get import get
-from zoo.catalogue.locate import locate
-from zoo.catalogue.resolve import entry_of
+from zoo.catalogue.locate import entry_of, locate
 from zoo.devices.tables import table_of
 from zoo.errors import StaleEntry
 from zoo.names import parse_name

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from export.artefact import export
-from export.formats.metadata import metadata_props
+from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from search.nets import Backbone

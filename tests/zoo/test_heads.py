@@ -149,7 +149,7 @@ def test_heads_export_to_onnx_under_the_names_that_the_comparison_knows(
     backbones: dict[str, Backbone], tmp_path: Path, task: Task
 ) -> None:
     from export.artefact import export
-    from export.formats.metadata import metadata_props
+    from export.formats.onnx_file import metadata_props
     from export.targets import target_at
     from export.types import Preprocess
 

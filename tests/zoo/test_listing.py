@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import zoo.catalogue.entries
-import zoo.hub.listing
+import zoo.hub.client
 from search.nets import Backbone
 from search.types import Task
 from zoo.catalogue.entries import Entry, entries_text
 from zoo.catalogue.list import list_models, nearest_models
 from zoo.errors import BadCatalogue, BadRequest
-from zoo.hub.listing import HubEntry
+from zoo.hub.client import HubEntry
 from zoo.package.folder import write_package
 from zoo.types import ModelCard
 
@@ -125,7 +125,7 @@ def test_the_hub_is_asked_only_when_it_is_named(home: Path, monkeypatch: pytest.
         asked.append(org)
         return [HubEntry(repo=f"{org}/a", task="cls", device="raspi4", tags=(), downloads=3)]
 
-    monkeypatch.setattr(zoo.hub.listing, "list_hub", answer)
+    monkeypatch.setattr(zoo.hub.client, "list_hub", answer)
     list_models()
     assert not asked
     (line,) = list_models(hub="them", device="raspi4")

@@ -22,7 +22,7 @@ from zoo.make.search import search, search_each
 from zoo.names import parse_amount
 from zoo.package.card import read_config
 from zoo.package.folder import load_package
-from zoo.progress import no_progress, silent
+from zoo.types import no_progress, silent
 
 SIDE_PX = 16
 SHORT = {"evaluations": 3, "generations": 1, "images": 16}

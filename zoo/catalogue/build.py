@@ -25,8 +25,8 @@ from zoo.make.images import Photos, read_photos
 from zoo.make.request import Job
 from zoo.make.search import Made, package
 from zoo.names import parse_name
-from zoo.progress import Progress, Say, stage
 from zoo.supernets import Ready, read_supernet
+from zoo.types import Progress, Say, stage
 
 
 def make_entries(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoo.catalogue.locate import locate
+from zoo.catalogue.locate import locate, on_hub
 from zoo.catalogue.model import Model
-from zoo.catalogue.resolve import on_hub
 from zoo.hub.address import Address
 from zoo.package.folder import load_package
-from zoo.package.select import ALL, Wanted
-from zoo.progress import Progress, Say, no_progress, silent
+from zoo.package.manifest import ALL, Wanted
+from zoo.types import Progress, Say, no_progress, silent
 
 
 def get(

@@ -191,7 +191,7 @@ def _of_supernet(one: SupernetName, budget: str) -> Iterable[Listing]:
 
 
 def _hub(org: str) -> Iterator[Listing]:
-    from zoo.hub.listing import list_hub
+    from zoo.hub.client import list_hub
 
     for found in list_hub(org):
         yield Listing(name=found.repo, source="hub", task=found.task, device=found.device)

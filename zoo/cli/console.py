@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zoo.progress import Progress, no_progress
+from zoo.types import Progress, no_progress
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,8 +15,7 @@ from search.types import Budget
 from zoo.catalogue import Entry
 from zoo.cli.console import ms_text, size_text
 from zoo.devices.names import DEFAULT_THREADS
-from zoo.home import zoo_home
-from zoo.package.versions import commit, library_versions, zoo_version
+from zoo.home import commit, library_versions, zoo_home, zoo_version
 from zoo.supernets import supernet_folders
 from zoo.types import ModelCard
 

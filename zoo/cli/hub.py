@@ -56,7 +56,7 @@ def pull_command(
     talk = Talk(as_json=as_json, quiet=quiet)
     _no_bars()
     from zoo.hub.pull import pull_folder
-    from zoo.package.select import Wanted
+    from zoo.package.manifest import Wanted
 
     wanted = Wanted(target=target, precision=precision, device=device)
     with talk.progress() as progress:

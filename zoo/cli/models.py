@@ -48,7 +48,7 @@ def list_command(
 
 def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
     """All that is known of a package, of org/name on the Hub, of an entry of the catalogue, or of a supernet."""
-    from zoo.catalogue.resolve import card_of, entry_of
+    from zoo.catalogue.locate import card_of, entry_of
     from zoo.cli.facts import artefact_rows, card_facts, entry_facts
     from zoo.errors import UnknownName
     from zoo.package.card import card_document

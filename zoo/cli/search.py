@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from zoo.make.pretrain import Changes
     from zoo.make.request import Limits
     from zoo.make.search import MadeEach
-    from zoo.progress import Progress, Say
-    from zoo.types import ModelCard
+    from zoo.types import ModelCard, Progress, Say
 
 Images = Annotated[Path, typer.Option("--images", help="A folder of images, any nesting; no labels are needed.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")]

@@ -22,7 +22,7 @@ from search.types import Architecture
 from zoo.devices.names import DEFAULT_THREADS
 from zoo.errors import UnknownName
 from zoo.names import nearest, shown
-from zoo.progress import Progress, no_progress
+from zoo.types import Progress, no_progress
 
 _CALIBRATED_ON, _VALIDATED_ON = 16, 16
 # A table that is checked on many networks is fitted to a third as many.

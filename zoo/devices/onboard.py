@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 
 from hardware_profiles.errors import BadTimes, MissingTable
 from hardware_profiles.estimate import block_ms, estimate_ms, part_ms
-from hardware_profiles.fit.adapt import adapt_table
+from hardware_profiles.fit.adapt import adapt_table, pick_diverse
 from hardware_profiles.fit.calibrate import validate
-from hardware_profiles.fit.diverse import pick_diverse
 from hardware_profiles.fit.fit import fit_table
-from hardware_profiles.measure.onnx_bytes import to_onnx_bytes
+from hardware_profiles.measure.models import to_onnx_bytes
 from hardware_profiles.tables.find import find_device, list_tables
 from hardware_profiles.types import DeviceProfile, LatencyTable, Validation
 from search.nets import NETS, Net

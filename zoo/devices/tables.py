@@ -25,7 +25,7 @@ from zoo.devices.names import THIS as THIS
 from zoo.devices.names import device_id as device_id
 from zoo.devices.names import this_device as this_device
 from zoo.home import home_folder, own_tables
-from zoo.progress import Progress, Say, no_progress, silent
+from zoo.types import Progress, Say, no_progress, silent
 
 # A table measured on a quiet machine is 1-3 % off; one far above that was measured among other work.
 _DOUBTFUL_PERCENT = 10

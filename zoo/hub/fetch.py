@@ -18,10 +18,9 @@ from zoo.hub.client import hub
 from zoo.hub.compat import small_chunks
 from zoo.hub.settings import hub_cache, is_offline, server_name
 from zoo.package.card import CONFIG, MOST_CONFIG_BYTES, NUMERICS, PERF, read_config, read_reports
-from zoo.package.manifest import Digest, read_checked
+from zoo.package.manifest import ALL, Digest, Wanted, files_of, is_engine, read_checked
 from zoo.package.readme import README
-from zoo.package.select import ALL, Wanted, files_of, is_engine
-from zoo.progress import Progress, Say, no_progress, silent
+from zoo.types import Progress, Say, no_progress, silent
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from zoo.hub.address import Address, parse_address
 from zoo.hub.fetch import Fetched, fetch
 from zoo.package.card import CONFIG, Packaged, read_card, shrink_package
 from zoo.package.folder import load_package
-from zoo.package.select import ALL, Wanted
+from zoo.package.manifest import ALL, Wanted
 from zoo.package.staging import check_free, staged
-from zoo.progress import Progress, Say, no_progress, silent
+from zoo.types import Progress, Say, no_progress, silent
 
 
 def pull_card(address: str | Address) -> Packaged:

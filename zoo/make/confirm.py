@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from export.artefact import export
-from export.formats.metadata import metadata_props
+from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import ExportReport
 from search.errors import InfeasibleBudget
@@ -27,8 +27,7 @@ from search.types import Budget, Candidate, SearchResult
 from zoo.errors import BudgetMissed
 from zoo.heads.attach import deployed
 from zoo.make.request import Job
-from zoo.progress import Progress, Say, stage
-from zoo.types import Try
+from zoo.types import Progress, Say, Try, stage
 
 # ruff: noqa: N803 - a tensor's name ends in its shape.
 

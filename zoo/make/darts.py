@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from hardware_profiles import count_compute
-from search.cells.costs import cell_costs
+from search.cells.derive import cell_costs
 from search.cells.draw import draw_cell
 from search.cells.recipe import PRESETS, DartsRecipe
 from search.errors import BadArchitecture
@@ -32,7 +32,7 @@ from zoo.make.darts_seed import GENOTYPE, NETWORK, Job, Seed, run_seed
 from zoo.make.search import Made, search
 from zoo.names import format_budget
 from zoo.package.staging import check_free
-from zoo.progress import Progress, Say, no_progress, silent, stage
+from zoo.types import Progress, Say, no_progress, silent, stage
 
 RESULT, PICTURES = "darts.json", ("cell.png", "cell.svg")
 SCHEMA = 1

@@ -12,8 +12,7 @@ import numpy as np
 import torch
 
 from hardware_profiles import DeviceProfile, OnnxRunner, time_call, to_onnx_bytes
-from search.cells.costs import CellCosts
-from search.cells.derive import Alphas, derive_within
+from search.cells.derive import Alphas, CellCosts, derive_within
 from search.cells.log import complaint
 from search.cells.recipe import DartsRecipe, single
 from search.errors import InfeasibleBudget
@@ -22,8 +21,7 @@ from search.nets.genotype import Genotype, Origin, from_document, to_document, w
 from search.types import Architecture
 from zoo.devices.tables import Table
 from zoo.errors import BudgetMissed, MissingExtra
-from zoo.progress import Progress, Say, stage
-from zoo.types import Try
+from zoo.types import Progress, Say, Try, stage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -177,8 +175,8 @@ def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress
     """Train the derived network on what may train it; its contrastive loss on the rest."""
     from torch import channels_last, nn
 
-    from search.oneshot.darts.halves import halves
     from search.oneshot.darts.loss import held_out_loss
+    from search.oneshot.darts.space import halves
     from search.oneshot.pretrain import pretrain
 
     recipe, parts = job.recipe, halves(pixels, job.recipe)

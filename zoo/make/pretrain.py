@@ -18,7 +18,7 @@ from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.names import nearest, shown
 from zoo.package.staging import check_free
 from zoo.plots import CURVE_PNG, plot_curve
-from zoo.progress import Progress, Say, no_progress, silent, stage
+from zoo.types import Progress, Say, no_progress, silent, stage
 
 CHECKPOINTS = "checkpoints"
 # Crops are cut from images this many times larger than they are.

@@ -19,8 +19,8 @@ from zoo.errors import BadRequest
 from zoo.home import own_tables
 from zoo.make.images import Photos, read_photos
 from zoo.names import Name
-from zoo.progress import Progress, Say, stage
 from zoo.supernets import Ready, method_of, read_supernet
+from zoo.types import Progress, Say, stage
 
 _SHOWN_SKIPPED = 5
 # Objects and their borders need pixels: dense tasks look at twice the supernet's resolution where that has a table.

@@ -11,17 +11,16 @@ from typing import Any
 
 from search.types import Budget, Candidate, SearchResult, Task
 from zoo.errors import BadRequest, MissingExtra
+from zoo.home import commit, zoo_version
 from zoo.make.confirm import Confirmed, find_winner, search_jobs
 from zoo.make.request import Job, Limits, Request, prepare
 from zoo.names import format_budget, parse_budget
 from zoo.package.card import CONFIG
 from zoo.package.folder import write_package
 from zoo.package.staging import check_free, staged
-from zoo.package.versions import commit, zoo_version
 from zoo.plots import plot_fronts
-from zoo.progress import Progress, Say, no_progress, silent
 from zoo.supernets import DEFAULT
-from zoo.types import ModelCard, Provenance
+from zoo.types import ModelCard, Progress, Provenance, Say, no_progress, silent
 
 LICENSE = "apache-2.0"
 

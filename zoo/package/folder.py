@@ -26,9 +26,8 @@ from zoo.errors import BadPackage
 from zoo.names import shown
 from zoo.package.card import CONFIG, config_text, read_manifest, reports_texts, required, with_reports
 from zoo.package.golden import INPUT, artefact_golden, make_golden, replay
-from zoo.package.manifest import describe, read_checked
+from zoo.package.manifest import describe, is_engine, read_checked
 from zoo.package.readme import CELLS, README, render_readme
-from zoo.package.select import is_engine
 from zoo.package.staging import staged
 from zoo.types import ModelCard
 

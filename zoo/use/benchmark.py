@@ -19,7 +19,7 @@ from zoo.errors import BadPackage
 from zoo.package.card import read_card, read_manifest
 from zoo.package.manifest import read_checked
 from zoo.plots import new_figure, save_figure
-from zoo.progress import Progress, no_progress
+from zoo.types import Progress, no_progress
 
 _RUNNABLE = (".onnx", ".ort")
 _ROUNDS = 16

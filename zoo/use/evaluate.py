@@ -23,7 +23,7 @@ from search.evaluate import (
 from search.nets import Backbone
 from search.types import Architecture
 from zoo.errors import BadRequest
-from zoo.progress import Progress, Say, no_progress, silent, stage
+from zoo.types import Progress, Say, no_progress, silent, stage
 from zoo.use.subject import find_subject, untrained
 
 

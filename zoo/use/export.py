@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from export.delivery import Delivered, deliver
 from export.documents import to_document
 from export.errors import ComparisonFailed, UnsupportedTarget
-from export.formats.metadata import metadata_props
+from export.formats.onnx_file import metadata_props
 from export.page import render_page
 from export.targets import DELIVERIES, Delivery, check_target, target_at
 from export.types import ExportReport, ExportTarget, Precision
@@ -34,9 +34,8 @@ from zoo.home import home_folder
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
-from zoo.progress import Progress, Say, no_progress, silent, stage
-from zoo.types import ModelCard
-from zoo.use.source import Exportable, find_exportable
+from zoo.types import ModelCard, Progress, Say, no_progress, silent, stage
+from zoo.use.subject import Exportable, find_exportable
 
 PAGE, REPORT = "EXPORT.md", "export.json"
 MIN_IMAGES = 32

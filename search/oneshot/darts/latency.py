@@ -16,7 +16,7 @@ from nni.mutable import Categorical, MutableExpression
 from nni.nas.profiler import ExpressionProfiler
 from torch import Tensor
 
-from search.cells.costs import CellCosts
+from search.cells.derive import CellCosts
 from search.nets.genotype import EDGES, NODES, NONE, OPS, PRIMITIVES, ROLES
 from search.oneshot.darts.space import LABELS
 

@@ -14,7 +14,7 @@ from search.cells.recipe import DartsRecipe
 from search.errors import TrainingError
 from search.images.views import Views, views
 from search.objectives import nt_xent
-from search.oneshot.darts.halves import ALPHAS, WEIGHTS, halves
+from search.oneshot.darts.space import ALPHAS, WEIGHTS, halves
 from search.oneshot.engine.checkpoints import Run
 
 SEED_STRIDE = 1_000_003  # a prime above any number of steps between two seeds' streams

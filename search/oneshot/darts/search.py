@@ -14,16 +14,14 @@ from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning import Callback
 from torch import Tensor
 
-from search.cells.costs import CellCosts
-from search.cells.derive import derive, derive_within
+from search.cells.derive import CellCosts, derive, derive_within
 from search.cells.log import Epoch, judge, write_log
 from search.cells.recipe import DartsRecipe
 from search.errors import TrainingError
 from search.nets.genotype import ROLES, Genotype
 from search.oneshot.compat import interruptible, quiet
-from search.oneshot.darts.halves import ALPHAS, WEIGHTS
 from search.oneshot.darts.loss import Contrast
-from search.oneshot.darts.space import DartsSpace
+from search.oneshot.darts.space import ALPHAS, WEIGHTS, DartsSpace
 from search.oneshot.darts.step import STRATEGIES, TICK, DartsModule
 from search.oneshot.engine.trainer import Ticks, make_trainer
 

@@ -19,16 +19,14 @@ from nni.nas.oneshot.pytorch.strategy import DARTS, GumbelDARTS
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer, GumbelSoftmax
 from torch import Tensor, nn
 
-from search.cells.costs import CellCosts
-from search.cells.derive import Alphas
+from search.cells.derive import Alphas, CellCosts
 from search.cells.log import Epoch, from_plain, to_plain
 from search.cells.recipe import DartsRecipe
 from search.errors import TrainingError
 from search.nets.genotype import ROLES
-from search.oneshot.darts.halves import ALPHAS, WEIGHTS
 from search.oneshot.darts.latency import CellProfiler, Distribution, derived_distribution
 from search.oneshot.darts.loss import SEED_STRIDE, Contrast
-from search.oneshot.darts.space import LABELS
+from search.oneshot.darts.space import ALPHAS, LABELS, WEIGHTS
 
 _LOG, _BUDGET = "subnet_zoo_epochs", "subnet_zoo_budget_ms"
 # What a step gets in place of batches; NNI takes the architecture's from ``val``.

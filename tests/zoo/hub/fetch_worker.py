@@ -7,7 +7,7 @@ from pathlib import Path
 from zoo.hub.address import Address
 from zoo.hub.fetch import fetch
 from zoo.hub.push import publish
-from zoo.progress import silent
+from zoo.types import silent
 
 ADDRESS = Address(repo="acme/signs")
 

@@ -12,19 +12,17 @@ from hub_server import HubServer
 import zoo.package.card
 from search.nets import Backbone
 from zoo.catalogue.get import get, pull
-from zoo.catalogue.locate import locate
-from zoo.catalogue.resolve import card_of
+from zoo.catalogue.locate import card_of, locate
 from zoo.errors import BadPackage, HubError, NotInCache, OutputExists, UnknownName, VerificationFailed
 from zoo.hub.address import parse_address
+from zoo.hub.client import list_hub
 from zoo.hub.fetch import fetch
-from zoo.hub.listing import list_hub
 from zoo.hub.pull import pull_folder
 from zoo.hub.push import push
 from zoo.hub.settings import hub_cache
 from zoo.package.card import config_text, read_config
 from zoo.package.folder import load_package, write_package
-from zoo.package.manifest import Digest, describe
-from zoo.package.select import Wanted
+from zoo.package.manifest import Digest, Wanted, describe
 from zoo.types import ModelCard
 
 DOWNLOADS = r"/resolve/.*/"

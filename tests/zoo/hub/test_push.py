@@ -17,8 +17,7 @@ from zoo.hub.push import publish, push
 from zoo.package.card import read_config
 from zoo.package.folder import write_package
 from zoo.package.manifest import describe
-from zoo.progress import silent
-from zoo.types import ModelCard
+from zoo.types import ModelCard, silent
 
 
 def adapted(files: dict[str, bytes]) -> dict[str, bytes]:
