@@ -17,13 +17,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from onnx_memory import peak_activation_bytes
 
 from hardware_profiles import Latency, LatencyTable, probe_device, to_onnx_bytes
 from hardware_profiles.fit.calibrate import kendall_tau
-from hardware_profiles.onnx_memory import peak_activation_bytes
 from search.nets import NETS, Net
 from search.subnets.costs import CostModel
-from zoo.devices.measure import spread
+from zoo.devices.this_machine import spread
 
 CHILD = """
 import re, sys

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from search.cells.recipe import simclr_views
 from search.evaluate import Labelled, read_labelled
-from search.evaluate.classifiers import best_linear
+from search.evaluate.classifiers import accuracy, best_decay, fit_linear
 from search.images.views import center
 from search.nets import Backbone
 from search.nets.layers import projector_of
@@ -82,11 +82,11 @@ def score(backbone: Backbone, sets: Sets, protocol: Protocol, seed: int) -> Scor
     known, held_out, asked = (
         (_features(backbone, part, protocol), part.labels) for part in (sets.train, sets.held_out, sets.test)
     )
-    classifier = best_linear(known, held_out, classes=len(sets.train.classes))
+    classifier = fit_linear(known, best_decay(known, held_out))
     return Score(
         held_out_loss=round(loss, 4),
-        validation_linear=round(classifier.accuracy(*held_out), 4),
-        linear=round(classifier.accuracy(*asked), 4),
+        validation_linear=round(accuracy(classifier, held_out), 4),
+        linear=round(accuracy(classifier, asked), 4),
         semi=round(_semi(backbone, sets, protocol, seed), 4),
     )
 

@@ -12,7 +12,7 @@ import json
 import time
 from dataclasses import asdict
 
-from zoo.devices.measure import Setting, measure_here
+from zoo.devices.this_machine import Setting, measure_here
 
 GOAL = "goal: mean error <= 4 %, within 10 % >= 95 %, tau >= 0.90"
 

@@ -1,6 +1,6 @@
 """Estimate: how long a network takes, from the times of its blocks.
 
-estimate_ms (one network) · block_ms (block by block) · part_ms (what a search adds up) · margin (how far off it may be)
+estimate_ms (one network) · block_ms (block by block) · part_ms (what a search adds up)
 """
 
 from __future__ import annotations
@@ -45,15 +45,6 @@ def part_ms(table: LatencyTable, options: Sequence[Sequence[OpKey]]) -> Times:
         MissingOp: the table has no time for a block.
     """
     return np.array([block_ms(table, ops).sum() for ops in options], dtype=np.float64)
-
-
-def margin(table: LatencyTable) -> float | None:
-    """Fraction by which a network may take longer than estimated: 9 of 10 unseen networks stay within it.
-
-    Taken from the validation kept in the table, for normal errors: MAPE is 0.8 sigma, the 90th percentile 1.28 sigma.
-    ``None`` where the table was not validated: then nobody knows.
-    """
-    return None if table.validation is None else 1.6 * table.validation.mape_percent / 100
 
 
 def _median_ms(table: LatencyTable, key: OpKey) -> float:

@@ -8,7 +8,6 @@ SearchError
 ├── WrongTable           the latency table is of another net or resolution
 ├── TrainingError        a supernet cannot be trained, or not any further
 ├── WriteFailed          a file cannot be written
-├── UnknownNet           no net has that name
 ├── BadGenotype          a cell that is not of the DARTS space, or its file is damaged
 └── BadArchitecture      the choices are not a point of the net's space
 """
@@ -71,10 +70,6 @@ class TrainingError(SearchError):
 
 class WriteFailed(SearchError):
     """A file cannot be written: the disk is full, or the folder does not allow it."""
-
-
-class UnknownNet(SearchError, ValueError):
-    """No net has that name."""
 
 
 class BadGenotype(SearchError, ValueError):

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ ONLY_IN = {
     "tensorrt": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),
     "tensorrt_rtx": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),
     "openvino": "hardware_profiles/runners/openvino.py",
-    "sklearn": "zoo/demo.py",
+    "sklearn": ("search/evaluate/classifiers.py", "zoo/demo.py"),
 }
 NOWHERE = {"lightning", "pickle", "dill", "cloudpickle", "shelve", "tests"}
 NEVER_CALLED = {"eval", "exec", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pickle.load", "pickle.loads"}
@@ -42,6 +42,55 @@ def imported_modules(tree: ast.AST, path: str) -> Iterator[str]:
             yield from [module] if node.module else (f"{module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"import_module", "__import__"}:
             yield from (arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant))
+
+
+def modules_of(packages: Iterable[str]) -> dict[str, Path]:
+    """Every file of the rooms by its module's name."""
+    files = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
+    names = [path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for path in files]
+    return {name.removesuffix(".__init__"): path for name, path in zip(names, files, strict=True)}
+
+
+def files_imported(source: str, path: str, known: Collection[str]) -> set[str]:
+    """The modules among ``known`` that a file imports, lazily or not, but for type checkers alone."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    whole = {f"{n.module}.{a.name}" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
+    return {name for name in {*imported_modules(tree, path), *whole} if name in known}
+
+
+def circles(arrows: Mapping[str, set[str]]) -> list[list[str]]:
+    """Groups of files that import each other, directly or not: what is left when all that ends somewhere is gone."""
+    left = {name: set(to) - {name} for name, to in arrows.items()}
+    while ends := [name for name, to in left.items() if not to & left.keys()]:
+        for name in ends:
+            del left[name]
+    # What leads into a circle is none of its members.
+    while starts := [name for name in left if not any(name in to for to in left.values())]:
+        for name in starts:
+            del left[name]
+    return [sorted(left)] if left else []
+
+
+def test_no_files_import_each_other_in_a_circle_lazily_or_not() -> None:
+    files = modules_of(MAY_IMPORT)
+    arrows = {
+        name: files_imported(path.read_text("utf-8"), path.relative_to(ROOT).as_posix(), files.keys())
+        for name, path in files.items()
+    }
+    # A room's own table of contents offers names by import when used; nothing inside the rooms goes through zoo's.
+    arrows["zoo"] = arrows["zoo.devices"] = set()
+    assert circles(arrows) == []
+    assert not [name for name, to in arrows.items() if "zoo" in to and name.startswith("zoo.")]
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}, "e": set()}) == [["a", "b", "c"]]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    lazy = "def f():\n    from zoo.catalogue.get import get\nif TYPE_CHECKING:\n    import zoo.make.search"
+    assert files_imported(lazy, "zoo/a.py", {"zoo.catalogue.get", "zoo.make.search"}) == {"zoo.catalogue.get"}
 
 
 def forbidden_calls(tree: ast.AST) -> Iterator[str]:

@@ -1,48 +1,69 @@
 """A model zoo whose models are found, not hand-made: ``zoo.get("data-mocov2-cls-1ms")``.
 
-get (a name or a package -> Model) · search (images, device, budget -> package) ·
-export (a package and a kind of device -> compared, timed artefacts) · list (what is here) ·
-push, pull (to and from the Hub) · Model, ModelCard
+Make: search (images, device, budget -> package) · pretrain (a supernet) · darts (cells)
+Have: get (a name or a package -> Model) · list (what is here) · push, pull (to and from the Hub)
+Use: evaluate · export (artefacts for a device) · benchmark · devices (latency tables: list, show, measure)
 """
+
+# ruff: noqa: F401 - __getattr__ offers what is imported here for type checkers.
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.catalogue.get import get, pull
+    from zoo import devices as devices
+    from zoo.catalogue.get import get as get
+    from zoo.catalogue.get import pull as pull
     from zoo.catalogue.list import list_models as list
-    from zoo.catalogue.model import Model
-    from zoo.hub.push import push
-    from zoo.make.search import search
-    from zoo.types import ModelCard
+    from zoo.catalogue.model import Model as Model
+    from zoo.hub.push import push as push
+    from zoo.make.darts import darts as darts
+    from zoo.make.pretrain import pretrain as pretrain
+    from zoo.make.search import search as search
+    from zoo.types import ModelCard as ModelCard
+    from zoo.use.benchmark import benchmark as benchmark
+    from zoo.use.evaluate import evaluate as evaluate
     from zoo.use.export import export_package as export
 
     __version__: str
 
-__all__ = ["Model", "ModelCard", "__version__", "export", "get", "list", "pull", "push", "search"]
-
-# All of these need torch, which takes a second to import: they are imported when first used.
-_LAZY = {
-    "Model": ("zoo.catalogue.model", "Model"),
-    "ModelCard": ("zoo.types", "ModelCard"),
-    "export": ("zoo.use.export", "export_package"),
-    "get": ("zoo.catalogue.get", "get"),
-    "list": ("zoo.catalogue.list", "list_models"),
-    "pull": ("zoo.catalogue.get", "pull"),
-    "push": ("zoo.hub.push", "push"),
-    "search": ("zoo.make.search", "search"),
+# Most of these need torch, which takes a second to import: they are imported when first used.
+_WHERE = {
+    "Model": "zoo.catalogue.model.Model",
+    "ModelCard": "zoo.types.ModelCard",
+    "__version__": "zoo.home.zoo_version",
+    "benchmark": "zoo.use.benchmark.benchmark",
+    "darts": "zoo.make.darts.darts",
+    "devices": "zoo.devices",
+    "evaluate": "zoo.use.evaluate.evaluate",
+    "export": "zoo.use.export.export_package",
+    "get": "zoo.catalogue.get.get",
+    "list": "zoo.catalogue.list.list_models",
+    "pretrain": "zoo.make.pretrain.pretrain",
+    "pull": "zoo.catalogue.get.pull",
+    "push": "zoo.hub.push.push",
+    "search": "zoo.make.search.search",
 }
+__all__ = [*_WHERE]
 
 
-def __getattr__(name: str) -> object:
-    """Import the module behind a name."""
-    if name == "__version__":
-        from zoo.home import zoo_version
+def __getattr__(name: str) -> Any:
+    """Import what is behind a name; the version is read when it is asked for."""
+    if name not in _WHERE:
+        from difflib import get_close_matches
 
-        return zoo_version()
-    if name not in _LAZY:
-        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    module, attribute = _LAZY[name]
-    return getattr(importlib.import_module(module), attribute)
+        near = f"; nearest: {', '.join(found)}" if (found := get_close_matches(name, _WHERE, 3)) else ""
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}{near}")
+    if name == "devices":
+        return importlib.import_module(_WHERE[name])
+    module, _, attribute = _WHERE[name].rpartition(".")
+    found = getattr(importlib.import_module(module), attribute)
+    return found() if name == "__version__" else found
+
+
+def __dir__() -> Sequence[str]:
+    """The surface, whatever rooms have been imported."""
+    return sorted(_WHERE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -80,7 +82,7 @@ class Evaluation:
     protocol: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class ModelCard:
     """All that is known of a packaged network, its weights apart.
 
@@ -102,6 +104,17 @@ class ModelCard:
     commit: str | None
     zoo_version: str
 
+    def __repr__(self) -> str:
+        """What fits a screen; ``dataclasses.asdict`` has all."""
+        how, a = self.recipe, self.architecture
+        rows = [f"ModelCard {self.name}", f"  {self.task}, {a.net} at {self.preprocess.size_px}, from {how.supernet}"]
+        for report in self.reports:
+            times = [("predicted", report.predicted_ms), ("measured", report.measured and report.measured.median_ms)]
+            text = ", ".join(f"{ms:.3g} ms {kind}" for kind, ms in times if ms is not None) or "not timed"
+            rows.append(f"  {report.path}: {report.bytes / 1e6:.1f} MB, {text} on {report.device}")
+        rows.append(f"  searched on {self.images.count} images, seed {how.seed}, {how.evaluated} networks scored")
+        return "\n".join([*rows, f"  license {self.license}, made by subnet-zoo {self.zoo_version}"])
+
 
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
@@ -113,6 +126,14 @@ def no_progress(name: str, done: int, total: int) -> None:
 
 def silent(line: str) -> None:
     """For callers who do not listen."""
+
+
+def tell(line: str) -> None:
+    """For callers who did not say: to a terminal or a notebook, and else to the log of ``zoo``."""
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        print(f"zoo: {line}", file=sys.stderr)
+    else:
+        logging.getLogger("zoo").info(line)
 
 
 def stage(progress: Progress, name: str) -> Callable[[int, int], None]:

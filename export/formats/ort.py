@@ -7,9 +7,7 @@ the runtime's own converter leaves them out, so that the file runs on all. Sourc
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -61,40 +59,6 @@ def to_ort(onnx: Path, out: Path) -> Path:
             os.fsync(file.fileno())
         move(draft, out)
     return out
-
-
-def required_operators(ort: Path, out: Path) -> Path:
-    """Write which operators and types ``ort`` needs, for ``build.py --include_ops_by_config`` of ONNX Runtime.
-
-    Raises:
-        InvalidGraph: ``ort`` is not an ``.ort`` file of this runtime.
-        WriteFailed: ``out`` could not be written.
-    """
-    with scratch_beside(out) as folder:
-        draft = folder / out.name
-        try:
-            _list_operators(ort, draft)
-        except OSError:
-            raise
-        except Exception as error:  # the reader of the format raises whatever it stumbles over
-            raise InvalidGraph(f"{ort} is not an .ort file that can be read; convert it again with to_ort") from error
-        # The first lines name the file where it lay on this machine.
-        lines = [line for line in draft.read_text("utf-8").splitlines() if not line.startswith("#")]
-        draft.write_text("\n".join([f"# Operators and types of {ort.name}", *lines]) + "\n", "utf-8")
-        move(draft, out)
-    return out
-
-
-def _list_operators(ort: Path, out: Path) -> None:
-    # Importing the runtime's tools turns on logging for the whole process, and they talk on it.
-    before = logging.root.handlers[:], logging.root.level
-    from onnxruntime.tools.ort_format_model import create_config_from_models
-
-    logging.root.handlers, logging.root.level = before
-    logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)
-    with warnings.catch_warnings():  # its reader leaves the file to the garbage collector
-        warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)
-        create_config_from_models([ort], out, enable_type_reduction=True)
 
 
 def _convert(content: bytes, out: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from onnx_files import onnx_bytes
 import export.formats.ort
 from export import compare_outputs, target_at
 from export.errors import InvalidGraph, UnsupportedTarget, UnusableInput, WriteFailed
-from export.formats.ort import required_operators, to_ort
+from export.formats.ort import to_ort
 from hardware_profiles import OnnxRunner
 
 
@@ -75,33 +73,6 @@ def test_a_graph_of_pixels_is_converted_as_well(model, out, images):
         np.testing.assert_allclose(runner.run(pixels)["embedding"], reference.run(pixels)["embedding"], rtol=1e-4)
 
 
-def test_nothing_in_it_is_made_for_one_kind_of_processor(model, out, tmp_path):
-    to_ort(model(onnx_bytes("point")), out)
-    needs = required_operators(out, tmp_path / "required.config").read_text("utf-8")
-    assert "nchwc" not in needs.lower()
-
-
-def test_the_operators_it_needs_are_listed_without_a_path_of_this_machine(model, out, tmp_path):
-    to_ort(model(onnx_bytes("point")), out)
-    listed = required_operators(out, tmp_path / "required.config")
-    first, *lines = listed.read_text("utf-8").splitlines()
-    assert first == "# Operators and types of model.ort"
-    assert any(line.startswith("ai.onnx;") and "ReduceMean" in line for line in lines)
-    assert "Conv" in "".join(lines)
-    assert str(tmp_path) not in listed.read_text("utf-8")
-
-
-def test_listing_operators_says_nothing_and_leaves_the_programs_logging_alone(model, out, tmp_path, monkeypatch, capfd):
-    to_ort(model(onnx_bytes("point")), out)
-    for name in [name for name in sys.modules if name.startswith("onnxruntime.tools")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(logging.root, "handlers", [])
-    capfd.readouterr()
-    required_operators(out, tmp_path / "required.config")
-    assert capfd.readouterr() == ("", "")
-    assert logging.root.handlers == []
-
-
 def test_a_conversion_that_changes_the_outputs_is_refused(model, out, monkeypatch):
     convert = export.formats.ort._convert
 
@@ -143,14 +114,6 @@ def test_a_name_by_which_the_runtime_would_not_know_the_format_is_refused(model,
     with pytest.raises(UnsupportedTarget, match=r"does not end in .ort"):
         to_ort(model(onnx_bytes("point")), out.with_suffix(".onnx"))
     assert not out.parent.exists()
-
-
-def test_what_is_no_ort_file_has_no_operators(model, tmp_path):
-    out = tmp_path / "made" / "required.config"
-    for path in (model(onnx_bytes("point")), tmp_path / "none.ort"):
-        with pytest.raises(InvalidGraph, match=r"not an .ort file"):
-            required_operators(path, out)
-    assert list(out.parent.iterdir()) == []
 
 
 def test_a_full_disk_or_an_interruption_leaves_the_file_of_before(model, out, monkeypatch):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tables import FEW, VALIDATION, key, table
+from small_tables import FEW, key, table
 
-from hardware_profiles import Latency, MissingOp, block_ms, estimate_ms, margin, part_ms
+from hardware_profiles import Latency, MissingOp, block_ms, estimate_ms, part_ms
 
 KEYS = [key(c) for c in (8, 16, 24, 32)]
 TIMES = st.lists(st.floats(0, 100), min_size=4, max_size=4)
@@ -57,8 +57,3 @@ def test_a_block_without_a_time_is_named_with_the_nearest_one_and_the_command():
         for words in (str(key(20)), str(key(16)), "board-t1-fp32", "zoo devices measure --net mobile --resolution 32"):
             assert words in str(error.value)
         assert "\n" not in str(error.value)
-
-
-def test_the_margin_comes_from_the_validation_and_is_unknown_without_one():
-    assert margin(table({key(8): 1.0})) is None
-    assert margin(table({key(8): 1.0}, validation=VALIDATION)) == pytest.approx(0.04)

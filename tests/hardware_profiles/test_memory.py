@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from small_tables import FEW
 from torch import nn
 
+from benchmarks.onnx_memory import peak_activation_bytes
 from hardware_profiles import to_onnx_bytes
 from hardware_profiles.memory import Step, peak_elements
-from hardware_profiles.onnx_memory import peak_activation_bytes
 
 
 def step(reads: str, writes: str, elements: int, *, in_place: bool = False) -> Step:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.onnx_memory import peak_activation_bytes
 from hardware_profiles import OpKey, count_compute, to_onnx_bytes
-from hardware_profiles.onnx_memory import peak_activation_bytes
 from search.nets import NETS, Net
 from search.nets.counts import count_block
 from search.subnets.costs import CostModel

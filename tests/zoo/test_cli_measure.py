@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-import zoo.devices.measure
+import zoo.devices.this_machine
 from hardware_profiles.errors import NoisyMachine
 from hardware_profiles.tables.files import load_table
 from hardware_profiles.types import DeviceProfile, LatencyTable
 from zoo.cli.app import program
-from zoo.devices.measure import measure_here
+from zoo.devices.this_machine import measure_here
 from zoo.errors import UnknownName
 
 
@@ -28,8 +28,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, own_table: LatencyTable) -> list[dict
         calls.append({"networks": len(args[1]), "device": device, **kwargs})
         return replace(own_table, device=device, net=kwargs["net"], resolution_px=kwargs["resolution_px"])
 
-    monkeypatch.setattr(zoo.devices.measure, "measure_table", measure_table)
-    monkeypatch.setattr(zoo.devices.measure, "refuse_noise", lambda watch: None)
+    monkeypatch.setattr(zoo.devices.this_machine, "measure_table", measure_table)
+    monkeypatch.setattr(zoo.devices.this_machine, "refuse_noise", lambda watch: None)
     return calls
 
 
@@ -65,7 +65,7 @@ def test_a_noisy_machine_is_refused_unless_forced(
     def refuse(watch: object) -> None:
         raise NoisyMachine("this machine is not quiet: other work keeps 1.00 cores busy; --force")
 
-    monkeypatch.setattr(zoo.devices.measure, "refuse_noise", refuse)
+    monkeypatch.setattr(zoo.devices.this_machine, "refuse_noise", refuse)
     done = run("measure", "-o", tmp_path)
     assert done.exit_code == 1 and "not quiet" in done.stderr and not asked
     assert run("measure", "--force", "-o", tmp_path).exit_code == 0
@@ -98,15 +98,15 @@ def test_a_kit_s_result_becomes_a_table_that_the_zoo_finds(
 
     keys = NETS["mobile"].op_keys(16)[:3]
     monkeypatch.setattr(
-        zoo.devices.measure, "blocks_of", lambda net, px: {key: lambda key=key: net.build_op(key) for key in keys}
+        zoo.devices.this_machine, "blocks_of", lambda net, px: {key: lambda key=key: net.build_op(key) for key in keys}
     )
     networks = [
-        zoo.devices.measure.Network(
+        zoo.devices.this_machine.Network(
             ops=(keys[0],) * depth, build=lambda: NETS["mobile"].build_op(keys[0]), input_nchw=(1, 3, 16, 16)
         )
         for depth in range(1, 19)
     ]
-    monkeypatch.setattr(zoo.devices.measure, "networks_of", lambda *args, **kwargs: networks)
+    monkeypatch.setattr(zoo.devices.this_machine, "networks_of", lambda *args, **kwargs: networks)
     made = run("kit", "--resolution", 16, "-o", tmp_path / "kit.zip")
     assert made.exit_code == 0 and "python3 kit.zip" in made.stderr
     result = tmp_path / "kit-result.json"

@@ -16,7 +16,6 @@ from hardware_profiles import (
 from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.tables.find import keep_table
 from search.nets import NETS
-from zoo.devices.measure import spread
 from zoo.devices.onboard import (
     adapt_device,
     fit_device,
@@ -25,6 +24,7 @@ from zoo.devices.onboard import (
     validate_table,
     write_networks,
 )
+from zoo.devices.this_machine import spread
 from zoo.devices.times import times_text
 from zoo.errors import UnknownName
 from zoo.home import own_tables

@@ -17,8 +17,8 @@ from search.types import SearchResult, Task
 from zoo.catalogue.contents import REFERENCE_DEVICE, REFERENCE_TABLES, WANTED, Ask, cell_asks
 from zoo.catalogue.entries import ENTRIES, Entry, entries_text
 from zoo.cli.console import Talk
-from zoo.devices.measure import measure_here
 from zoo.devices.tables import Table, quality, this_device
+from zoo.devices.this_machine import measure_here
 from zoo.errors import StaleEntry, exit_code, one_line
 from zoo.make.confirm import confirm
 from zoo.make.images import Photos, read_photos

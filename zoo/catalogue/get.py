@@ -9,7 +9,7 @@ from zoo.catalogue.model import Model
 from zoo.hub.address import Address
 from zoo.package.folder import load_package
 from zoo.package.manifest import ALL, Wanted
-from zoo.types import Progress, Say, no_progress, silent
+from zoo.types import Progress, Say, no_progress, tell
 
 
 def get(
@@ -19,7 +19,7 @@ def get(
     supernet: str | None = None,
     verify: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Model:
     """The model of that name, ready to use.
 
@@ -54,7 +54,7 @@ def pull(
     wanted: Wanted = ALL,
     verify: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Model:
     """A package on the Hub, ready to use; what is in the Hub's cache already is not fetched again.
 

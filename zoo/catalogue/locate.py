@@ -140,6 +140,7 @@ def _sole_maker(question: Name, say: Say) -> Iterator[None]:
 
 def _make(question: Name, images: str | Path | None, supernet: str | None, progress: Progress, say: Say) -> Path:
     out = home_folder("packages") / f"{question}-{secrets.token_hex(4)}"
+    say(f"{question} is not here yet; making it takes a quarter of a minute, or a minute where it must be searched for")
     if images is None and supernet is None and (entry := find_entry(question)) is not None:
         try:
             return package_entry(entry, out, say=say).path

@@ -9,12 +9,13 @@ import sys
 import traceback
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
+from zoo.home import zoo_version
 
 _HELP = "From a folder of unlabelled images, a device and a budget to a verified, measured, deployable network."
 
@@ -28,7 +29,7 @@ COMMANDS = {
     "darts": "darts.darts_command",
     "evaluate": "evaluate.evaluate_command",
     "export": "export.export_command",
-    "benchmark": "benchmark.benchmark_command",
+    "benchmark": "export.benchmark_command",
     "push": "hub.push_command",
     "pull": "hub.pull_command",
     "env": "models.env_command",
@@ -80,7 +81,7 @@ def program(only: str | None = None) -> typer.Typer:
     app = typer.Typer(
         cls=OneLineErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP
     )
-    app.callback()(_no_options)  # or typer would make a single command the program itself
+    app.callback()(_options)  # or typer would make a single command the program itself
     chosen = only in COMMANDS or only in GROUPS
     _add(app, {name: where for name, where in COMMANDS.items() if not chosen or name == only})
     for name, (help_line, commands) in GROUPS.items():
@@ -97,7 +98,17 @@ def _add(app: typer.Typer, commands: Mapping[str, str]) -> None:
         app.command(name)(getattr(importlib.import_module(f"zoo.cli.{module}"), function))
 
 
-def _no_options() -> None: ...
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(zoo_version())
+        raise typer.Exit
 
 
 def main() -> None:

@@ -49,9 +49,9 @@ def measure_command(
     Interrupted, the same command goes on where it stopped.
     """
     from hardware_profiles.tables.find import keep_table
-    from zoo.devices.measure import Setting, measure_here
     from zoo.devices.names import DEFAULT_THREADS
     from zoo.devices.tables import quality
+    from zoo.devices.this_machine import Setting, measure_here
     from zoo.home import own_tables
 
     talk, folder, found = Talk(as_json=as_json, quiet=quiet), out or own_tables(), []
@@ -107,7 +107,7 @@ def kit_command(
     quiet: Quiet = False,
 ) -> None:
     """Pack what times a net on a machine that has only Python, numpy and onnxruntime."""
-    from zoo.devices.measure import pack_kit
+    from zoo.devices.this_machine import pack_kit
 
     talk = Talk(as_json=as_json, quiet=quiet)
     with talk.progress() as progress:

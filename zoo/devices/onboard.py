@@ -22,7 +22,7 @@ from hardware_profiles.tables.find import find_device, list_tables
 from hardware_profiles.types import DeviceProfile, LatencyTable, Validation
 from search.nets import NETS, Net
 from search.types import Architecture
-from zoo.devices.measure import net_called, spread
+from zoo.devices.this_machine import net_called, spread
 from zoo.devices.times import network_label, read_times
 from zoo.home import own_tables
 

@@ -17,13 +17,13 @@ from hardware_profiles.tables.find import TableFile, find_device, find_table, ke
 from hardware_profiles.tables.resize import resize_table
 from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling
 from search.nets import NETS, Net
-from zoo.devices.measure import measure_here as measure_here
-from zoo.devices.measure import spread as spread
 from zoo.devices.names import DEFAULT_THREADS as DEFAULT_THREADS
 from zoo.devices.names import REFERENCE as REFERENCE
 from zoo.devices.names import THIS as THIS
 from zoo.devices.names import device_id as device_id
 from zoo.devices.names import this_device as this_device
+from zoo.devices.this_machine import measure_here as measure_here
+from zoo.devices.this_machine import spread as spread
 from zoo.home import home_folder, own_tables
 from zoo.types import Progress, Say, no_progress, silent
 

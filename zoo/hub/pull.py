@@ -11,7 +11,7 @@ from zoo.package.card import CONFIG, Packaged, read_card, shrink_package
 from zoo.package.folder import load_package
 from zoo.package.manifest import ALL, Wanted
 from zoo.package.staging import check_free, staged
-from zoo.types import Progress, Say, no_progress, silent
+from zoo.types import Progress, Say, no_progress, tell
 
 
 def pull_card(address: str | Address) -> Packaged:
@@ -28,7 +28,7 @@ def pull_folder(
     overwrite: bool = False,
     verify: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Path:
     """A package on the Hub as a folder: in the cache, or, with ``out``, a copy that is nobody else's.
 

@@ -20,7 +20,7 @@ from zoo.package.card import CONFIG, MOST_CONFIG_BYTES, config_text, read_config
 from zoo.package.folder import load_package
 from zoo.package.manifest import digest_of, read_checked
 from zoo.package.readme import README, render_readme
-from zoo.types import Say, silent
+from zoo.types import Say, tell
 
 MAIN = "main"
 
@@ -56,7 +56,7 @@ def push(
     revision: str = MAIN,
     message: str | None = None,
     dry_run: bool = False,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Pushed:
     """Publish a package, after replaying its golden tensors.
 

@@ -32,7 +32,7 @@ from zoo.make.darts_seed import GENOTYPE, NETWORK, Job, Seed, run_seed
 from zoo.make.search import Made, search
 from zoo.names import format_budget
 from zoo.package.staging import check_free
-from zoo.types import Progress, Say, no_progress, silent, stage
+from zoo.types import Progress, Say, no_progress, stage, tell
 
 RESULT, PICTURES = "darts.json", ("cell.png", "cell.svg")
 SCHEMA = 1
@@ -66,7 +66,7 @@ def darts(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Discovered:
     """Search cells for a folder of images, choose among the seeds, package the network.
 

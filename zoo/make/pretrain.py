@@ -18,7 +18,8 @@ from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.names import nearest, shown
 from zoo.package.staging import check_free
 from zoo.plots import CURVE_PNG, plot_curve
-from zoo.types import Progress, Say, no_progress, silent, stage
+from zoo.supernets import read_supernet
+from zoo.types import Progress, Say, no_progress, stage, tell
 
 CHECKPOINTS = "checkpoints"
 # Crops are cut from images this many times larger than they are.
@@ -100,6 +101,76 @@ def _projecting(recipe: Recipe, start: SupernetCard) -> Recipe:
     )
 
 
+def pretrain(
+    images: str | Path,
+    out: str | Path,
+    *,
+    net: str | None = None,
+    objective: str | None = None,
+    epochs: float | None = None,
+    batch: int | None = None,
+    resolution_px: int | None = None,
+    seed: int = 0,
+    changes: Changes | None = None,
+    start: str | None = None,
+    terms: str = "not stated",
+    max_minutes: float | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = tell,
+) -> Supernet:
+    """Train a supernet without labels; ``zoo pretrain`` as a function.
+
+    Args:
+        images: the folder of images.
+        out: the supernet's folder.
+        net: ``mobile`` unless ``start`` says.
+        objective: ``mocov2`` unless ``start`` says.
+        epochs: passes over the images; None takes the recipe's.
+        batch: images a step; None takes the recipe's.
+        resolution_px: side of the largest crop; None takes the recipe's.
+        seed: of everything random.
+        changes: what else of the recipe is to be otherwise.
+        start: name or folder of a supernet whose weights are the first ones.
+        terms: see ``train``, as all that follow.
+        max_minutes: see ``train``.
+        resume: see ``train``.
+        overwrite: see ``train``.
+        progress: see ``train``.
+        say: see ``train``.
+
+    Raises:
+        UnknownName, BadRecipe: as ``recipe_of``; the others as ``train``.
+
+    Example:
+        >>> zoo.pretrain("photos", "my-supernet", max_minutes=60)  # doctest: +SKIP
+    """
+    first = None if start is None else read_supernet(start).supernet
+    recipe = recipe_of(
+        net=net,
+        objective=objective,
+        epochs=epochs,
+        batch=batch,
+        seed=seed,
+        resolution_px=resolution_px,
+        start=None if first is None else first.card,
+        changes=changes,
+    )
+    return train(
+        recipe,
+        Path(images),
+        Path(out),
+        terms=terms,
+        start=first,
+        max_minutes=max_minutes,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+        say=say,
+    )
+
+
 def train(
     recipe: Recipe,
     images: Path,
@@ -112,7 +183,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Supernet:
     """Train by ``recipe`` and write the supernet to ``out``, with a plot of its losses.
 
@@ -142,7 +213,7 @@ def train(
     if not resume:
         check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
     try:
-        from search.oneshot.pretrain import pretrain
+        from search.oneshot.pretrain import pretrain as train_supernet
     except ModuleNotFoundError as error:
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
     read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))
@@ -151,7 +222,7 @@ def train(
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     data = {"folder": images.resolve().name, "terms": terms}
-    made = pretrain(
+    made = train_supernet(
         recipe,
         read.pixels,
         out,

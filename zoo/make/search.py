@@ -20,7 +20,7 @@ from zoo.package.folder import write_package
 from zoo.package.staging import check_free, staged
 from zoo.plots import plot_fronts
 from zoo.supernets import DEFAULT
-from zoo.types import ModelCard, Progress, Provenance, Say, no_progress, silent
+from zoo.types import ModelCard, Progress, Provenance, Say, no_progress, tell
 
 LICENSE = "apache-2.0"
 
@@ -57,7 +57,7 @@ def search(
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Made:
     """Find the network that does best on a folder of unlabelled images within a budget, and package it.
 
@@ -122,7 +122,7 @@ def search_each(
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> MadeEach:
     """As ``search``, for several devices at once: every network is scored once for all of them.
 

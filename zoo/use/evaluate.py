@@ -23,7 +23,7 @@ from search.evaluate import (
 from search.nets import Backbone
 from search.types import Architecture
 from zoo.errors import BadRequest
-from zoo.types import Progress, Say, no_progress, silent, stage
+from zoo.types import Progress, Say, no_progress, stage, tell
 from zoo.use.subject import find_subject, untrained
 
 
@@ -88,7 +88,7 @@ def evaluate(
     with_untrained: bool = False,
     seed: int = 0,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Evaluated:
     """Judge networks of a supernet - by default its largest, its smallest and random ones - or a package's.
 

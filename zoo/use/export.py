@@ -34,7 +34,7 @@ from zoo.home import home_folder
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
-from zoo.types import ModelCard, Progress, Say, no_progress, silent, stage
+from zoo.types import ModelCard, Progress, Say, no_progress, stage, tell
 from zoo.use.subject import Exportable, find_exportable
 
 PAGE, REPORT = "EXPORT.md", "export.json"
@@ -89,7 +89,7 @@ def export_package(
     threads: int | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
-    say: Say = silent,
+    say: Say = tell,
 ) -> Exported:
     """Make every artefact that a target gets, compare and time each, and package those that passed.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from nni.mutable import Categorical, MutableExpression
 from nni.nas.profiler import ExpressionProfiler
 from torch import Tensor
@@ -62,8 +61,3 @@ def _drawn_twice(weight_E: Tensor) -> Tensor:  # noqa: N803
     odds_E = share_E / (1 - share_E)  # noqa: N806
     # First, or second after any other item was first.
     return share_E * (1 + odds_E.sum() - odds_E)
-
-
-def stacked(distribution: Distribution) -> Tensor:
-    """``distribution`` as [28, 8], edge by edge."""
-    return torch.stack([torch.stack([ops[op] for op in PRIMITIVES]) for ops in distribution.values()])
