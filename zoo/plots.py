@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.errors import BadProfile
 from hardware_profiles.types import LatencyTable
+from search.nets.genotype import INPUTS, NODES, ROLES, Genotype
 from search.types import SearchResult
 from zoo.errors import BadName, MissingExtra
 
@@ -48,7 +49,12 @@ def save_figure(figure: Figure, path: Path, *, dpi: int = 160) -> Path:
     """Write a figure in one step, in the format that the suffix names; returns ``path``."""
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
-        figure.savefig(partial, dpi=dpi)
+        import matplotlib as mpl
+
+        # Without a date and a random salt the same figure gives the same bytes.
+        date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+        with mpl.rc_context({"svg.hashsalt": "subnet-zoo"}):
+            figure.savefig(partial, dpi=dpi, metadata=date)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -149,3 +155,41 @@ def plot_fronts(results: Sequence[SearchResult], path: Path, *, sources: Sequenc
     axes.legend(loc="lower right")
     axes.grid(alpha=0.3)
     save_figure(figure, path, dpi=150)
+
+
+# Where a cell's nodes stand: two inputs, four intermediate nodes, the output. An arrow for an operation has its color.
+_NODES = ((0.0, 0.8), (0.0, 0.2), (1.3, 0.95), (2.2, 0.05), (3.1, 0.95), (4.0, 0.05), (5.2, 0.5))
+_NODE_NAMES = ("two cells before", "cell before", "0", "1", "2", "3", "output")
+_TALL = 1.3  # a unit upwards is that many to the right, on paper
+_OP_COLORS = {"skip": "#6b6b6b", "max_": "#c44e52", "avg_": "#d07a3c", "sep_": "#4c72b0", "dil_": "#3f8f56"}
+
+
+def plot_cell(genotype: Genotype, path: Path) -> None:
+    """A genotype as a picture, its normal cell above its reduction cell; data runs from left to right.
+
+    The same genotype gives the same bytes.
+    """
+    figure = new_figure(9.6, 6.2)
+    for axes, role in zip(figure.subplots(2, 1), ROLES, strict=True):
+        axes.set_title("normal cell" if role == "normal" else "reduction cell", loc="left")
+        axes.set(xlim=(-0.5, 5.6), ylim=(-0.15, 1.15))
+        axes.axis("off")
+        for i, (op, source) in enumerate(genotype.slots(role)):
+            node = INPUTS + i // 2
+            (x0, y0), (x1, y1) = _NODES[source], _NODES[node]
+            bend = 0.2 if i % 2 else -0.2  # a node's two arrows part, though both come from one node
+            style = {"arrowstyle": "-|>", "color": _OP_COLORS[op[:4]], "connectionstyle": f"arc3,rad={bend}"}
+            axes.annotate("", (x1, y1), (x0, y0), arrowprops=style | {"shrinkA": 14, "shrinkB": 12})
+            # On the arc, a quadratic curve, nearer to its source for one of the two so that names do not meet.
+            share = 0.62 if i % 2 else 0.38
+            cx = (x0 + x1) / 2 + bend * (y1 - y0) * _TALL
+            cy = (y0 + y1) / 2 - bend * (x1 - x0) / _TALL
+            weights = ((1 - share) ** 2, 2 * share * (1 - share), share**2)
+            at = tuple(sum(w * v for w, v in zip(weights, vs, strict=True)) for vs in ((x0, cx, x1), (y0, cy, y1)))
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            axes.text(*at, op, fontsize=7, color=style["color"], ha="center", va="center", bbox=box)
+        for node in range(INPUTS, INPUTS + NODES):
+            axes.annotate("", _NODES[-1], _NODES[node], arrowprops={"arrowstyle": "-", "color": "#cccccc"}, zorder=0)
+        for at, name in zip(_NODES, _NODE_NAMES, strict=True):
+            axes.text(*at, name, fontsize=9, ha="center", va="center", bbox={"facecolor": "white", "pad": 4})
+    save_figure(figure, path, dpi=100)

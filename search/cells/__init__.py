@@ -1,4 +1,4 @@
-"""Cells that a DARTS search found: from probabilities to a genotype, its cost and its picture.
+"""Cells that a DARTS search found: from probabilities to a genotype and its cost.
 
-recipe · log · costs · derive · draw
+recipe · log · costs · derive
 """

@@ -11,7 +11,6 @@ import zoo
 from hardware_profiles import estimate_ms, keep_table
 from hardware_profiles.measure.probe import probe_device
 from search.cells.derive import CellCosts, cell_costs, derive
-from search.cells.draw import draw_cell
 from search.cells.recipe import PRESETS, DartsRecipe
 from search.errors import InfeasibleBudget
 from search.nets.cell import CELL
@@ -28,6 +27,7 @@ from zoo.home import zoo_home
 from zoo.make.darts import PICTURES, RESULT, darts, read_architecture, recipe_of
 from zoo.make.darts_seed import derive_by_clock, time_here_ms
 from zoo.names import parse_name
+from zoo.plots import plot_cell
 from zoo.supernets import supernets_for
 from zoo.types import no_progress, silent
 
@@ -245,7 +245,7 @@ def test_the_choices_in_a_genotype_s_file_are_those_of_its_network(tmp_path: Pat
 
 def test_the_picture_is_drawn_the_same_each_time(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg", "a.png"):
-        draw_cell(DARTS_V2, tmp_path / name)
+        plot_cell(DARTS_V2, tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert b"</svg>" in (tmp_path / "a.svg").read_bytes()
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG" and len(list(tmp_path.iterdir())) == 3

@@ -18,7 +18,6 @@ import torch
 
 from hardware_profiles import count_compute
 from search.cells.derive import cell_costs
-from search.cells.draw import draw_cell
 from search.cells.recipe import PRESETS, DartsRecipe
 from search.errors import BadArchitecture
 from search.images.read import read_images
@@ -32,6 +31,7 @@ from zoo.make.darts_seed import GENOTYPE, NETWORK, Job, Seed, run_seed
 from zoo.make.search import Made, search
 from zoo.names import format_budget
 from zoo.package.staging import check_free
+from zoo.plots import plot_cell
 from zoo.types import Progress, Say, no_progress, stage, tell
 
 RESULT, PICTURES = "darts.json", ("cell.png", "cell.svg")
@@ -217,7 +217,7 @@ def _write_result(out: Path, found: Sequence[Seed], chosen: Seed, job: Job) -> N
     """The chosen cells, their picture, and what each seed gave."""
     write_genotype(chosen.genotype, out / GENOTYPE, job.origin(chosen))
     for picture in PICTURES:
-        draw_cell(chosen.genotype, out / picture)
+        plot_cell(chosen.genotype, out / picture)
     seeds = [{**vars(seed), "genotype": to_document(seed.genotype), "folder": f"{_MARK}/{seed.seed}"} for seed in found]
     document = {"schema": SCHEMA, "chosen": chosen.seed, "recipe": asdict(job.recipe), "seeds": seeds}
     temporary = out / f".{RESULT}.writing"

@@ -17,7 +17,6 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from export.types import ExportReport
-from search.cells.draw import draw_cell
 from search.errors import SearchError
 from search.nets import NETS, Backbone
 from search.nets.cell import CELL
@@ -29,6 +28,7 @@ from zoo.package.golden import INPUT, artefact_golden, make_golden, replay
 from zoo.package.manifest import describe, is_engine, read_checked
 from zoo.package.readme import CELLS, README, render_readme
 from zoo.package.staging import staged
+from zoo.plots import plot_cell
 from zoo.types import ModelCard
 
 WEIGHTS, GOLDEN = "model.safetensors", "golden.safetensors"
@@ -142,7 +142,7 @@ def load_package(folder: Path, *, verify: bool = False, files: Collection[str] |
 def _pictures(architecture: Architecture, draft: Path) -> list[str]:
     if architecture.net != CELL.name:
         return []
-    draw_cell(CELL.genotype(architecture), draft / CELLS)
+    plot_cell(CELL.genotype(architecture), draft / CELLS)
     return [CELLS]
 
 
