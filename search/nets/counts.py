@@ -14,6 +14,7 @@ from hardware_profiles import OpKey
 from hardware_profiles.memory import Step, peak_elements
 from search.nets.cell_body import Place, places, stem_stride
 from search.nets.genotype import INPUTS, NODES
+from search.nets.heads import WIDTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,11 +28,17 @@ class BlockCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Map:
-    """A feature map: its name in the block, its channels and its side in pixels."""
+    """A feature map: its name in the block, its channels and its size in pixels."""
 
     name: str
     channels: int
-    side: int
+    height: int
+    width: int
+
+    @property
+    def elements(self) -> int:
+        """Numbers in it."""
+        return self.channels * self.height * self.width
 
 
 class Tally:
@@ -42,7 +49,7 @@ class Tally:
     """
 
     def __init__(self, key: OpKey) -> None:
-        self.input = Map(name="input", channels=key.c_in, side=key.height_px)
+        self.input = Map(name="input", channels=key.c_in, height=key.height_px, width=key.width_px)
         self._macs = self._params = 0
         self._steps: list[Step] = []
 
@@ -55,48 +62,57 @@ class Tally:
         *,
         groups: int = 1,
         norm: bool = True,
+        bias: bool = False,
     ) -> Map:
-        """A convolution without bias that divides the side by ``stride``, normalized unless ``norm`` is false."""
-        side = -(-x.side // stride)
+        """A convolution that divides both sides by ``stride``, normalized unless ``norm`` is false."""
+        height, width = -(-x.height // stride), -(-x.width // stride)
         weights = c_out * (x.channels // groups) * kernel * kernel
-        self._macs += weights * side * side
-        self._params += weights + (2 * c_out if norm else 0)
-        return self._write((x,), c_out, side)
+        self._macs += weights * height * width
+        self._params += weights + (2 * c_out if norm else 0) + (c_out if bias else 0)
+        return self._write((x,), c_out, height, width)
 
     def shift(self, x: Map) -> Map:
         """Moved by a row and a column."""
-        return self._write((x,), x.channels, x.side)
+        return self._write((x,), x.channels, x.height, x.width)
 
     def pool(self, x: Map, stride: int = 1) -> Map:
         """A pooling over small windows."""
-        return self._write((x,), x.channels, -(-x.side // stride))
+        return self._write((x,), x.channels, -(-x.height // stride), -(-x.width // stride))
 
     def mean(self, x: Map) -> Map:
         """The mean over all positions."""
-        return self._write((x,), x.channels, 1)
+        return self._write((x,), x.channels, 1, 1)
 
     def relu(self, x: Map) -> Map:
         """An activation that no convolution before it takes along; in place unless ``x`` is the block's input."""
-        return self._write((x,), x.channels, x.side, in_place=True)
+        return self._write((x,), x.channels, x.height, x.width, in_place=True)
 
     def add(self, x: Map, y: Map) -> Map:
         """A sum, in place."""
-        return self._write((x, y), x.channels, x.side, in_place=True)
+        return self._write((x, y), x.channels, x.height, x.width, in_place=True)
 
     def join(self, x: Map, y: Map) -> Map:
         """Both maps' channels in one map."""
-        return self._write((x, y), x.channels + y.channels, x.side)
+        return self._write((x, y), x.channels + y.channels, x.height, x.width)
+
+    def larger(self, x: Map, times: int) -> Map:
+        """Both sides so many times as long."""
+        return self._write((x,), x.channels, times * x.height, times * x.width)
+
+    def scaled(self, x: Map, by: Map) -> Map:
+        """Every channel times its number in ``by``, in place."""
+        return self._write((x, by), x.channels, x.height, x.width, in_place=True)
 
     def count(self, output: Map) -> BlockCount:
         """Everything so far."""
-        inputs = {self.input.name: self.input.channels * self.input.side**2}
+        inputs = {self.input.name: self.input.elements}
         peak = peak_elements(inputs, self._steps, [output.name])
         return BlockCount(macs=self._macs, params=self._params, peak_elements=peak)
 
-    def _write(self, reads: tuple[Map, ...], channels: int, side: int, *, in_place: bool = False) -> Map:
-        made = Map(name=f"map{len(self._steps)}", channels=channels, side=side)
+    def _write(self, reads: tuple[Map, ...], channels: int, height: int, width: int, *, in_place: bool = False) -> Map:
+        made = Map(name=f"map{len(self._steps)}", channels=channels, height=height, width=width)
         names = tuple(x.name for x in reads)
-        self._steps.append(Step(reads=names, writes=made.name, elements=channels * side * side, in_place=in_place))
+        self._steps.append(Step(reads=names, writes=made.name, elements=made.elements, in_place=in_place))
         return made
 
 
@@ -169,6 +185,34 @@ def _dil_conv(t: Tally, x: Map, key: OpKey) -> Map:
     return t.conv(y, key.c_out)
 
 
+def _separable(t: Tally, x: Map) -> Map:
+    return t.conv(t.conv(x, x.channels, 3, groups=x.channels), x.channels)
+
+
+def _det_lateral(t: Tally, x: Map, key: OpKey) -> Map:
+    return t.conv(x, key.c_out)
+
+
+def _det_up(t: Tally, x: Map, key: OpKey) -> Map:
+    y = t.larger(x, 2)
+    return t.add(y, y)
+
+
+def _det_predict(t: Tally, x: Map, key: OpKey) -> Map:
+    raw = t.conv(_separable(t, _separable(t, x)), key.c_out + 5, norm=False, bias=True)
+    return t.shift(raw)  # decoded beside what it is decoded from
+
+
+def _seg_high(t: Tally, x: Map, key: OpKey) -> Map:
+    gate = t.conv(t.mean(x), key.c_out, norm=False, bias=True)
+    return t.larger(t.scaled(t.conv(x, key.c_out), gate), 4)
+
+
+def _seg_predict(t: Tally, x: Map, key: OpKey) -> Map:
+    y = t.conv(x, WIDTH)
+    return t.conv(_separable(t, t.add(y, y)), key.c_out, norm=False, bias=True)
+
+
 _KINDS: dict[str, Callable[[Tally, Map, OpKey], Map]] = {
     "stem": _stem,
     "mbconv": _mbconv,
@@ -184,6 +228,11 @@ _KINDS: dict[str, Callable[[Tally, Map, OpKey], Map]] = {
     "sep_conv_5x5": _sep_conv,
     "dil_conv_3x3": _dil_conv,
     "dil_conv_5x5": _dil_conv,
+    "det_lateral": _det_lateral,
+    "det_up": _det_up,
+    "det_predict": _det_predict,
+    "seg_high": _seg_high,
+    "seg_predict": _seg_predict,
 }
 
 
