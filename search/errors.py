@@ -9,7 +9,6 @@ SearchError
 ├── TrainingError        a supernet cannot be trained, or not any further
 ├── WriteFailed          a file cannot be written
 ├── BadGenotype          a cell that is not of the DARTS space, or its file is damaged
-├── BadHead              no such head, or the backbone has not the maps for it
 └── BadArchitecture      the choices are not a point of the net's space
 """
 
@@ -79,7 +78,3 @@ class BadGenotype(SearchError, ValueError):
 
 class BadArchitecture(SearchError, ValueError):
     """The choices are not a point of the net's space."""
-
-
-class BadHead(SearchError, ValueError):
-    """A head that does not exist, of no class, or for a backbone without the maps that it reads."""

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hardware_profiles import OpKey
-from search.errors import BadHead
+from search.errors import SearchError
 from search.nets.layers import Backbone, ConvNorm, PlainLayers
 from search.types import Task
 
@@ -34,6 +34,10 @@ _TOWER = 2
 _STRIDES_A_SIDE = 2.0
 _MOST_LOG = 4.0
 _PLAIN = PlainLayers({})
+
+
+class BadHead(SearchError, ValueError):
+    """A head that does not exist, of no class, or for a backbone without the maps that it reads."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,9 @@ import torch
 
 from hardware_profiles import OpKey
 from hardware_profiles.measure.models import to_onnx_bytes
-from search.errors import BadHead
 from search.nets import NETS
 from search.nets.counts import count_block
-from search.nets.heads import HEAD_KINDS, OUTPUTS, Whole, build_head_op, head_ops, make_head
+from search.nets.heads import HEAD_KINDS, OUTPUTS, BadHead, Whole, build_head_op, head_ops, make_head
 from search.types import Task
 
 CHANNELS = {"p2": 24, "p3": 32, "p4": 112, "p5": 352}
