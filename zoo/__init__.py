@@ -2,7 +2,7 @@
 
 Make: search (images, device, budget -> package) · pretrain (a supernet) · darts (cells)
 Have: get (a name or a package -> Model) · list (what is here) · push, pull (to and from the Hub)
-Use: evaluate · export (artefacts for a device) · benchmark · devices (latency tables: list, show, measure)
+Use: evaluate · export (artefacts for a device) · benchmark · report (a page) · devices (latency tables)
 """
 
 # ruff: noqa: F401 - __getattr__ offers what is imported here for type checkers.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from zoo.make.darts import darts as darts
     from zoo.make.pretrain import pretrain as pretrain
     from zoo.make.search import search as search
+    from zoo.report.write import report as report
     from zoo.types import ModelCard as ModelCard
     from zoo.use.benchmark import benchmark as benchmark
     from zoo.use.evaluate import evaluate as evaluate
@@ -45,6 +46,7 @@ _WHERE = {
     "pretrain": "zoo.make.pretrain.pretrain",
     "pull": "zoo.catalogue.get.pull",
     "push": "zoo.hub.push.push",
+    "report": "zoo.report.write.report",
     "search": "zoo.make.search.search",
 }
 __all__ = [*_WHERE]

@@ -16,9 +16,11 @@ from zoo.make.confirm import Confirmed, find_winner, search_jobs
 from zoo.make.request import Job, Limits, Request, prepare
 from zoo.names import format_budget, parse_budget
 from zoo.package.card import CONFIG
-from zoo.package.folder import write_package
+from zoo.package.folder import Attachment, write_package
+from zoo.package.history import HISTORY, history_text
 from zoo.package.staging import check_free, staged
 from zoo.plots import plot_fronts
+from zoo.report.beside import write_beside
 from zoo.supernets import DEFAULT
 from zoo.types import ModelCard, Progress, Provenance, Say, no_progress, tell
 
@@ -105,7 +107,9 @@ def search(
     )
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         winner = find_winner(job, scratch=Path(scratch), progress=progress, say=say)
-        return package(job, winner, out, overwrite=overwrite)
+        made = package(job, winner, out, overwrite=overwrite)
+    write_beside(made.path, say=say)
+    return made
 
 
 def search_each(
@@ -172,13 +176,20 @@ def search_each(
             cards.append(package(job, winner, draft / job.device.id, overwrite=False).card)
         plot = write_fronts(draft, jobs, results, cards, say=say)
     made = tuple(Made(path=out / job.device.id, card=card) for job, card in zip(jobs, cards, strict=True))
+    for one in made:
+        write_beside(one.path, say=say)
     return MadeEach(path=out, made=made, results=tuple(results), plot=None if plot is None else out / plot)
 
 
 def package(job: Job, winner: Confirmed, out: Path, *, overwrite: bool, evaluated: int | None = None) -> Made:
     """Write what a job ended with to ``out``; ``evaluated`` networks were scored, where the result holds not all."""
     card = _card(job, winner, len(winner.result.evaluated) if evaluated is None else evaluated)
-    return Made(path=out, card=write_package(out, card=card, backbone=winner.backbone, overwrite=overwrite))
+    with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
+        kept = Path(scratch, HISTORY)
+        kept.write_text(history_text(winner.result, budget_ms=job.budget.latency_ms), "utf-8", newline="\n")
+        history = [Attachment(path=HISTORY, source=kept)]
+        card = write_package(out, card=card, backbone=winner.backbone, overwrite=overwrite, attachments=history)
+    return Made(path=out, card=card)
 
 
 def _budget(budget: str | Budget) -> Budget:

@@ -34,6 +34,7 @@ from zoo.home import home_folder
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
+from zoo.report.beside import write_beside
 from zoo.types import ModelCard, Progress, Say, no_progress, stage, tell
 from zoo.use.subject import Exportable, find_exportable
 
@@ -151,6 +152,7 @@ def export_package(
         card = replace(ready.card, reports=delivered.reports)
         attachments = _attachments(delivered, Path(scratch), card.name)
         card = write_package(out, card=card, backbone=ready.backbone, overwrite=overwrite, attachments=attachments)
+    write_beside(out, say=say)
     return Exported(path=out, card=card, delivered=delivered)
 
 

@@ -1,0 +1,77 @@
+"""Write: packages as a page - what each is, how fast, how exact, and how it came about."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from zoo.catalogue.locate import locate
+from zoo.errors import BadRequest
+from zoo.names import shown
+from zoo.report.beside import PAGE
+from zoo.report.page import check_page, write_page
+from zoo.report.sections import page_text
+from zoo.types import Evaluation, Progress, Say, no_progress, tell
+
+_MOST_PACKAGES = 12
+
+
+def report(
+    *packages: str | Path,
+    out: str | Path | None = None,
+    images: str | Path | None = None,
+    evaluation: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = tell,
+) -> Path:
+    """Write packages as one HTML page that needs no network; several are compared.
+
+    Args:
+        packages: folders or names.
+        out: the file; None takes ``report.html`` in the first package's folder.
+        images: a folder of which the page shows some images, each with those that the network finds most similar.
+        evaluation: what ``zoo evaluate PACKAGE --json`` printed, of a single package.
+        overwrite: replace an earlier page.
+        progress: called with (stage, done, all) where a package has to be made.
+        say: receives what happens then.
+
+    Returns:
+        The file.
+
+    Raises:
+        BadRequest: no package, or too many.
+        OutputExists: the file is there already, or cannot be written.
+        BadPackage: a package is damaged.
+        NotEnoughImages: fewer than 8 images can be read.
+
+    Example:
+        >>> zoo.report("my-model", images="photos")  # doctest: +SKIP
+        PosixPath('my-model/report.html')
+    """
+    if not 1 <= len(packages) <= _MOST_PACKAGES:
+        raise BadRequest(f"{len(packages)} packages; a page shows 1 to {_MOST_PACKAGES}")
+    figures = () if evaluation is None else _evaluation(Path(evaluation), len(packages))
+    if out is not None:
+        check_page(Path(out), overwrite=overwrite)
+    folders = [locate(str(package), progress=progress, say=say) for package in packages]
+    file = Path(out) if out is not None else folders[0] / PAGE
+    check_page(file, overwrite=overwrite)
+    return write_page(page_text(folders, images=None if images is None else Path(images), figures=figures), file)
+
+
+def _evaluation(path: Path, packages: int) -> tuple[Evaluation, ...]:
+    if packages != 1:
+        raise BadRequest(f"--evaluation is of one package, not of {packages}; leave it out, or make a page for each")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        network, images = found["networks"][0], f"{found['train']} training and {found['test']} test images"
+        values = {"k-NN": float(network["trained"]["knn"]), "linear": float(network["trained"]["linear"])}
+        return tuple(
+            Evaluation(data=f"{found['classes']} classes, {images}", metric=f"top1, {how}", value=value, protocol=how)
+            for how, value in values.items()
+        )
+    except OSError as error:
+        raise BadRequest(f"{shown(str(path))} cannot be read ({error.strerror}); name a file") from None
+    except (ValueError, LookupError, TypeError):
+        raise BadRequest(f"{shown(str(path))} is not what `zoo evaluate PACKAGE --json` prints") from None
