@@ -47,7 +47,6 @@ def _model(facts: Facts, images: Path | None, figures: Sequence[Evaluation]) -> 
         similar = look_alikes(facts.folder, images)
     return {
         "name": cut(card.name),
-        "folder": facts.folder,
         "card": card,
         "facts": facts,
         "sentence": _sentence(facts, measured_ms, predicted_ms),
@@ -111,7 +110,8 @@ def _bought(facts: Facts) -> list[str]:
 
 def _commands(facts: Facts) -> Mapping[str, str]:
     """What would fill a section, and what makes the network again."""
-    card, folder = facts.card, shlex.quote(cut(facts.folder))
+    # A page is for others, too: it names the folder, not where on this machine that lies.
+    card, folder = facts.card, shlex.quote(cut(facts.folder.resolve().name))
     net, px, device = card.architecture.net, card.architecture.resolution_px, card.recipe.device.id
     try:
         text = format_budget(parse_name(card.name).budget)

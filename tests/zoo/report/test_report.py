@@ -138,3 +138,9 @@ def test_a_page_that_fails_does_not_cost_the_package(package: Callable[..., Path
 def test_the_catalogue_is_a_page_with_every_entry(tmp_path: Path) -> None:
     text = report_catalogue(tmp_path / "zoo.html").read_text("utf-8")
     assert text.count("<tr data-task=") > 10 and 'id="device"' in text
+
+
+def test_a_page_does_not_tell_where_on_this_machine_its_package_lies(package: Callable[..., Path]) -> None:
+    folder = package()
+    text = report(folder).read_text("utf-8")
+    assert str(folder.parent) not in text and "zoo export package " in text
