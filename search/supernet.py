@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from hardware_profiles.plain_text import escape_controls
 from search.errors import BadSupernet, WriteFailed
 from search.nets import NETS, Backbone, Net, PlainLayers
 from search.nets.layers import projector_of
@@ -201,7 +202,7 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
     """The card and the sha256 of the weights that it names."""
     again = "train or install the supernet again"
     try:
-        fields = json.loads(text)
+        fields = escape_controls(json.loads(text))
         if (schema := fields.pop("schema")) != SCHEMA:
             raise BadSupernet(f"{path} has schema {schema!r}; this version reads {SCHEMA}: {again}")
         sha256 = fields.pop("sha256")
@@ -212,7 +213,7 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
         return SupernetCard(**fields), sha256
     except KeyError as error:
         raise BadSupernet(f"{path} is no supernet's card (it has no {error}); {again}") from error
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BadSupernet(f"{path} is no supernet's card ({error}); {again}") from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -93,19 +92,19 @@ def get_command(
     from zoo.catalogue.locate import locate
     from zoo.package.card import CONFIG
     from zoo.package.folder import load_package
-    from zoo.package.staging import check_free, staged
+    from zoo.package.staging import check_free
 
     talk = Talk(as_json=as_json, quiet=quiet)
     if to is not None:
         check_free(to, mark=CONFIG, overwrite=overwrite)
     with talk.progress() as progress:
         folder = locate(name, images=images, supernet=supernet, progress=progress, say=talk.say)
-    model = load_package(folder, verify=verify)
+    package = load_package(folder, verify=verify)
     if to is not None:
-        with staged(to, mark=CONFIG, overwrite=overwrite) as draft:
-            shutil.copytree(folder, draft, dirs_exist_ok=True)
-        folder = to
-    talk.data({"name": model.card.name, "path": str(folder)}, [str(folder)])
+        from zoo.catalogue.model import Model
+
+        folder = Model(package).save_pretrained(to, overwrite=overwrite)  # what the manifest lists, and nothing else
+    talk.data({"name": package.card.name, "path": str(folder)}, [str(folder)])
     talk.next(f"zoo info {folder}", f"python -c \"import zoo; print(zoo.get('{folder}'))\"")
 
 

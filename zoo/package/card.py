@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from export.documents import read_document, to_document
 from export.errors import MalformedReport
 from export.types import ExportReport, Preprocess
+from hardware_profiles.plain_text import escape_controls
 from hardware_profiles.tables.strict_yaml import read_plain_yaml
 from search.types import Architecture, Task
 from zoo.errors import BadPackage
@@ -73,6 +74,8 @@ def read_config(text: str, reports: tuple[ExportReport, ...] = ()) -> tuple[Mode
         BadPackage: the text is damaged, or of another schema.
     """
     body = _opened(text)
+    # A manifest's names are checked, never shown as they are; escaped, they would be other files.
+    body = {**escape_controls({**body, "manifest": None}), "manifest": body.get("manifest")}
     try:
         parsed = _ConfigFile.model_validate_json(json.dumps(body))
     except ValidationError as error:
@@ -120,7 +123,7 @@ def _artefacts(text: str, file: str) -> list[dict[str, Any]]:
         document = None
     match document:
         case {"schema": 1, "artefacts": [*entries], **extra} if not extra and all(isinstance(e, dict) for e in entries):
-            return entries
+            return list(escape_controls(entries))
     raise BadPackage(f"{file} is not of schema {SCHEMA}; get the package again, or a newer subnet-zoo")
 
 
@@ -138,6 +141,7 @@ def _sealed(body: Mapping[str, Any]) -> str:
 def _opened(text: str) -> dict[str, Any]:
     try:
         body = json.loads(text)
+        escape_controls(body)  # for its limit of levels: whatever goes through the body below goes as deep
     except (ValueError, RecursionError):  # a number of 5,000 digits is no JSONDecodeError
         body = None
     if not isinstance(body, dict) or "schema" not in body:

@@ -1,0 +1,88 @@
+"""What a stranger wrote into a package or a supernet's card reaches no terminal as commands; nor do his other files."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import zoo
+import zoo.package.card
+from search.errors import BadSupernet
+from search.supernet import load_card
+from zoo.cli.app import program
+from zoo.errors import BadPackage
+from zoo.package.card import read_config
+
+EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
+
+
+def poisoned(value: Any) -> Any:
+    """Every free text of a document with control characters behind it."""
+    if isinstance(value, dict):
+        return {k: v + EVIL if k in TEXTS and isinstance(v, str) else poisoned(v) for k, v in value.items()}
+    return [poisoned(v) for v in value] if isinstance(value, list) else value
+
+
+TEXTS = {"name", "license", "chip", "supernet", "terms", "reference"}
+
+
+def poison(package: Path) -> Path:
+    """The package, sealed anew as its author would."""
+    body = json.loads((package / "config.json").read_text("utf-8"))
+    body.pop("sha256")
+    body = {**poisoned({**body, "manifest": {}}), "manifest": body["manifest"]}
+    (package / "config.json").write_text(zoo.package.card._sealed(body), "utf-8")
+    return package
+
+
+@pytest.mark.parametrize("command", [["info"], ["info", "--json"], ["get"]])
+def test_no_control_character_of_a_package_reaches_the_terminal(
+    command: list[str], pristine: Path, home: Path, tmp_path: Path
+) -> None:
+    package = poison(Path(shutil.copytree(pristine, tmp_path / "evil")))
+    result = CliRunner().invoke(program(), [*command, str(package)])
+    assert result.exit_code == 0, result.stderr
+    shown = result.stdout + result.stderr
+    assert not {c for c in shown if not c.isprintable()} - {"\n"}
+    assert "info" not in command or "owned" in shown  # spelled out, not hidden
+    assert "\x1b" not in repr(zoo.get(package)) + repr(zoo.get(package).card)
+
+
+def test_no_control_character_of_a_supernets_card_is_read(supernet: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(supernet, tmp_path / "evil"))
+    fields = json.loads((folder / "card.json").read_text())
+    fields["name"] += EVIL
+    fields["data"] = {"terms": EVIL}
+    (folder / "card.json").write_text(json.dumps(fields))
+    card = load_card(folder)
+    assert "owned" in card.name and card.name.isprintable() and str(card.data).isprintable()
+
+
+@pytest.mark.parametrize("levels", [30, 400, 100_000])
+def test_documents_nested_deeper_than_ours_are_refused_in_one_line(levels: int, supernet: Path, tmp_path: Path) -> None:
+    deep = "[" * levels + "]" * levels
+    with pytest.raises(BadPackage, match="not a package's"):
+        read_config(f'{{"schema": 1, "name": {deep}}}')
+    (tmp_path / "card.json").write_text(f'{{"schema": 1, "name": {deep}}}')
+    with pytest.raises(BadSupernet, match="no supernet's card"):
+        load_card(tmp_path)
+
+
+def test_get_copies_what_the_manifest_lists_and_nothing_else(pristine: Path, home: Path, tmp_path: Path) -> None:
+    package = Path(shutil.copytree(pristine, tmp_path / "evil"))
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("private")
+    (package / "notes").symlink_to(secret)
+    (package / "loop").symlink_to("..")
+    (package / "sitecustomize.py").write_text("print('code')\n")
+    result = CliRunner().invoke(program(), ["get", str(package), "--to", str(tmp_path / "copy")])
+    assert result.exit_code == 0, result.stderr
+    files = {
+        path.relative_to(tmp_path / "copy").as_posix() for path in (tmp_path / "copy").rglob("*") if path.is_file()
+    }
+    manifest = json.loads((pristine / "config.json").read_text("utf-8"))["manifest"]
+    assert files == {"config.json", *manifest}
