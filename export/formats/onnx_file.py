@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,8 @@ import onnx
 from export.documents import read_document, to_document
 from export.errors import MalformedReport, UnusableInput
 from export.types import ExportTarget, Precision, Preprocess
+
+_OWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,37 @@ def read_onnx(path: Path) -> OnnxFile:
     if not inputs or not outputs:
         raise UnusableInput(f"{path} is not an ONNX file with inputs and outputs; export it again")
     return OnnxFile(inputs=inputs, outputs=outputs, precision=precision_of(model), content=content)
+
+
+def check_self_contained(path: Path) -> None:
+    """Refuse a graph that needs more than its own file and the runtime's own operators.
+
+    Raises:
+        UnusableInput: it is no ONNX file, keeps weights in other files, or names operators of other libraries.
+    """
+    model = onnx.load_from_string(read_onnx(path).content)
+    if any(tensor.external_data for tensor in _tensors(model.graph)):
+        raise UnusableInput(f"{path.name} keeps weights in other files; export it with its weights inside")
+    domains = {node.domain for node in _nodes(model.graph)} | {function.domain for function in model.functions}
+    if foreign := sorted(domains - _OWN_DOMAINS):
+        raise UnusableInput(f"{path.name} needs operators of {foreign[0][:40]!r}; use those of ONNX and ONNX Runtime")
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, attribute.g):
+                yield from _nodes(inner)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (*attribute.graphs, attribute.g):
+                yield from _tensors(inner)
 
 
 def precision_of(model: onnx.ModelProto) -> Precision:

@@ -23,6 +23,7 @@ from search.nets.cell import CELL
 from search.types import Architecture
 from zoo.errors import BadPackage
 from zoo.names import shown
+from zoo.package.bounds import check_bounds
 from zoo.package.card import CONFIG, config_text, read_manifest, reports_texts, required, with_reports
 from zoo.package.golden import INPUT, artefact_golden, make_golden, replay
 from zoo.package.manifest import describe, is_engine, read_checked
@@ -130,12 +131,13 @@ def load_package(folder: Path, *, verify: bool = False, files: Collection[str] |
     card = replace(card, reports=tuple(report for report in card.reports if report.path.as_posix() not in left))
     for report in card.reports:
         required(found, report.path.as_posix())
+    check_bounds(card, manifest)
     backbone = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
     if verify:
         golden = _read_tensors(folder / GOLDEN, required(found, GOLDEN))
         if INPUT not in golden:
             raise BadPackage(f"{folder / GOLDEN} has no tensor {INPUT!r}; get the package again")
-        replay(backbone, golden, card.reports, folder)
+        replay(backbone, golden, card.reports, folder, card.preprocess)
     return Package(card=card, backbone=backbone, folder=folder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,15 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from export.errors import ExportError
+from export.formats.onnx_file import check_self_contained
 from export.types import ExportReport
+from export.verify.contained import ContainedRunner, GraphError
 from hardware_profiles.runners import OnnxRunner
 from hardware_profiles.timing.timing import time_runners
 from zoo.errors import BadPackage
+from zoo.names import printable
+from zoo.package.bounds import check_bounds
 from zoo.package.card import read_card, read_manifest
 from zoo.package.manifest import read_checked
 from zoo.plots import new_figure, save_figure
@@ -70,9 +75,12 @@ def benchmark(
     reports = [report for report in read_card(folder).reports if report.path.suffix in _RUNNABLE]
     if not reports:
         raise BadPackage(f"{folder} has no {' or '.join(_RUNNABLE)} artefact to time; export it again")
-    _, manifest = read_manifest(folder)
+    card, manifest = read_manifest(folder)
+    check_bounds(replace(card, reports=tuple(reports)), manifest)
     for report in reports:
         read_checked(folder, report.path.as_posix(), manifest)
+        for batch in sorted({size for size in _batches(report, batches)}):
+            _try(folder, report, batch)
     rows: list[Row] = []
     counts = list(threads or _powers_up_to_cores())
     for done, count in enumerate(counts):
@@ -111,6 +119,19 @@ def _at(
         )
         for (report, batch), latency in timed
     ]
+
+
+def _try(folder: Path, report: ExportReport, batch: int) -> None:
+    """Run it once where it can do no harm, on what it is timed on: the package may be a stranger's."""
+    fed = _input(report, batch)
+    try:
+        if report.path.suffix == ".onnx":
+            check_self_contained(folder / report.path)
+        with ContainedRunner(folder / report.path, input_bytes=fed.nbytes) as runner:
+            runner.run({"input": fed})
+    except (ExportError, GraphError) as error:
+        reason = printable(str(error))
+        raise BadPackage(f"{report.path.as_posix()} cannot be run: {reason}; get the package again") from None
 
 
 def _batches(report: ExportReport, asked: Sequence[int]) -> Sequence[int]:
