@@ -40,5 +40,5 @@ build: .venv/.installed
 	@test -x $(BIN)/python || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "found Python %d.%d; needed is 3.11 or newer: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'
 	test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(BIN)/python -m ensurepip
-	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]' --config-settings editable_mode=compat
 	@touch $@

@@ -16,6 +16,8 @@ SearchError
 
 from __future__ import annotations
 
+import math
+
 from search.types import Architecture
 
 
@@ -52,8 +54,19 @@ class InfeasibleBudget(SearchError):
         where = f" on {device}" if device else ""
         super().__init__(
             f"no network meets {asked:g} {unit}{where}; the smallest {nearest.net} at {nearest.resolution_px} px takes"
-            f" {reachable:.3g} {unit}: ask for at least that, or for a lower resolution"
+            f" {_rounded_up(reachable, unit)}: ask for at least that, or for a lower resolution"
         )
+
+
+def _rounded_up(cost: float, unit: str) -> str:
+    """At least ``cost``, with the unit that a budget has: following the advice must work."""
+    if unit == "ms":
+        return f"{math.ceil(cost * 1000) / 1000:g} ms" if cost >= 0.1 else f"{math.ceil(cost * 1e6) / 1e6:f} ms"
+    if unit == "MACs":
+        return f"{math.ceil(cost / 1e4) / 100:g} mmacs"
+    if unit == "parameters":
+        return f"{math.ceil(cost / 1e3):d}k parameters ({math.ceil(4 * cost / 1e4) / 100:g} mb)"
+    return f"{math.ceil(cost / 1e3):d}k {unit}"
 
 
 class BadSupernet(SearchError):

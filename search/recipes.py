@@ -119,9 +119,9 @@ class Recipe:
             raise ValueError(f"queue is {self.queue}, no multiple of batch {self.batch}; make it one")
         for name in ("lr", "temperature", "teacher_temperature"):
             if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a finite number above 0")
         if not (self.epochs > 0 and math.isfinite(self.epochs)):
-            raise ValueError(f"epochs is {self.epochs}; it must be above 0")
+            raise ValueError(f"epochs is {self.epochs}; it must be a finite number above 0")
         ends = [stage.until for stage in self.stages]
         if not ends or ends[0] <= 0 or ends[-1] != 1.0 or any(a >= b for a, b in itertools.pairwise(ends)):
             raise ValueError(f"the stages end at {ends}; they must rise from above 0 to 1.0")

@@ -96,11 +96,27 @@ def parse_budget(text: str) -> Budget:
 
 
 def parse_amount(text: str) -> int:
-    """``500k``, ``20m``, ``1.5mb`` or ``2000`` -> a whole number; k, m and g are thousands, a final b changes nothing.
+    """``500k``, ``20m`` or ``2000`` -> a whole number; k, m and g are thousands.
+
+    ``2mb`` of parameters is what it is in a budget: as many as have 2 MB of fp32 weights.
 
     Raises:
         BadName: the text is no amount above 0.
     """
+    amount = _amount(text)
+    return amount // _BYTES_PER_PARAM if text.lower().endswith("b") else amount
+
+
+def parse_bytes(text: str) -> int:
+    """``64mb``, ``500kb`` or ``2000`` -> bytes; units of 1000.
+
+    Raises:
+        BadName: the text is no amount above 0.
+    """
+    return _amount(text)
+
+
+def _amount(text: str) -> int:
     match = _AMOUNT.fullmatch(text.lower())
     amount = int(Decimal(match[1]) * _SCALE[match[2] or ""]) if match else 0
     if amount < 1:

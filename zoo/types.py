@@ -21,7 +21,7 @@ class Images:
     Args:
         count: images that were read.
         skipped: files that looked like images and could not be read.
-        fingerprint: sha256 over the relative paths, sizes and times of the files; or how they were generated.
+        fingerprint: sha256 over the relative paths and contents of the files that were read; or how they were made.
     """
 
     count: int

@@ -21,6 +21,7 @@ from __future__ import annotations
 import difflib
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -46,6 +47,7 @@ from hardware_profiles.types import (
 
 SCHEMA = 2
 _READABLE = (1, 2)
+_LONGEST_MS = 60_000.0  # a minute for one block: nobody deploys that, but a table in microseconds or hours has it
 
 
 def _printable(text: str) -> str:
@@ -140,8 +142,20 @@ def load_table(path: Path) -> LatencyTable:
         if key in entries:
             raise BadProfile(f"{path}: entries[{i}].op {entry.op!r} appears twice; keep one")
         entries[key] = Latency(median_ms=entry.median_ms, p90_ms=entry.p90_ms, samples=entry.samples)
+    _refuse_senseless(file, entries, path)
     checks = tuple(Check(predicted_ms=predicted, measured_ms=measured) for predicted, measured in file.checks)
     return LatencyTable(**vars(_head(file)), entries=entries, checks=checks)
+
+
+def _refuse_senseless(file: _Table, entries: Mapping[OpKey, Latency], path: Path) -> None:
+    """Times that no device has: none at all, hours, or a network that ends before it begins."""
+    times_ms = [latency.median_ms for latency in entries.values()]
+    if not any(times_ms):
+        raise BadProfile(f"{path}: every block takes 0 ms, as on no device; measure again")
+    if (longest := max(times_ms)) > _LONGEST_MS:
+        raise BadProfile(f"{path}: a block takes {longest:g} ms, more than {_LONGEST_MS:g}; are these milliseconds?")
+    if file.overhead_ms + file.scale * sum(times_ms) <= 0:
+        raise BadProfile(f"{path}: overhead_ms {file.overhead_ms:g} is below what all blocks take; measure again")
 
 
 def load_head(path: Path) -> TableHead:
@@ -165,7 +179,8 @@ def save_table(table: LatencyTable, path: Path) -> Path:
     document["scaling"] = table.scaling and asdict(table.scaling)
     entries = [{"op": str(key), **asdict(latency)} for key, latency in table.entries.items()]
     checks = [[check.predicted_ms, check.measured_ms] for check in table.checks]
-    _checked(_Table, document | {"entries": entries, "checks": checks}, str(path))
+    file = _checked(_Table, document | {"entries": entries, "checks": checks}, str(path))
+    _refuse_senseless(file, table.entries, path)
     lines = [f"{name}: {_flow(value)}" for name, value in document.items()]
     lines += ["entries:", *(f"- {_flow(entry)}" for entry in entries)]
     lines += [f"checks: {_flow(checks)}"] if checks else []

@@ -56,18 +56,26 @@ class TableFile:
 def list_tables(folders: Sequence[Path] = ()) -> tuple[TableFile, ...]:
     """All tables in ``folders`` and in this package, by device, net and resolution; the first folder that has one wins.
 
-    Raises:
-        BadProfile: a YAML file whose name is not ``DEVICE.NET-RESOLUTIONpx.yaml``.
+    A YAML file of another name is left out; ``stray_files`` names it.
     """
     found: dict[tuple[str, str, int], TableFile] = {}
     for folder in (*folders, BUNDLED):
-        for path in sorted(folder.glob("[!.]*.yaml")):
+        for path in _yaml_files(folder):
             match = _FILE.fullmatch(path.name)
             if match is None:
-                raise BadProfile(f"{path}: a table's name is DEVICE.NET-RESOLUTIONpx.yaml; rename or remove the file")
+                continue
             key = match["device"], match["net"], int(match["resolution"])
             found.setdefault(key, TableFile(device_id=key[0], net=key[1], resolution_px=key[2], path=path))
     return tuple(found[key] for key in sorted(found))
+
+
+def stray_files(folders: Sequence[Path] = ()) -> tuple[Path, ...]:
+    """YAML files in ``folders`` that no table can be: their names are not ``DEVICE.NET-RESOLUTIONpx.yaml``."""
+    return tuple(path for folder in folders for path in _yaml_files(folder) if _FILE.fullmatch(path.name) is None)
+
+
+def _yaml_files(folder: Path) -> list[Path]:
+    return sorted(path for suffix in ("yaml", "yml") for path in folder.glob(f"[!.]*.{suffix}"))
 
 
 def find_device(name: str, tables: Iterable[TableFile]) -> str:

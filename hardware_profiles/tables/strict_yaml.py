@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import yaml
 
@@ -19,7 +20,34 @@ else:  # libyaml, where PyYAML was built with it, reads a table seven times as f
     _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_SafeLoader):
+# All that our files hold beside text, as YAML 1.2's core schema writes it: YAML 1.1 has numbers in base 60 that take
+# minutes, dates that raise, and a float only where there is a dot (5e-3).
+_RESOLVED = (
+    ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
+    ("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
+    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})"), list("-+0123456789")),
+    (
+        "tag:yaml.org,2002:float",
+        re.compile(
+            r"[-+]?(?:[0-9]{1,400}\.[0-9]{0,400}|\.[0-9]{1,400}|[0-9]{1,400}(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?"
+            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+        ),
+        list("-+0123456789."),
+    ),
+)
+
+
+class _Plain(_SafeLoader):
+    """The safe loader, whose words without quotes mean only what our own files mean by them."""
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+
+
+for _tag, _words, _first in _RESOLVED:
+    _Plain.add_implicit_resolver(_tag, re.compile(rf"(?:{_words.pattern})\Z"), _first)
+
+
+class _Loader(_Plain):
     """Safe, and refuses keys that come twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -55,6 +83,8 @@ def read_strict_yaml(path: Path, *, before: str | None = None) -> object:
         content = content.partition(f"\n{before}".encode())[0]
     try:
         text = content.decode("utf-8")
+        if not text.strip():
+            raise BadProfile(f"{path}: the file is empty; remove it, or measure again")
         _refuse_what_grows(text)
         return _Loader(text).get_single_data()
     except UnicodeDecodeError as error:
@@ -63,17 +93,17 @@ def read_strict_yaml(path: Path, *, before: str | None = None) -> object:
         raise BadProfile(f"{path}: {_sentence(error)}") from error
 
 
-def _refuse_what_grows(text: str) -> None:
+def _refuse_what_grows(text: str, *, most_levels: int = _MAX_DEPTH, longest: int = _MAX_SCALAR) -> None:
     """Refuse what makes a small file large in memory, before anything is made of it."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.NodeEvent):
             if event.anchor:
                 _refuse("anchors and aliases are not allowed", event.start_mark)
-            if depth >= _MAX_DEPTH:
-                _refuse(f"nested deeper than {_MAX_DEPTH} levels", event.start_mark)
-        if isinstance(event, yaml.ScalarEvent) and len(event.value) > _MAX_SCALAR:
-            _refuse(f"a value is longer than {_MAX_SCALAR} characters", event.start_mark)
+            if depth >= most_levels:
+                _refuse(f"nested deeper than {most_levels} levels", event.start_mark)
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > longest:
+            _refuse(f"a value is longer than {longest} characters", event.start_mark)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
 
 
@@ -92,20 +122,6 @@ _MOST_CHARACTERS = 1_000_000
 _MOST_LEVELS = 20
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """The safe loader without aliases, nine lines of which can stand for a billion values, and without depths."""
-
-    level = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent) or self.level > _MOST_LEVELS:
-            raise yaml.YAMLError("neither aliases nor depths are read")
-        self.level += 1
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self.level -= 1
-        return node
-
-
 def read_plain_yaml(text: str) -> Any:
     """The document in ``text``.
 
@@ -115,11 +131,8 @@ def read_plain_yaml(text: str) -> Any:
     if len(text) > _MOST_CHARACTERS:
         raise ValueError("this is not plain YAML")
     try:
-        loader = _PlainLoader(text)
-        try:
-            return loader.get_single_data()
-        finally:
-            loader.dispose()
+        _refuse_what_grows(text, most_levels=_MOST_LEVELS, longest=_MOST_CHARACTERS)
+        return _Plain(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
         # PyYAML's constructors raise all of these on scalars such as ``!!int x`` or ``!!timestamp 0``.
         raise ValueError("this is not plain YAML") from None

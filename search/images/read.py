@@ -1,18 +1,22 @@
-"""A folder of images as one tensor of pixels.
+"""A folder of images as one tensor of pixels, and one picture in any form that people have it.
 
-What every image goes through: EXIF orientation applied; 16-bit grey scaled so that 65535 is white; palette, grey and
+What every picture goes through: EXIF orientation applied; 16-bit grey scaled so that 65535 is white; palette, grey and
 CMYK converted to RGB; transparency composited on white; the shorter side resized to ``size_px`` (bilinear,
-antialiased) and the center cropped. An image whose sides are ``size_px`` already keeps its pixels, bit for bit.
+antialiased) and the center cropped. A picture whose sides are ``size_px`` already keeps its pixels, bit for bit.
+Every way in decodes the whole picture: a JPEG decoder's reduced sizes are quicker, and up to 52 grey levels off.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -21,11 +25,32 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from search.errors import NotEnoughImages
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+# Files with these suffixes, or with none, are opened; what they are is told by their content.
+SUFFIXES = frozenset(
+    {
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+    }
+)
 MIN_SIDE_PX = 8
 _MAX_THREADS = 16  # each may hold a picture of half a gigabyte
 # Only these decoders may touch a stranger's file, whatever its name says.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+# How files of the formats begin, for those without a suffix.
+_BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8")
+_TWELVE_BITS, _SIXTEEN_BITS = 4095, 65535
 _SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -92,9 +117,7 @@ def read_images(
     if not folder.is_dir():
         raise NotEnoughImages(f"{folder} is not a folder; name one that holds at least {min_images} images")
     min_images = max(min_images, 1)
-    files, skipped = _find(folder)
-    if limit is not None and limit < len(files):
-        files = [files[i * len(files) // limit] for i in range(limit)]
+    files, skipped = image_files(folder, limit=limit)
     pixels = np.empty((len(files), 3, size_px, size_px), dtype=np.uint8)
     sides_px = np.zeros(len(files), dtype=np.int32)
     reasons = _decode_all(files, pixels, sides_px, progress)
@@ -113,19 +136,48 @@ def read_images(
     )
 
 
+def open_picture(source: str | Path | bytes | BinaryIO) -> Image.Image:
+    """Open a file, its bytes or an open file, by the decoders that may touch a stranger's picture.
+
+    Raises:
+        UnidentifiedImageError: it is of no format that is read here.
+        OSError: it cannot be read.
+    """
+    if find_spec("pillow_heif") is not None:
+        from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
+
+        register_heif_opener()
+    formats = (*_FORMATS, *(["HEIF"] if "HEIF" in Image.OPEN else []))
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+
+
 def to_square(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
-    """What ``read_images`` does to one opened image: upright, RGB, resized, center-cropped.
+    """What ``read_images`` does to one opened picture, which stays as it is: upright, RGB, resized, center-cropped.
 
     Args:
-        image: as ``Image.open`` gives it, not decoded yet where possible: a large JPEG is then cheaper.
+        image: of any mode but floating point.
         size_px: side of the result, in pixels.
 
     Returns:
         uint8 RGB ``[size_px, size_px, 3]``.
+
+    Raises:
+        ValueError: pixels that no screen shows as they were meant: floating point, 12 bits, or beyond 16.
     """
-    # A JPEG decodes at 1/2, 1/4 or 1/8 for less work; twice the target leaves the resize its antialiasing.
-    image.draft(None, (2 * size_px, 2 * size_px))
-    return np.array(_center_square(_to_rgb(ImageOps.exif_transpose(image)), size_px))
+    return np.array(_center_square(to_rgb(ImageOps.exif_transpose(image)), size_px))
+
+
+def image_files(folder: Path, *, limit: int | None = None) -> tuple[list[Path], list[Skipped]]:
+    """The files that ``read_images`` reads of a folder, in their order, and what it cannot look into.
+
+    Args:
+        folder: where to look, at any depth.
+        limit: at most this many, evenly spread over the sorted list (so over all its folders).
+    """
+    files, skipped = _find(folder)
+    if limit is not None and limit < len(files):
+        files = [files[i * len(files) // limit] for i in range(limit)]
+    return files, skipped
 
 
 def _find(folder: Path) -> tuple[list[Path], list[Skipped]]:
@@ -143,12 +195,19 @@ def _find(folder: Path) -> tuple[list[Path], list[Skipped]]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(parent, name) for name in names if not name.startswith(".") and _has_image_suffix(name)]
+        files += [Path(parent, name) for name in names if not name.startswith(".") and _may_be_image(parent, name)]
     return sorted(files), skipped
 
 
-def _has_image_suffix(name: str) -> bool:
-    return Path(name).suffix.lower() in SUFFIXES
+def _may_be_image(parent: str, name: str) -> bool:
+    suffix = Path(name).suffix.lower()
+    if suffix:
+        return suffix in SUFFIXES
+    try:
+        with Path(parent, name).open("rb") as file:
+            return file.read(4).startswith(_BEGINNINGS)
+    except OSError:
+        return False
 
 
 def _decode_all(
@@ -181,23 +240,36 @@ def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32])
             return "not a regular file"
         if path.stat().st_size == 0:
             return "empty file"
-        with Image.open(path, formats=_FORMATS) as image:
+        with open_picture(path) as image:
             if min(image.size) < MIN_SIDE_PX:
                 return f"{image.width}x{image.height} px; the shorter side must be at least {MIN_SIDE_PX} px"
-            if image.mode == "F":
-                return "floating-point pixels; save it with 8 or 16 bits"
             side_px[:] = min(image.size)
             row[:] = to_square(image, size_px).transpose(2, 0, 1)
     except UnidentifiedImageError:
-        return "not an image"
+        return _unidentified(path)
     except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return None
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _unidentified(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix in {".heic", ".heif"}:
+        return f"{suffix[1:].upper()} needs a decoder: pip install 'subnet-zoo[heif]', or convert it to JPEG"
+    return "AVIF needs a newer Pillow, or convert it to JPEG" if suffix == ".avif" else "not an image"
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of a picture of any mode; errors as ``to_square``."""
+    if image.mode == "F":
+        raise ValueError("floating-point pixels; save it with 8 or 16 bits")
     if image.mode in _SIXTEEN_BIT_MODES:
-        grey = np.clip(np.asarray(image, dtype=np.int32), 0, 65535)
+        grey = np.asarray(image).astype(np.int64)
+        low, high = int(grey.min()), int(grey.max())
+        if low < 0 or high > _SIXTEEN_BITS:
+            raise ValueError(f"pixels of {low} to {high} are no 16-bit grey; save it with 8 or 16 bits")
+        if 0 < high <= _TWELVE_BITS:
+            raise ValueError(f"16-bit pixels of at most {high} look like 12 bits; scale it to {_SIXTEEN_BITS}, or to 8")
         return Image.fromarray(((grey + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")

@@ -36,7 +36,7 @@ _MOST_LOG = 4.0
 _PLAIN = PlainLayers({})
 
 
-class BadHead(SearchError, ValueError):
+class BadHead(SearchError, ValueError):  # noqa: N818 - as all errors here
     """A head that does not exist, of no class, or for a backbone without the maps that it reads."""
 
 

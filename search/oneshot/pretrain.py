@@ -86,6 +86,12 @@ def pretrain(
     with shared(job, pixels, processes) as place:
         ssl = do_job(job, pixels, place=place, start=start, callbacks=callbacks)
     weights = {name: tensor.detach().cpu() for name, tensor in ssl.student.items()}
+    # Of 16 bits, as they are saved: what is finite in 32 may not be.
+    if wrong := sorted(name for name, tensor in weights.items() if not bool(tensor.half().isfinite().all())):
+        raise TrainingError(
+            f"{len(wrong)} tensors are not finite after the last step, first {wrong[0]}; nothing was saved: train anew"
+            f" with a lower learning rate than {recipe.lr:g}"
+        )
     supernet = Supernet(card=_card(ssl, name, data, job), weights=weights)
     save_supernet(supernet, out)
     return supernet

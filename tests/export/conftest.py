@@ -12,6 +12,7 @@ from torch import Tensor
 
 import export.tensorrt.build
 import export.tensorrt.engine_file
+import export.tensorrt.runner
 import export.tensorrt.try_engine
 from export import Preprocess
 from export.formats.onnx_file import metadata_props
@@ -53,12 +54,12 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch):
     """A machine with a GPU and ``tensorrt``, whose device memory is the host's."""
-    for module in (export.tensorrt.build, export.tensorrt.engine_file, export.tensorrt.try_engine):
+    for module in (export.tensorrt.build, export.tensorrt.runner, export.tensorrt.try_engine):
         monkeypatch.setattr(module, "find_gpu", lambda: GPU)
     monkeypatch.setattr(export.tensorrt.build, "find_spec", lambda name: object() if name == "tensorrt" else None)
     monkeypatch.setattr(export.tensorrt.build.importlib, "import_module", lambda name: tensorrt_double)
     monkeypatch.setattr(tensorrt_double.Runtime, "loaded", [])
-    monkeypatch.setattr(export.tensorrt.engine_file, "_DEVICE", "cpu")
+    monkeypatch.setattr(export.tensorrt.runner, "_DEVICE", "cpu")
     stream = SimpleNamespace(cuda_stream=7, synchronize=lambda: None)
     monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())

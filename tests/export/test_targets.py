@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-import export
 from export import TARGETS, UnsupportedTarget, target_at
 from export.targets import MAX_OPSET, check_target
 
@@ -43,10 +42,3 @@ def test_the_package_imports_nothing_heavy_until_it_is_used():
     code = f"import export, sys; print([name for name in {heavy} if name in sys.modules])"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
-
-
-def test_every_lazy_name_exists_and_an_unknown_one_is_an_attribute_error():
-    for name in export._LAZY:
-        assert getattr(export, name).__name__ == name
-    with pytest.raises(AttributeError, match="'nothing'"):
-        _ = export.nothing

@@ -50,7 +50,7 @@ TABLES = st.builds(
     net=NAME,
     resolution_px=COUNT,
     entries=st.dictionaries(
-        OP_KEYS, st.builds(Latency, median_ms=MS, p90_ms=MS, samples=COUNT), min_size=1, max_size=4
+        OP_KEYS, st.builds(Latency, median_ms=st.floats(1e-6, 6e4), p90_ms=MS, samples=COUNT), min_size=1, max_size=4
     ),
     overhead_ms=MS,
     scale=st.floats(1e-9, 1e9),
@@ -194,14 +194,13 @@ MANY = "{" + ", ".join(f"k{i}: 1" for i in range(2_000)) + "}"
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "the file is a NoneType"),
+        (b"", "the file is empty"),
         (b"- 1\n", "the file is a list"),
         (b"schema: 1", "is missing"),
         (b"a: [1", "line "),
         (b"\xff\xfe\x00", "UTF-8"),
         (b"a: \x00", "characters are not allowed"),
         (b"--- 1\n--- 2\n", "line 2"),
-        (b"a: 2026-13-45", "month must be"),
         (BOMB.encode(), "anchors and aliases"),
         (b"[" * 10_000, "nest"),
         (b"schema: 0x" + b"f" * 900, "schema"),

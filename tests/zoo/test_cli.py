@@ -60,7 +60,7 @@ def searched(tmp_path: Path) -> Result:
         (["pretrain", "-o", "x", "--import-gaia", "none.pth"], 1, "none.pth cannot be read (No such file"),
         (["pretrain", "-o", "x", "--import-gaia", "none.pth", "--objective", "moco"], 1, "nearest: mocov2"),
         (["pretrain", "--images", ".", "-o", "x", "--precision", "fp8"], 2, "'fp8' is not one of"),
-        (["pretrain", "--images", ".", "-o", "x", "--lr", "0"], 2, "lr is 0.0; it must be above 0"),
+        (["pretrain", "--images", ".", "-o", "x", "--lr", "0"], 2, "lr is 0.0; it must be a finite number above 0"),
         (["pretrain", "--images", ".", "-o", "x", "--loss-weights", "0", "1", "1"], 2, "the first one above 0"),
     ],
 )

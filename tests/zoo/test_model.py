@@ -1,3 +1,4 @@
+import io
 from pathlib import Path
 
 import numpy as np
@@ -5,11 +6,12 @@ import pytest
 import torch
 from PIL import Image
 
+from search.errors import NotEnoughImages
 from search.images.read import read_images
 from search.images.views import center
 from zoo.catalogue.get import get
 from zoo.catalogue.model import Model
-from zoo.errors import UnreadableImage
+from zoo.errors import BadRequest, UnreadableImage
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def test_every_form_of_a_picture_gives_the_same_input(model: Model, tmp_path: Pa
     [torch.zeros(3, 8, 8), torch.zeros(1, 8, 8, dtype=torch.uint8), np.zeros((8, 8, 3)), np.zeros((3, 8, 8), np.uint8)],
 )
 def test_arrays_of_another_kind_are_refused(model: Model, bad: torch.Tensor) -> None:
-    with pytest.raises(ValueError, match="is not uint8"):
+    with pytest.raises(BadRequest, match="is not uint8"):
         model.preprocess(bad)
 
 
@@ -67,3 +69,45 @@ def test_embeddings_are_the_pooled_coarsest_features(model: Model) -> None:
 def test_its_text_says_how_to_use_it(model: Model) -> None:
     assert model.card.name in repr(model) and "model.preprocess(" in repr(model)
     assert model.onnx_path.is_file() and str(model.onnx_path) in repr(model)
+
+
+def test_every_way_in_gives_the_same_pixels_and_leaves_the_picture_as_it_was(model: Model, tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(0, 255, (25, 33, 3), dtype=np.uint8)
+    picture = Image.fromarray(array).resize((331, 257), Image.Resampling.BICUBIC)
+    for mode, name in (("RGB", "p.jpg"), ("RGBA", "p.png"), ("L", "q.jpg"), ("P", "q.png"), ("CMYK", "r.jpg")):
+        picture.convert(mode).save(tmp_path / name)
+        content = (tmp_path / name).read_bytes()
+        lazy = Image.open(tmp_path / name)
+        decoded = Image.open(tmp_path / name)
+        decoded.load()
+        forms = [tmp_path / name, str(tmp_path / name), content, io.BytesIO(content), lazy, decoded]
+        inputs = [model.preprocess(form) for form in forms]
+        assert all(torch.equal(one, inputs[0]) for one in inputs)
+        assert lazy.size == decoded.size == (331, 257)
+
+
+@pytest.mark.parametrize("bad", [None, 3.5, [], [3.5], b"text", io.BytesIO(b"")])
+def test_what_is_no_picture_is_refused_in_one_line(model: Model, bad: object) -> None:
+    with pytest.raises((BadRequest, UnreadableImage)) as caught:
+        model.preprocess(bad)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value) and "has no attribute" not in str(caught.value)
+
+
+def test_pixels_that_no_screen_shows_are_refused_by_the_reader_and_by_preprocess_alike(
+    model: Model, tmp_path: Path
+) -> None:
+    ramp = np.arange(32 * 32).reshape(32, 32)
+    for name, values in (("float.tif", ramp.astype(np.float32)), ("twelve.png", (ramp * 4).astype(np.uint16))):
+        Image.fromarray(values).save(tmp_path / name)
+        with pytest.raises(UnreadableImage, match=r"floating-point|12 bits"):
+            model.preprocess(tmp_path / name)
+        with pytest.raises(NotEnoughImages, match=r"floating-point|12 bits"):
+            read_images(tmp_path, size_px=16, min_images=1)
+        (tmp_path / name).unlink()
+
+
+def test_a_model_can_be_traced(model: Model) -> None:
+    x = torch.rand(1, 3, 16, 16)
+    traced = torch.jit.trace(model, x)
+    assert torch.equal(traced(x), model(x)) or torch.allclose(traced(x), model(x), atol=1e-6)
+    assert torch.allclose(torch.func.vmap(model.backbone)(x[None])[0], model.backbone(x), atol=1e-5)

@@ -23,9 +23,21 @@ def test_the_fingerprint_changes_with_the_images_and_with_nothing_else(image_fol
     (image_folder / "notes.txt").write_text("x")
     assert fingerprint(image_folder) == before
     os.utime(image_folder / "000.png", ns=(1, 1))
-    touched = fingerprint(image_folder)
+    assert fingerprint(image_folder) == before
+    (image_folder / "000.png").write_bytes((image_folder / "001.png").read_bytes())
+    changed = fingerprint(image_folder)
     (image_folder / "000.png").rename(image_folder / "z.png")
-    assert len({before, touched, fingerprint(image_folder)}) == 3
+    assert len({before, changed, fingerprint(image_folder)}) == 3
+
+
+def test_the_fingerprint_sees_what_links_lead_to(image_folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"real-{name}").mkdir()
+        (tmp_path / name / "train").symlink_to(tmp_path / f"real-{name}")
+    for i, name in enumerate(("a", "b")):
+        (tmp_path / f"real-{name}" / "x.png").write_bytes((image_folder / f"00{i}.png").read_bytes())
+    assert fingerprint(tmp_path / "a") != fingerprint(tmp_path / "b")
 
 
 def test_without_a_folder_images_are_generated_the_same_each_time(tmp_path: Path) -> None:

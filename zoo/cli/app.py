@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from zoo.cli.console import told_after_interrupt
 from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
 from zoo.home import zoo_version
 
@@ -67,7 +68,7 @@ class OneLineErrors(TyperGroup):
         except Exception as error:
             code = _report(error)
         if code == INTERRUPTED:
-            _line("interrupted; nothing half-written was left behind")
+            _line(f"interrupted; {told_after_interrupt()}")
         if standalone_mode:
             sys.exit(code)
         return code

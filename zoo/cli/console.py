@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +19,20 @@ if TYPE_CHECKING:
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk and no bars on stderr; errors still show.")]
+
+
+# What an interrupted command leaves; the command that leaves something puts its sentence here.
+_left: list[Callable[[], str | None]] = []
+
+
+def leaves(sentence: Callable[[], str | None]) -> None:
+    """Say what this command leaves when it is interrupted: asked then, None where it left nothing."""
+    _left.append(sentence)
+
+
+def told_after_interrupt() -> str:
+    """What was left behind, in one sentence."""
+    return next(filter(None, (sentence() for sentence in _left)), "nothing half-written was left behind")
 
 
 class Talk:

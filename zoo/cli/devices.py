@@ -27,10 +27,12 @@ def list_command(
 ) -> None:
     """All tables at hand, with the source and the error of each."""
     from hardware_profiles.errors import BadProfile
-    from hardware_profiles.tables.find import list_tables
+    from hardware_profiles.tables.find import list_tables, stray_files
     from zoo.home import own_tables
 
     talk = Talk(as_json=as_json, quiet=quiet)
+    for path in stray_files([own_tables()]):
+        talk.say(f"left out: {path}: a table's name is DEVICE.NET-RESOLUTIONpx.yaml; rename or remove the file")
     heads: list[tuple[TableHead, Path]] = []
     for file in list_tables([own_tables()]):
         try:

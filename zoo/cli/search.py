@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 import typer
 
 from search.types import Task
-from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
+from zoo.cli.console import Json, Quiet, Talk, columns, leaves, ms_text, size_text
 from zoo.errors import BadRequest
-from zoo.names import parse_amount, parse_budget
+from zoo.names import parse_amount, parse_budget, parse_bytes
 
 if TYPE_CHECKING:
     from zoo.make.pretrain import Changes
@@ -72,7 +72,8 @@ def search_command(
     Several devices share the scores; each gets a package of its own, and --out their fronts and a plot.
     """
     budgets = [parse_budget(text) for text in budget]  # before the second that it takes to import torch
-    amounts = [None if text is None else parse_amount(text) for text in (max_params, max_macs, max_memory)]
+    amounts = [None if text is None else parse_amount(text) for text in (max_params, max_macs)]
+    amounts.append(None if max_memory is None else parse_bytes(max_memory))
     devices = device or ["this"]
     if len(budgets) not in (1, len(devices)):
         raise BadRequest(f"{len(budgets)} budgets for {len(devices)} device(s); give one for all, or one for each")
@@ -170,7 +171,7 @@ def pretrain_command(
     if epochs is not None and max_minutes is not None:
         raise BadRequest("--epochs and --max-minutes both say how long to train; give one of them")
     from zoo.make.darts import keep_origin, read_architecture
-    from zoo.make.pretrain import recipe_of, train
+    from zoo.make.pretrain import has_checkpoint, recipe_of, train
     from zoo.supernets import read_supernet
 
     talk = Talk(as_json=as_json, quiet=quiet)
@@ -202,6 +203,7 @@ def pretrain_command(
         start=None if supernet is None else supernet.card,
         changes=cast("Changes", {name: value for name, value in given.items() if value is not None}),
     )
+    leaves(lambda: f"{out} keeps the run to its last checkpoint; go on with --resume" if has_checkpoint(out) else None)
     with talk.progress() as progress:
         made = train(
             recipe,

@@ -154,12 +154,17 @@ def list_hub(org: str) -> list[HubEntry]:
         BadAddress: ``org`` is no name of one.
         HubError: the Hub cannot be reached, or says no.
     """
-    about = Address(repo=f"{org}/x")
-    with hub(about) as api:
-        found = [
-            (model.id, model.tags or [], model.downloads or 0)
-            for model in islice(api.list_models(author=org, filter=LIBRARY), _MOST)
-        ]
+    about, what = Address(repo=f"{org}/all"), f"the packages of {org}"  # a name that only an address has to have
+    if is_offline():
+        raise HubError(f"{what} can only be listed online, and HF_HUB_OFFLINE=1 forbids that; unset it once")
+    try:
+        with hub(about) as api:
+            found = [
+                (model.id, model.tags or [], model.downloads or 0)
+                for model in islice(api.list_models(author=org, filter=LIBRARY), _MOST)
+            ]
+    except HubError as error:
+        raise HubError(str(error).replace(str(about), what)) from None
     return [_entry(repo, tags, downloads) for repo, tags, downloads in sorted(found)]
 
 

@@ -7,14 +7,13 @@ plain dead leaves where not; the card says which.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from search.images.read import SUFFIXES, read_images
+from search.images.read import image_files, read_images
 from search.images.statistics import load_statistics
 from search.images.synthesize import dead_leaves, synthesize
 from zoo.types import Images
@@ -58,15 +57,15 @@ def read_photos(
 
 
 def fingerprint(folder: Path) -> str:
-    """sha256 over relative path, size and time of every image file; changes when the folder does."""
+    """sha256 over the relative path and the content of every file that ``read_photos`` reads, links followed."""
     digest = hashlib.sha256()
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for path in (Path(parent, file) for file in sorted(files) if Path(file).suffix.lower() in SUFFIXES):
-            status = path.lstat()
-            digest.update(
-                f"{path.relative_to(folder)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace")
-            )
+    for path in image_files(folder, limit=MAX_IMAGES)[0]:
+        digest.update(f"{path.relative_to(folder)}\0".encode(errors="replace"))
+        try:
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "blake2b").digest())
+        except OSError:  # the reader leaves it out and says so
+            digest.update(b"unreadable")
     return digest.hexdigest()
 
 

@@ -211,6 +211,8 @@ def train(
     if resume and overwrite:
         raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
     if not resume:
+        if has_checkpoint(out) and not overwrite:
+            raise OutputExists(f"{out} holds an unfinished run; --resume goes on with it, --overwrite begins anew")
         check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
     try:
         from search.oneshot.pretrain import pretrain as train_supernet
@@ -222,21 +224,31 @@ def train(
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     data = {"folder": images.resolve().name, "terms": terms}
-    made = train_supernet(
-        recipe,
-        read.pixels,
-        out,
-        name=out.resolve().name,
-        data=data,
-        start=start,
-        max_minutes=max_minutes,
-        processes=processes,
-        resume=resume,
-        progress=stage(progress, "train"),
-    )
+    try:
+        made = train_supernet(
+            recipe,
+            read.pixels,
+            out,
+            name=out.resolve().name,
+            data=data,
+            start=start,
+            max_minutes=max_minutes,
+            processes=processes,
+            resume=resume,
+            progress=stage(progress, "train"),
+        )
+    except KeyboardInterrupt:
+        if not has_checkpoint(out):  # nothing to go on from: as if the command had not been given
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     if (curve := made.card.training.get("curve")) is not None:
         plot_curve(curve, out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
     return made
+
+
+def has_checkpoint(out: Path) -> bool:
+    """Whether an interrupted run in ``out`` can go on."""
+    return any((out / CHECKPOINTS).glob("*.ckpt")) and not (out / CARD).exists()
 
 
 def import_gaia(checkpoint: Path, out: Path, *, objective: str = "mocov2", overwrite: bool = False) -> Supernet:
