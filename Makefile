@@ -15,11 +15,12 @@ BUDGET ?= 1ms
 DEMO_IMAGES = $(or $(IMAGES),$(OUT)/images)
 DEMO_SEARCH = search --images "$(DEMO_IMAGES)" --task $(TASK) --device $(DEVICE) --budget $(BUDGET) -o "$(OUT)/package" --overwrite
 
-.PHONY: demo test check format build
+.PHONY: demo test check format build docs vega
 
 demo: .venv/.installed
 	$(if $(IMAGES),,$(BIN)/python -m zoo.demo "$(DEMO_IMAGES)")
 	$(BIN)/python -m zoo $(DEMO_SEARCH)
+	@echo "$(OUT)/package/report.html  open it in a browser"
 
 test: .venv/.installed
 	$(BIN)/python -m pytest $(or $(ARGS),-n auto)
@@ -35,6 +36,15 @@ format: .venv/.installed
 
 build: .venv/.installed
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+docs: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+
+# The library that draws the pages of `zoo report`, in one file; done by hand when there is a new version.
+vega: .venv/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -q vl-convert-python
+	$(BIN)/python -c 'import vl_convert as v; print(v.javascript_bundle().replace("</script", "<\\/script").replace("<!--", "<\\!--"))' > zoo/report/vega.js
 
 .venv/.installed: pyproject.toml
 	@test -x $(BIN)/python || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "found Python %d.%d; needed is 3.11 or newer: make PYTHON=/path/to/python3.11" % sys.version_info[:2])'

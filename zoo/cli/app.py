@@ -31,6 +31,7 @@ COMMANDS = {
     "evaluate": "evaluate.evaluate_command",
     "export": "export.export_command",
     "benchmark": "export.benchmark_command",
+    "report": "report.report_command",
     "push": "hub.push_command",
     "pull": "hub.pull_command",
     "env": "models.env_command",
