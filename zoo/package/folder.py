@@ -1,7 +1,7 @@
 """A package: one folder with a network's weights, artefacts, card and evidence. Written whole or not at all.
 
 README.md  config.json  model.safetensors  onnx/model.onnx  perf.yaml  numerics.yaml  golden.safetensors
-cells.png, of a network of cells
+search.json, of a search · cells.png, of a network of cells
 """
 
 from __future__ import annotations
