@@ -198,21 +198,6 @@ def _check_architecture(recipe: Recipe) -> None:
         NETS[recipe.net].check(Architecture(net=recipe.net, choices=recipe.architecture, resolution_px=px))
 
 
-def mobile_mocov2() -> Recipe:
-    """MoCo v2 for ``mobile``; the bundled supernet of that name went through it twice, its card says how."""
-    return Recipe()
-
-
-def resnet_mocov2() -> Recipe:
-    """MoCo v2 for the small ``resnet``."""
-    return recipe_for("resnet", "mocov2")
-
-
-def mobile_densecl() -> Recipe:
-    """DenseCL for ``mobile``: for networks that detect and segment."""
-    return recipe_for("mobile", "densecl")
-
-
 def recipe_for(net: str, objective: str, *, architecture: tuple[str | int, ...] | None = None) -> Recipe:
     """The default recipe with what the objective needs otherwise.
 
@@ -221,8 +206,22 @@ def recipe_for(net: str, objective: str, *, architecture: tuple[str | int, ...] 
       images to be like (Zheng et al., arXiv:2107.09282, section 4).
     - BYOL: no queue, and a slower teacher, for nothing but it holds the projections apart (Grill et al.,
       arXiv:2006.07733, section 3.3: from 0.996 over a run a hundred times as long).
+    - Photos: crops of 48, then 64 px, below which the last map is one position. The largest network comes first: alone
+      for 0.4 of the steps, then with twice the weight of the others, which learn from it too.
     """
     base = Recipe(net=net, objective=objective, architecture=architecture)
+    if net == "mobile-photo":
+        base = replace(
+            base,
+            queue=1024,
+            ema=(0.99, 0.996),
+            warmup=0.03,
+            slow_start=0.4,
+            loss_weights=(2.0, 1.0, 1.0),
+            distill=0.5,
+            stages=(Stage(until=0.5, crop_px=48), Stage(until=1.0, crop_px=64)),
+            views=replace(base.views, crop_px=64),
+        )
     match objective:
         case "simclr":
             return replace(base, temperature=0.5, queue=0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from search.objectives import OBJECTIVES
-from search.recipes import Recipe, Stage, mobile_densecl, mobile_mocov2, quick, read_recipe, recipe_for, resnet_mocov2
+from search.recipes import Recipe, Stage, quick, read_recipe, recipe_for
 
 
 @pytest.mark.parametrize(
@@ -72,24 +72,30 @@ def test_steps_drop_the_incomplete_batch_and_are_at_least_one() -> None:
 
 
 def test_any_recipe_can_be_made_quick() -> None:
-    recipe = quick(mobile_mocov2())
+    recipe = quick(Recipe())
     assert recipe.net == "mobile" and recipe.steps(64) == 4 and recipe.resolution_px == 16
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("net", ["mobile", "resnet"])
+@pytest.mark.parametrize("net", ["mobile", "mobile-photo", "resnet"])
 def test_every_objective_has_a_recipe_for_every_net(net: str, objective: str) -> None:
     recipe = recipe_for(net, objective)
     assert (recipe.net, recipe.objective) == (net, objective)
 
 
 def test_a_recipe_has_what_its_objective_needs_and_nothing_that_it_has_not() -> None:
-    assert recipe_for("mobile", "mocov2") == mobile_mocov2() == Recipe()
+    assert recipe_for("mobile", "mocov2") == Recipe()
     assert {name for name in OBJECTIVES if recipe_for("mobile", name).queue} == {"mocov2", "densecl", "ressl"}
     weak = recipe_for("resnet", "ressl").teacher_views
     assert weak is not None and weak.jitter_p == weak.gray_p == 0 < weak.flip_p and weak.min_scale < 1
     assert recipe_for("resnet", "ressl").teacher_temperature < recipe_for("resnet", "ressl").temperature
-    assert resnet_mocov2().net == "resnet" and mobile_densecl().objective == "densecl"
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_photos_are_seen_by_crops_that_leave_the_last_map_more_than_one_position(objective: str) -> None:
+    recipe = recipe_for("mobile-photo", objective)
+    assert {-(-stage.crop_px // 32) for stage in recipe.stages} == {2} and recipe.resolution_px == 64
+    assert recipe.slow_start > 0 and recipe.distill > 0 and recipe.loss_weights[0] > recipe.loss_weights[1]
 
 
 @pytest.mark.parametrize("recipe", [Recipe(), recipe_for("resnet", "ressl"), Recipe(elastic=(0.75, 1.0), distill=0.5)])
