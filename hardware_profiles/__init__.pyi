@@ -31,6 +31,7 @@ from .tables.files import load_head as load_head
 from .tables.files import load_table as load_table
 from .tables.files import save_table as save_table
 from .tables.find import TableFile as TableFile
+from .tables.find import find_costs as find_costs
 from .tables.find import find_device as find_device
 from .tables.find import find_table as find_table
 from .tables.find import keep_table as keep_table
@@ -39,11 +40,13 @@ from .tables.resize import resize_table as resize_table
 from .timing.timing import time_call as time_call
 from .timing.timing import time_runners as time_runners
 from .types import Check as Check
+from .types import CostModel as CostModel
 from .types import DeviceProfile as DeviceProfile
 from .types import Kind as Kind
 from .types import Latency as Latency
 from .types import LatencyTable as LatencyTable
 from .types import OpKey as OpKey
+from .types import Precision as Precision
 from .types import Scaling as Scaling
 from .types import Source as Source
 from .types import TableHead as TableHead

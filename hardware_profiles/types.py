@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["point", "edge", "mobile", "cloud"]
+Precision = Literal["fp32", "fp16", "int8"]
 Source = Literal["measured", "published", "fitted", "estimated"]
 
 
@@ -73,7 +74,7 @@ class DeviceProfile:
     memory_bytes: int
     runtime: str
     runtime_version: str
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     batch: int
     threads: int
     source: Source
@@ -92,6 +93,7 @@ class Validation:
     bias_percent: float
     kendall_tau: float
     spearman_rho: float | None = None
+    median_percent: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,4 +143,23 @@ class LatencyTable(TableHead):
     """
 
     entries: Mapping[OpKey, Latency] = field(hash=False)
+    checks: tuple[Check, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostModel(TableHead):
+    """What a device takes for each unit of work, from times of other people's networks; it prices any block.
+
+    ``net`` is ``any`` and ``resolution_px`` is 0. Validated by leaving out one model after the other.
+
+    Args:
+        terms: milliseconds of one unit of each term of ``fit.public``; a block's time is their sum.
+        mobile_validation: on the networks that are made of depthwise convolutions alone, as ours are.
+        made_by: the command.
+        checks: some of the networks that validated it, for a plot.
+    """
+
+    terms: Mapping[str, float] = field(hash=False)
+    mobile_validation: Validation | None
+    made_by: str
     checks: tuple[Check, ...] = ()

@@ -1,8 +1,9 @@
 """Files: a latency table as YAML, one block a line, and back; ``load_table(save_table(x)) == x``.
 
-Schema 2 has ``scaling``, ``checks`` and ``spearman_rho`` more than schema 1, which is read, too.
+Schema 2 has ``scaling``, ``checks`` and ``spearman_rho`` more than schema 1, schema 3 ``median_percent`` and cost
+models; all are read. A cost model has ``terms``, ``mobile_validation`` and ``made_by`` in place of ``entries``.
 
-schema: 2
+schema: 3
 device: {id: ..., kind: cloud, chip: ..., ...}
 net: mobile
 resolution_px: 32
@@ -26,28 +27,30 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
 
 from hardware_profiles.errors import BadOp, BadProfile
 from hardware_profiles.ops import parse_op
-from hardware_profiles.tables.strict_yaml import MAX_BYTES, read_strict_yaml
+from hardware_profiles.tables.strict_yaml import MAX_BYTES, flow_yaml, read_strict_yaml
 from hardware_profiles.types import (
     Check,
+    CostModel,
     DeviceProfile,
     Kind,
     Latency,
     LatencyTable,
     OpKey,
+    Precision,
     Scaling,
     Source,
     TableHead,
     Validation,
 )
 
-SCHEMA = 2
-_READABLE = (1, 2)
-_LONGEST_MS = 60_000.0  # a minute for one block: nobody deploys that, but a table in microseconds or hours has it
+SCHEMA = 3
+_READABLE = (1, 2, 3)
+# No network of ours takes a minute for one block; seconds taken for milliseconds, or hours, do.
+_LONGEST_MS = 60_000.0
 
 
 def _printable(text: str) -> str:
@@ -64,6 +67,7 @@ def _blocks_text(text: str) -> str:
 _Text = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,119}$")]
 _Ms = Annotated[FiniteFloat, Field(ge=0)]
+_BlockMs = Annotated[FiniteFloat, Field(ge=0, le=_LONGEST_MS)]
 _Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 
 
@@ -78,7 +82,7 @@ class _Device(_Strict):
     memory_bytes: Annotated[int, Field(ge=0)]
     runtime: _Text
     runtime_version: _Text
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Precision
     batch: PositiveInt
     threads: Annotated[int, Field(ge=0)]
     source: Source
@@ -94,6 +98,7 @@ class _Validation(_Strict):
     bias_percent: FiniteFloat
     kendall_tau: Annotated[FiniteFloat, Field(ge=-1, le=1)]
     spearman_rho: Annotated[FiniteFloat, Field(ge=-1, le=1)] | None = None
+    median_percent: _Ms | None = None
 
 
 class _Scaling(_Strict):
@@ -104,15 +109,15 @@ class _Scaling(_Strict):
 
 class _Entry(_Strict):
     op: Annotated[str, AfterValidator(_blocks_text)]
-    median_ms: _Ms
-    p90_ms: _Ms
+    median_ms: _BlockMs
+    p90_ms: _BlockMs
     samples: PositiveInt
 
 
 class _Head(_Strict):
-    schema_number: Literal[1, 2] = Field(alias="schema")
+    schema_number: Literal[1, 2, 3] = Field(alias="schema")
     net: _Name
-    resolution_px: PositiveInt
+    resolution_px: Annotated[int, Field(ge=0)]
     measured_at: _Text
     device: _Device
     overhead_ms: FiniteFloat
@@ -121,9 +126,21 @@ class _Head(_Strict):
     scaling: _Scaling | None = None
 
 
+_Checks = list[Annotated[list[_Ms], Field(min_length=2, max_length=2)]]
+
+
 class _Table(_Head):
+    resolution_px: PositiveInt
     entries: Annotated[list[_Entry], Field(min_length=1)]
-    checks: list[Annotated[list[_Ms], Field(min_length=2, max_length=2)]] = []
+    checks: _Checks = []
+
+
+class _Costs(_Head):
+    resolution_px: Literal[0]
+    mobile_validation: _Validation | None
+    made_by: _Text
+    terms: Annotated[dict[_Name, _Ms], Field(min_length=1)]
+    checks: _Checks = []
 
 
 _File = TypeVar("_File", bound=_Head)
@@ -142,9 +159,36 @@ def load_table(path: Path) -> LatencyTable:
         if key in entries:
             raise BadProfile(f"{path}: entries[{i}].op {entry.op!r} appears twice; keep one")
         entries[key] = Latency(median_ms=entry.median_ms, p90_ms=entry.p90_ms, samples=entry.samples)
-    _refuse_senseless(file, entries, path)
-    checks = tuple(Check(predicted_ms=predicted, measured_ms=measured) for predicted, measured in file.checks)
-    return LatencyTable(**vars(_head(file)), entries=entries, checks=checks)
+    table = LatencyTable(**vars(_head(file)), entries=entries, checks=_checks(file.checks))
+    _refuse_nonsense(table, path)
+    return table
+
+
+def load_costs(path: Path) -> CostModel:
+    """Read a cost model.
+
+    Raises:
+        BadProfile: the file cannot be read, or is not exactly what ``save_costs`` writes; names file and field.
+    """
+    file = _checked(_Costs, read_strict_yaml(path), str(path))
+    mobile = file.mobile_validation
+    return CostModel(
+        **vars(_head(file)),
+        mobile_validation=Validation(**mobile.model_dump()) if mobile else None,
+        made_by=file.made_by,
+        terms=file.terms,
+        checks=_checks(file.checks),
+    )
+
+
+def _refuse_nonsense(table: LatencyTable, path: Path) -> None:
+    """Refuse numbers that are well-formed, one by one, and that no device has."""
+    if table.overhead_ms + table.scale * sum(latency.median_ms for latency in table.entries.values()) <= 0:
+        raise BadProfile(f"{path}: all blocks together take no time; measure again: zoo devices measure")
+
+
+def _checks(rows: list[list[float]]) -> tuple[Check, ...]:
+    return tuple(Check(predicted_ms=predicted, measured_ms=measured) for predicted, measured in rows)
 
 
 def _refuse_senseless(file: _Table, entries: Mapping[OpKey, Latency], path: Path) -> None:
@@ -173,22 +217,44 @@ def save_table(table: LatencyTable, path: Path) -> Path:
     Raises:
         BadProfile: a table that ``load_table`` would refuse, or a path that cannot be written; nothing was left there.
     """
-    document = {"schema": SCHEMA} | {name: getattr(table, name) for name in _HEAD}
-    document["device"] = asdict(table.device)
-    document["validation"] = table.validation and asdict(table.validation)
-    document["scaling"] = table.scaling and asdict(table.scaling)
     entries = [{"op": str(key), **asdict(latency)} for key, latency in table.entries.items()]
-    checks = [[check.predicted_ms, check.measured_ms] for check in table.checks]
-    file = _checked(_Table, document | {"entries": entries, "checks": checks}, str(path))
-    _refuse_senseless(file, table.entries, path)
-    lines = [f"{name}: {_flow(value)}" for name, value in document.items()]
-    lines += ["entries:", *(f"- {_flow(entry)}" for entry in entries)]
-    lines += [f"checks: {_flow(checks)}"] if checks else []
-    content = ("\n".join(lines) + "\n").encode("utf-8")
-    if len(content) > MAX_BYTES:
-        raise BadProfile(f"{path}: would be {len(content)} bytes, the limit is {MAX_BYTES}; split the table")
-    _write(path, content)
+    document = _document(table)
+    checks = document.pop("checks")
+    _checked(_Table, document | {"entries": entries, "checks": checks}, str(path))
+    _refuse_nonsense(table, path)
+    lines = [f"{name}: {flow_yaml(value)}" for name, value in document.items()]
+    lines += ["entries:", *(f"- {flow_yaml(entry)}" for entry in entries)]
+    lines += [f"checks: {flow_yaml(checks)}"] if checks else []
+    _write(path, lines)
     return path
+
+
+def save_costs(model: CostModel, path: Path) -> Path:
+    """Write ``model`` to ``path`` as ``save_table`` writes a table."""
+    document = _document(model)
+    checks = document.pop("checks")
+    document |= {
+        "made_by": model.made_by,
+        "mobile_validation": model.mobile_validation and asdict(model.mobile_validation),
+        "terms": dict(model.terms),
+        "checks": checks,
+    }
+    _checked(_Costs, document, str(path))
+    _write(path, [f"{name}: {flow_yaml(value)}" for name, value in document.items()])
+    return path
+
+
+def _document(table: LatencyTable | CostModel) -> dict[str, Any]:
+    return (
+        {"schema": SCHEMA}
+        | {name: getattr(table, name) for name in _HEAD}
+        | {
+            "device": asdict(table.device),
+            "validation": table.validation and asdict(table.validation),
+            "scaling": table.scaling and asdict(table.scaling),
+            "checks": [[check.predicted_ms, check.measured_ms] for check in table.checks],
+        }
+    )
 
 
 _HEAD = [field.name for field in fields(TableHead)]
@@ -207,12 +273,10 @@ def _head(file: _Head) -> TableHead:
     )
 
 
-def _flow(value: object) -> str:
-    text: str = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True)
-    return text.removesuffix("...\n").strip("\n")
-
-
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, lines: list[str]) -> None:
+    content = ("\n".join(lines) + "\n").encode("utf-8")
+    if len(content) > MAX_BYTES:
+        raise BadProfile(f"{path}: would be {len(content)} bytes, the limit is {MAX_BYTES}; split the table")
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,7 +292,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _checked(model: type[_File], document: object, name: str) -> _File:
-    found: Any = document.get("schema", SCHEMA) if isinstance(document, dict) else SCHEMA
+    if not isinstance(document, dict):
+        raise BadProfile(f"{name}: holds {type(document).__name__}, no latency table; it starts with schema: {SCHEMA}")
+    found: Any = document.get("schema", SCHEMA)
     if type(found) is not int or found not in _READABLE:  # True equals 1
         shown = repr(found)[:40]
         raise BadProfile(f"{name}: schema is {shown}, this version reads {SCHEMA}; measure again or update subnet-zoo")
@@ -254,5 +320,5 @@ def _problem(kind: str, where: tuple[int | str, ...], message: str, value: objec
 
 _ALL_FIELDS = [
     "schema",
-    *(name for model in (_Table, _Device, _Validation, _Scaling, _Entry) for name in model.model_fields),
+    *(name for model in (_Table, _Costs, _Device, _Validation, _Scaling, _Entry) for name in model.model_fields),
 ]

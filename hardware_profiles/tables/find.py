@@ -1,31 +1,37 @@
 """Devices: the latency tables that are at hand, by device, net and resolution.
 
 A table is the file ``DEVICE.NET-RESOLUTIONpx.yaml`` in this package's ``devices`` or in a folder of the user's, whose
-tables come first.
+tables come first; a cost model, which prices any block, is ``DEVICE.any.yaml``. Other files there stop nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hardware_profiles.errors import BadProfile, MissingTable, UnknownDevice
-from hardware_profiles.tables.files import load_head, load_table, save_table
-from hardware_profiles.types import LatencyTable, TableHead
+from hardware_profiles.tables.files import load_costs, load_head, load_table, save_costs, save_table
+from hardware_profiles.types import CostModel, LatencyTable, TableHead
 
 BUNDLED = Path(__file__).parents[1] / "devices"
 
 # A representative of each kind: an accelerator of a microcontroller's size, a board, a phone, a server's GPU.
 ALIASES = {"point": "eyeriss", "edge": "raspi4", "mobile": "pixel3", "cloud": "titan-rtx"}
 
-_FILE = re.compile(r"(?P<device>[a-z0-9][a-z0-9_-]*)\.(?P<net>[a-z0-9][a-z0-9_-]*)-(?P<resolution>[1-9]\d*)px\.yaml")
+_ANY = "any"
+_FILE = re.compile(
+    r"(?P<device>[a-z0-9][a-z0-9_-]*)\.(?:any|(?P<net>[a-z0-9][a-z0-9_-]*)-(?P<resolution>[1-9]\d{0,5})px)\.ya?ml"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableFile:
-    """A latency table that is at hand; its file is not read before it is needed."""
+    """A latency table that is at hand; its file is not read before it is needed.
+
+    That of a cost model has ``net`` ``any`` and ``resolution_px`` 0.
+    """
 
     device_id: str
     net: str
@@ -36,15 +42,21 @@ class TableFile:
         """Read the table.
 
         Raises:
-            BadProfile: the file is malformed, or holds another table than its name says.
+            BadProfile: the file is malformed, holds another table than its name says, or is a cost model.
         """
         table = load_table(self.path)
         self._check(table)
         return table
 
+    def costs(self) -> CostModel:
+        """Read the cost model; errors as ``load``."""
+        model = load_costs(self.path)
+        self._check(model)
+        return model
+
     def head(self) -> TableHead:
         """Read all but the table's blocks, which is fast; errors as ``load``."""
-        head = load_head(self.path)
+        head = load_costs(self.path) if self.net == _ANY else load_head(self.path)
         self._check(head)
         return head
 
@@ -56,26 +68,25 @@ class TableFile:
 def list_tables(folders: Sequence[Path] = ()) -> tuple[TableFile, ...]:
     """All tables in ``folders`` and in this package, by device, net and resolution; the first folder that has one wins.
 
-    A YAML file of another name is left out; ``stray_files`` names it.
+    What ``stray_files`` names is left out.
     """
     found: dict[tuple[str, str, int], TableFile] = {}
-    for folder in (*folders, BUNDLED):
-        for path in _yaml_files(folder):
-            match = _FILE.fullmatch(path.name)
-            if match is None:
-                continue
-            key = match["device"], match["net"], int(match["resolution"])
+    for path, match in _files((*folders, BUNDLED)):
+        if match is not None:
+            key = match["device"], match["net"] or _ANY, int(match["resolution"] or 0)
             found.setdefault(key, TableFile(device_id=key[0], net=key[1], resolution_px=key[2], path=path))
     return tuple(found[key] for key in sorted(found))
 
 
-def stray_files(folders: Sequence[Path] = ()) -> tuple[Path, ...]:
-    """YAML files in ``folders`` that no table can be: their names are not ``DEVICE.NET-RESOLUTIONpx.yaml``."""
-    return tuple(path for folder in folders for path in _yaml_files(folder) if _FILE.fullmatch(path.name) is None)
+def stray_files(folders: Sequence[Path]) -> list[Path]:
+    """The YAML files in ``folders`` whose names are not those of tables."""
+    return [path for path, match in _files(folders) if match is None]
 
 
-def _yaml_files(folder: Path) -> list[Path]:
-    return sorted(path for suffix in ("yaml", "yml") for path in folder.glob(f"[!.]*.{suffix}"))
+def _files(folders: Iterable[Path]) -> Iterator[tuple[Path, re.Match[str] | None]]:
+    for folder in folders:
+        for path in sorted(folder.glob("[!.]*.y*ml")):
+            yield path, _FILE.fullmatch(path.name)
 
 
 def find_device(name: str, tables: Iterable[TableFile]) -> str:
@@ -110,15 +121,30 @@ def find_table(name: str, *, net: str, resolution_px: int, folders: Sequence[Pat
     raise MissingTable(device_id, net, resolution_px, [f"{table.net} at {table.resolution_px} px" for table in own])
 
 
-def keep_table(table: LatencyTable, folder: Path) -> Path:
+def find_costs(name: str, *, folders: Sequence[Path] = ()) -> CostModel | None:
+    """The cost model of the device called ``name``; None where it has none.
+
+    Raises:
+        UnknownDevice: nothing is known of that device.
+        BadProfile: the file is malformed.
+    """
+    tables = list_tables(folders)
+    device_id = find_device(name, tables)
+    return next((table.costs() for table in tables if (table.device_id, table.net) == (device_id, _ANY)), None)
+
+
+def keep_table(table: LatencyTable | CostModel, folder: Path) -> Path:
     """Write ``table`` under its name into ``folder``, in place of an older one, and return its path.
 
     Raises:
         BadProfile: the table or the folder cannot be written.
     """
-    return save_table(table, folder / table_name(table))
+    path = folder / table_name(table)
+    return save_costs(table, path) if isinstance(table, CostModel) else save_table(table, path)
 
 
 def table_name(table: TableHead) -> str:
-    """The file name of a table: ``DEVICE.NET-RESOLUTIONpx.yaml``."""
+    """The file name of a table: ``DEVICE.NET-RESOLUTIONpx.yaml``, of a cost model ``DEVICE.any.yaml``."""
+    if table.net == _ANY:
+        return f"{table.device.id}.{_ANY}.yaml"
     return f"{table.device.id}.{table.net}-{table.resolution_px}px.yaml"

@@ -1,4 +1,9 @@
-"""YAML from anywhere, read strictly: small, shallow, without aliases, tags or repeated keys."""
+"""YAML from anywhere, read strictly: small, shallow, without aliases, tags or repeated keys, and only plain values.
+
+Plain values are those that our files hold: text, true and false, null, decimal integers and floats as YAML 1.2 writes
+them (``5e-3`` is a number). YAML 1.1 knows more: dates, ``yes``, and integers to the base of 60, of which 300 kB keep
+a reader busy for minutes.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,10 @@ import yaml
 from hardware_profiles.errors import BadProfile
 
 MAX_BYTES = 500_000
-_MAX_DEPTH = 5
-_MAX_SCALAR = 1000
+# A table has four levels and chips of less than 500 characters.
+_TABLE_LEVELS, _TABLE_SCALAR = 5, 1000
+# A package's documents have six levels and a few kB.
+_PACKAGE_CHARACTERS, _PACKAGE_LEVELS, _PACKAGE_SCALAR = 1_000_000, 20, 10_000
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _SafeLoader
@@ -20,35 +27,10 @@ else:  # libyaml, where PyYAML was built with it, reads a table seven times as f
     _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-# All that our files hold beside text, as YAML 1.2's core schema writes it: YAML 1.1 has numbers in base 60 that take
-# minutes, dates that raise, and a float only where there is a dot (5e-3).
-_RESOLVED = (
-    ("tag:yaml.org,2002:null", re.compile(r"~|null|Null|NULL|"), ["~", "n", "N", ""]),
-    ("tag:yaml.org,2002:bool", re.compile(r"true|True|TRUE|false|False|FALSE"), list("tTfF")),
-    ("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]{0,18})"), list("-+0123456789")),
-    (
-        "tag:yaml.org,2002:float",
-        re.compile(
-            r"[-+]?(?:[0-9]{1,400}\.[0-9]{0,400}|\.[0-9]{1,400}|[0-9]{1,400}(?=[eE]))(?:[eE][-+]?[0-9]{1,4})?"
-            r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-        ),
-        list("-+0123456789."),
-    ),
-)
+class _Loader(_SafeLoader):
+    """Safe, resolves plain values alone, and refuses keys that come twice."""
 
-
-class _Plain(_SafeLoader):
-    """The safe loader, whose words without quotes mean only what our own files mean by them."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
-
-
-for _tag, _words, _first in _RESOLVED:
-    _Plain.add_implicit_resolver(_tag, re.compile(rf"(?:{_words.pattern})\Z"), _first)
-
-
-class _Loader(_Plain):
-    """Safe, and refuses keys that come twice."""
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - as the base class declares it
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Refuse what YAML would silently overwrite."""
@@ -62,6 +44,21 @@ class _Loader(_Plain):
         return super().construct_mapping(node, deep)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that the loader would take for a number."""
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"true|false", "tf"),
+    ("null", r"null|~|", ["n", "~", ""]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,18})", "-+0123456789"),
+    # The sign of an exponent must be there, for a commit's short hash may read 1234e56.
+    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+][0-9]{1,3})?|[-+]?\.inf|\.nan", "-+.0123456789"),
+):
+    for _each in (_Loader, _Dumper):
+        _each.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})\\Z"), list(_first))
+
+
 def read_strict_yaml(path: Path, *, before: str | None = None) -> object:
     """The one document in ``path``.
 
@@ -70,7 +67,7 @@ def read_strict_yaml(path: Path, *, before: str | None = None) -> object:
         before: reads the lines above the one that starts with this text only; that is fast where the rest is long.
 
     Raises:
-        BadProfile: the file cannot be read, is larger than 500 kB, is not UTF-8 or not this strict YAML.
+        BadProfile: the file cannot be read, is empty, is larger than 500 kB, is not UTF-8 or not this strict YAML.
     """
     try:
         with path.open("rb") as file:
@@ -82,28 +79,56 @@ def read_strict_yaml(path: Path, *, before: str | None = None) -> object:
     if before is not None:
         content = content.partition(f"\n{before}".encode())[0]
     try:
-        text = content.decode("utf-8")
-        if not text.strip():
-            raise BadProfile(f"{path}: the file is empty; remove it, or measure again")
-        _refuse_what_grows(text)
-        return _Loader(text).get_single_data()
+        document = _parse(content.decode("utf-8"), levels=_TABLE_LEVELS, scalar=_TABLE_SCALAR)
     except UnicodeDecodeError as error:
         raise BadProfile(f"{path}: byte {error.start} is not UTF-8 text") from error
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-13-45
+    except (yaml.YAMLError, ValueError) as error:
         raise BadProfile(f"{path}: {_sentence(error)}") from error
+    if document is None:
+        raise BadProfile(f"{path}: is empty; remove it, or write a table there: zoo devices measure")
+    return document
 
 
-def _refuse_what_grows(text: str, *, most_levels: int = _MAX_DEPTH, longest: int = _MAX_SCALAR) -> None:
-    """Refuse what makes a small file large in memory, before anything is made of it."""
+def read_plain_yaml(text: str) -> Any:
+    """The document in ``text``, which is of a package.
+
+    Raises:
+        ValueError: it is no strict YAML, is longer than a million characters or nested too deep.
+    """
+    if len(text) > _PACKAGE_CHARACTERS:
+        raise ValueError(f"this is no plain YAML: longer than {_PACKAGE_CHARACTERS} characters")
+    try:
+        return _parse(text, levels=_PACKAGE_LEVELS, scalar=_PACKAGE_SCALAR)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"this is no plain YAML: {_sentence(error)}") from None
+
+
+def flow_yaml(value: object) -> str:
+    """``value`` on one line; what ``read_strict_yaml`` gives back."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, sort_keys=False, width=10**9, allow_unicode=True
+    )
+    return text.removesuffix("...\n").strip("\n")
+
+
+def _parse(text: str, *, levels: int, scalar: int) -> Any:
+    _refuse_what_grows(text, levels, scalar)
+    return _Loader(text).get_single_data()
+
+
+def _refuse_what_grows(text: str, levels: int, scalar: int) -> None:
+    """Refuse what makes a small file large in memory or slow to read, before anything is made of it."""
     depth = 0
     for event in yaml.parse(text, Loader=_SafeLoader):
         if isinstance(event, yaml.NodeEvent):
             if event.anchor:
                 _refuse("anchors and aliases are not allowed", event.start_mark)
-            if depth >= most_levels:
-                _refuse(f"nested deeper than {most_levels} levels", event.start_mark)
-        if isinstance(event, yaml.ScalarEvent) and len(event.value) > longest:
-            _refuse(f"a value is longer than {longest} characters", event.start_mark)
+            if getattr(event, "tag", None):
+                _refuse("tags are not allowed", event.start_mark)
+            if depth >= levels:
+                _refuse(f"nested deeper than {levels} levels", event.start_mark)
+        if isinstance(event, yaml.ScalarEvent) and len(event.value) > scalar:
+            _refuse(f"a value is longer than {scalar} characters", event.start_mark)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
 
 
@@ -115,24 +140,3 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
         return f"line {error.problem_mark.line + 1}: {' '.join(error.problem.split())}"
     return " ".join(str(error).split())
-
-
-# A package's files have a few kB, and six levels.
-_MOST_CHARACTERS = 1_000_000
-_MOST_LEVELS = 20
-
-
-def read_plain_yaml(text: str) -> Any:
-    """The document in ``text``.
-
-    Raises:
-        ValueError: it is no YAML, is too long or nested too deep, or has an alias.
-    """
-    if len(text) > _MOST_CHARACTERS:
-        raise ValueError("this is not plain YAML")
-    try:
-        _refuse_what_grows(text, most_levels=_MOST_LEVELS, longest=_MOST_CHARACTERS)
-        return _Plain(text).get_single_data()
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, LookupError, OverflowError):
-        # PyYAML's constructors raise all of these on scalars such as ``!!int x`` or ``!!timestamp 0``.
-        raise ValueError("this is not plain YAML") from None

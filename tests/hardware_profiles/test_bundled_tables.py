@@ -6,7 +6,7 @@ from hardware_profiles import LatencyTable, TableFile, find_device, list_tables
 from hardware_profiles.tables.find import ALIASES
 
 FILES = list_tables()
-FITTED = [file for file in FILES if file.head().device.source == "fitted"]
+FITTED = [file for file in FILES if file.net != "any" and file.head().device.source == "fitted"]
 EXACT = ("raspi4", "pixel3", "eyeriss")
 PHONES = ("samsung-a50", "essential-ph-1")
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_tables import FEW
 
-from hardware_profiles.fit.calibrate import calibrate, kendall_tau, spearman_rho, validate
+from hardware_profiles.fit.calibrate import calibrate, validate
 
 SUMS = np.array([1.0, 2.0, 3.5, 4.0, 5.0, 7.0, 8.0, 9.0])
 
@@ -63,25 +63,7 @@ def test_errors_are_relative_to_the_measured_times():
     assert v.kendall_tau == pytest.approx(5 / (6 * 5) ** 0.5, abs=1e-4)
 
 
-@FEW
-@given(st.lists(st.integers(-5, 5), min_size=2, max_size=12), st.randoms(use_true_random=False))
-def test_tau_is_symmetric_and_changes_sign_with_one_ranking(values, random):
-    a = np.array(values, dtype=float)
-    b = np.array(random.sample(values, len(values)), dtype=float)
-    assert kendall_tau(a, b) == kendall_tau(b, a) == -kendall_tau(a, -b)
-    assert -1 - 1e-12 <= kendall_tau(a, b) <= 1 + 1e-12
-    if len(set(values)) > 1:
-        assert kendall_tau(a, a) == pytest.approx(1)
-
-
-@FEW
-@given(st.lists(st.integers(-5, 5), min_size=2, max_size=12), st.randoms(use_true_random=False))
-def test_rank_correlations_are_those_of_scipy(values, random):
-    scipy_stats = pytest.importorskip("scipy.stats")
-    a = np.array(values, dtype=float)
-    b = np.array(random.sample(values, len(values)), dtype=float)
-    if len(set(values)) > 1:
-        assert spearman_rho(a, b) == pytest.approx(scipy_stats.spearmanr(a, b).statistic, abs=1e-12)
-        assert kendall_tau(a, b) == pytest.approx(scipy_stats.kendalltau(a, b).statistic, abs=1e-12)
-    else:
-        assert spearman_rho(a, b) == kendall_tau(a, b) == 0
+def test_of_equal_predictions_the_ranks_say_nothing():
+    v = validate(np.full(3, 2.0), np.array([1.0, 2.0, 3.0]))
+    assert v.kendall_tau == v.spearman_rho == 0
+    assert v.median_percent == pytest.approx(100 / 3, abs=1e-3)

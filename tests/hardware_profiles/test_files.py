@@ -26,6 +26,7 @@ from hardware_profiles.tables import strict_yaml
 from hardware_profiles.tables.strict_yaml import MAX_BYTES
 
 MS = st.floats(0, 1e9, allow_nan=False)
+BLOCK_MS = st.floats(1e-6, 6e4)
 TEXT = st.text(st.characters(exclude_categories=("C", "Z"), include_characters=" "), max_size=60)  # what is printable
 NAME = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=20)
 COUNT = st.integers(1, 10**9)
@@ -50,7 +51,7 @@ TABLES = st.builds(
     net=NAME,
     resolution_px=COUNT,
     entries=st.dictionaries(
-        OP_KEYS, st.builds(Latency, median_ms=st.floats(1e-6, 6e4), p90_ms=MS, samples=COUNT), min_size=1, max_size=4
+        OP_KEYS, st.builds(Latency, median_ms=BLOCK_MS, p90_ms=BLOCK_MS, samples=COUNT), min_size=1, max_size=4
     ),
     overhead_ms=MS,
     scale=st.floats(1e-9, 1e9),
@@ -107,11 +108,18 @@ def test_files_read_the_same_without_libyaml(tmp_path, monkeypatch):
 
 def test_a_file_of_schema_1_is_still_read(tmp_path):
     path = save_table(table({key(16): 1.0}, validation=VALIDATION), tmp_path / "t.yaml")
-    old = path.read_text("utf-8").replace("schema: 2", "schema: 1").replace("scaling: null\n", "")
-    path.write_text(old.replace(", spearman_rho: 0.99", ""), "utf-8")
+    old = path.read_text("utf-8").replace("schema: 3", "schema: 1").replace("scaling: null\n", "")
+    path.write_text(old.replace(", spearman_rho: 0.99, median_percent: null", ""), "utf-8")
     read = load_table(path)
     assert read.validation == replace(VALIDATION, spearman_rho=None)
     assert read.scaling is None and read.checks == ()
+
+
+def test_numbers_with_exponents_are_numbers_and_text_that_looks_like_one_stays_text(tmp_path):
+    path = write(tmp_path, "median_ms: 1.5", "median_ms: 5e-3")
+    assert load_table(path).entries[key(16)].median_ms == 0.005
+    odd = replace(table({key(8): 1.0}), device=replace(DEVICE, chip="5e-3"), measured_at="2026-11-28")
+    assert load_table(save_table(odd, path)) == odd
 
 
 def test_a_file_has_one_line_a_block_and_its_numbers_have_units(tmp_path):
@@ -136,14 +144,14 @@ def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("schema: 2", "schema: 3", "schema is 3"),
-        ("schema: 2\n", "", "schema is missing"),
-        ("schema: 2", "schema: true", "schema"),
+        ("schema: 3", "schema: 4", "schema is 4"),
+        ("schema: 3\n", "", "schema is missing"),
+        ("schema: 3", "schema: true", "schema"),
         ("net: mobile", "net: ../mobile", "net is"),
         ("net: mobile", "net: mobile\nowner: me", "owner is no known field"),
         ("net: mobile", "net: mobile\nnet: mobile", "appears twice"),
         ("net: mobile", "net: &a mobile", "anchors and aliases"),
-        ("net: mobile", "net: !!python/name:os.system ''", "could not determine a constructor"),
+        ("net: mobile", "net: !!python/name:os.system ''", "tags are not allowed"),
         ("net: mobile", f"net: {'x' * 2000}", "longer than"),
         ("net: mobile", "? [1]\n: 2", "plain word"),
         ("resolution_px: 32", "resolution_px: 0", "resolution_px is 0"),
@@ -155,6 +163,9 @@ def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
         ("scale: 1.25\n", "", "scale is missing"),
         ("overhead_ms: 0.0", "overhead_ms: .nan", "overhead_ms is nan"),
         ("overhead_ms:", "overhead:", "did you mean overhead_ms?"),
+        ("median_ms: 1.5", "median_ms: 7200000.0", "entries[0].median_ms is 7200000.0"),
+        ("median_ms: 1.5", "median_ms: 1:59:59", "entries[0].median_ms is '1:59:59'"),
+        ("overhead_ms: 0.0", "overhead_ms: -100.0", "take no time"),
         ("median_ms: 1.5", "median_ms: .nan", "entries[0].median_ms is nan"),
         ("median_ms: 1.5", "median_ms: -1.5", "entries[0].median_ms is -1.5"),
         ("median_ms: 1.5", "median_ms: 1.5ms", "entries[0].median_ms is '1.5ms'"),
@@ -194,13 +205,15 @@ MANY = "{" + ", ".join(f"k{i}: 1" for i in range(2_000)) + "}"
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "the file is empty"),
-        (b"- 1\n", "the file is a list"),
+        (b"", "is empty"),
+        (b"# nothing\n", "is empty"),
+        (b"- 1\n", "holds list"),
         (b"schema: 1", "is missing"),
         (b"a: [1", "line "),
         (b"\xff\xfe\x00", "UTF-8"),
         (b"a: \x00", "characters are not allowed"),
         (b"--- 1\n--- 2\n", "line 2"),
+        (b"a: 1" + b":59" * 150_000, "longer than"),
         (BOMB.encode(), "anchors and aliases"),
         (b"[" * 10_000, "nest"),
         (b"schema: 0x" + b"f" * 900, "schema"),
@@ -229,6 +242,7 @@ def test_a_missing_file_and_a_folder_are_refused_on_one_line(tmp_path):
     "bad",
     [
         table({}),
+        table({key(8): 0.0}),
         replace(table({key(8): 1.0}), scale=math.nan),
         replace(table({key(8): 1.0}), overhead_ms=float("nan")),
         replace(table({key(8): 1.0}), net="a/b"),

@@ -49,6 +49,7 @@ GROUPS = {
             "sample": "devices_fit.sample_command",
             "fit": "devices_fit.fit_command",
             "adapt": "devices_fit.adapt_command",
+            "fit-public": "devices_public.fit_public_command",
         },
     ),
     "cache": (

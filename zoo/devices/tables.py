@@ -13,10 +13,11 @@ from filelock import FileLock
 
 from hardware_profiles.errors import BadProfile, MissingTable, UnknownDevice
 from hardware_profiles.estimate import estimate_ms
-from hardware_profiles.tables.find import TableFile, find_device, find_table, keep_table, list_tables
+from hardware_profiles.tables.find import TableFile, find_device, keep_table, list_tables
 from hardware_profiles.tables.resize import resize_table
 from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling
 from search.nets import NETS, Net
+from zoo.devices.fitted import find_table as find_table
 from zoo.devices.names import DEFAULT_THREADS as DEFAULT_THREADS
 from zoo.devices.names import REFERENCE as REFERENCE
 from zoo.devices.names import THIS as THIS
