@@ -16,6 +16,8 @@ from hardware_profiles.ops import parse_op
 from hardware_profiles.types import DeviceProfile, Kind, Latency, LatencyTable, OpKey
 
 SCHEMA = 1
+# What the reference of a table made of a kit's result begins with.
+KIT = "zoo devices kit"
 _MAX_BYTES = 5_000_000
 
 
@@ -103,7 +105,7 @@ def read_result(path: Path, *, device_id: str | None = None, kind: Kind | None =
         batch=kit.batch,
         threads=machine.threads,
         source="measured",
-        reference=f"zoo devices kit, {kit.id}",
+        reference=f"{KIT}, {kit.id}",
         license="Apache-2.0",
     )
     try:

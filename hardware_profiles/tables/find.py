@@ -118,7 +118,9 @@ def find_table(name: str, *, net: str, resolution_px: int, folders: Sequence[Pat
     for table in own:
         if (table.net, table.resolution_px) == (net, resolution_px):
             return table.load()
-    raise MissingTable(device_id, net, resolution_px, [f"{table.net} at {table.resolution_px} px" for table in own])
+    known = [f"{table.net} at {table.resolution_px} px" for table in own if table.net != _ANY]
+    photos = ["any net from 96 px on, by a cost model"] if len(known) < len(own) else []
+    raise MissingTable(device_id, net, resolution_px, [*known, *photos])
 
 
 def find_costs(name: str, *, folders: Sequence[Path] = ()) -> CostModel | None:

@@ -1,6 +1,7 @@
 """The commands ``zoo devices list | show | validate | sample | fit | adapt``, as a user types them."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -64,6 +65,43 @@ def test_the_list_leaves_out_a_damaged_table_and_says_so() -> None:
     (own_tables() / "bad.mobile-32px.yaml").write_text("schema: 9\n", "utf-8")
     result = run("list")
     assert result.exit_code == 0 and "left out:" in result.stderr and "raspi4" in result.stdout
+
+
+def test_a_table_without_sense_is_left_out_of_the_list_and_refused_by_show(raspi4: LatencyTable) -> None:
+    def keep(name: str, table: LatencyTable) -> str:
+        return keep_table(replace(table, device=replace(table.device, id=name)), own_tables()).read_text("utf-8")
+
+    some = dict(list(raspi4.entries.items())[5:])
+    keep("no-stem", replace(raspi4, entries=some))
+    keep("negative", replace(raspi4, overhead_ms=-1.01 * sum(one.median_ms for one in raspi4.entries.values()) / 4))
+    text = re.sub(r"(median|p90)_ms: [0-9.]+", r"\1_ms: 0", keep("zero", raspi4))
+    text = re.sub(r"overhead_ms: [0-9.]+", "overhead_ms: 0", text)
+    (own_tables() / "zero.mobile-32px.yaml").write_text(text, "utf-8")
+    (own_tables() / "notes.yaml").write_text("remember: the milk\n", "utf-8")
+    listed = run("list")
+    assert listed.exit_code == 0 and "notes.yaml" in listed.stderr and "zero.mobile-32px.yaml" in listed.stderr
+    for name, said in (("zero", "no time"), ("no-stem", "blocks are missing"), ("negative", "a time is above 0")):
+        shown = run("show", name)
+        assert shown.exit_code == 1 and said in shown.stderr, name
+    assert run("show", "raspi4").exit_code == 0
+
+
+def test_a_cost_model_is_listed_shown_and_made_from_published_times(tmp_path: Path) -> None:
+    (row,) = [row for row in document("list", "--runtime", "qnn") if row["device_id"] == "rb3-gen2-int8"]
+    assert (row["net"], row["resolution_px"], row["device"]["source"]) == ("any", 0, "fitted")
+    shown = document("show", "rb3-gen2-int8")
+    assert (shown["net"], shown["resolution_px"]) == ("mobile-photo", 224) and len(shown["entries"]) > 50
+    assert run("show", "rb3-gen2-int8", "--resolution", 64).exit_code == 1
+    head = "model,device,runtime,precision,latency_ms,compute_unit,layers,layers_cpu"
+    models = "resnet18 resnet34 resnet50 mobilenet_v2 googlenet squeezenet1_1 densenet121 alexnet".split()
+    rows = [f"{name},My Board,qnn_dlc,float,{i + 2}.5,NPU,50," for i, name in enumerate(models)]
+    (tmp_path / "t.csv").write_text("\n".join([head, *rows]), "utf-8")
+    command = ("fit-public", tmp_path / "t.csv", "--models", "torchvision")
+    assert run(*command, "--device", "my-board").exit_code == 0
+    assert run(*command, "--device", "my-board").exit_code == 2
+    assert run(*command, "--device", "My Board").exit_code == 1
+    assert run(*command).exit_code == 2
+    assert run("show", "my-board").exit_code == 0
 
 
 def test_the_list_needs_no_torch() -> None:

@@ -11,6 +11,7 @@ from hardware_profiles.errors import NoisyMachine
 from hardware_profiles.tables.files import load_table
 from hardware_profiles.types import DeviceProfile, LatencyTable
 from zoo.cli.app import program
+from zoo.devices.names import this_device
 from zoo.devices.this_machine import measure_here
 from zoo.errors import UnknownName
 
@@ -113,7 +114,16 @@ def test_a_kit_s_result_becomes_a_table_that_the_zoo_finds(
     result.write_text(json.dumps(answer(tmp_path / "kit.zip")))
     done = run("import", result, "--id", "my-board", "--json")
     assert done.exit_code == 0, done.output
-    assert run("show", "my-board", "--resolution", 16).exit_code == 0
+    shown = run("show", "my-board", "--net", "mobile", "--resolution", 16)
+    assert shown.exit_code == 1 and "blocks are missing" in shown.stderr  # the kit of this test has three of them
+    kept = Path(json.loads(done.stdout)["path"])
+    before = kept.read_bytes()
+    again = run("import", result, "--id", "my-board")
+    assert again.exit_code == 2 and "--overwrite" in again.stderr and kept.read_bytes() == before
+    assert run("import", result, "--id", "my-board", "--overwrite").exit_code == 0
+    for taken in ("raspi4", "galaxy-s24", this_device().id):
+        refused = run("import", result, "--id", taken, "--overwrite")
+        assert refused.exit_code == 1 and "is the id of" in refused.stderr
     assert run("import", result, "-o", tmp_path / "x.yaml").exit_code == 0
     assert load_table(tmp_path / "x.yaml").device.chip.startswith("Board")
     assert run("import", result, "--kind", "toaster").exit_code == 2

@@ -27,7 +27,7 @@ def list_command(
 ) -> None:
     """All tables at hand, with the source and the error of each."""
     from hardware_profiles.errors import BadProfile
-    from hardware_profiles.tables.find import list_tables, stray_files
+    from hardware_profiles.tables.find import BUNDLED, list_tables, stray_files
     from zoo.home import own_tables
 
     talk = Talk(as_json=as_json, quiet=quiet)
@@ -36,7 +36,9 @@ def list_command(
     heads: list[tuple[TableHead, Path]] = []
     for file in list_tables([own_tables()]):
         try:
-            heads.append((file.head(), file.path))
+            # Those that come along are known to make sense; only reading all of another one tells.
+            is_table = file.net != "any" and file.path.parent != BUNDLED
+            heads.append((file.load() if is_table else file.head(), file.path))
         except BadProfile as error:
             talk.say(f"left out: {error}")
     heads = [
@@ -53,21 +55,23 @@ def list_command(
 
 def show_command(
     device: Device,
-    net: Net = "mobile",
-    resolution: Resolution = 32,
+    net: Annotated[str | None, typer.Option(help="The family of networks.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=8, help="Side of the input in pixels.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads, for this machine.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw predicted against measured ms: .png, .svg, .pdf.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """One table: the device, its quality, its slowest blocks."""
-    from zoo.devices.tables import quality, table_of, this_device
+    from zoo.devices.tables import quality, shown_by_default, table_of, this_device
     from zoo.plots import check_plot, plot_checks
 
     if plot is not None:
         check_plot(plot)
     talk = Talk(as_json=as_json, quiet=quiet)
-    table = table_of(this_device(threads).id if device == "this" else device, net, resolution)
+    name = this_device(threads).id if device == "this" else device
+    shown_net, shown_px = shown_by_default(name)
+    table = table_of(name, net or shown_net, resolution or shown_px)
     slowest = sorted(table.entries.items(), key=lambda item: item[1].median_ms, reverse=True)
     facts = [(key, str(value)) for key, value in asdict(table.device).items()]
     facts += [("measured at", table.measured_at), ("quality", quality(table))]
@@ -116,7 +120,8 @@ def _rows(heads: list[tuple[TableHead, Path]]) -> list[tuple[str, ...]]:
     for head, _ in heads:
         about, figures = head.device, head.validation
         error = ("-", "-") if figures is None else (f"{figures.mape_percent:.2f} %", f"{figures.networks} networks")
-        what = (about.kind, about.runtime, about.precision, str(about.batch), head.net, f"{head.resolution_px} px")
+        size = f"{head.resolution_px} px" if head.resolution_px else "any"
+        what = (about.kind, about.runtime, about.precision, str(about.batch), head.net, size)
         rows.append((about.id, aliases.get(about.id, "-"), *what, about.source, *error))
     return rows
 
@@ -126,8 +131,9 @@ def _figures(figures: Validation | None) -> list[tuple[str, str]]:
     if figures is None:
         return []
     rho = "-" if figures.spearman_rho is None else f"{figures.spearman_rho:.4f}"
+    median = "" if figures.median_percent is None else f", median {figures.median_percent:.3f} %"
     return [
-        ("mean error", f"{figures.mape_percent:.3f} %, bias {figures.bias_percent:+.3f} %"),
+        ("mean error", f"{figures.mape_percent:.3f} %, bias {figures.bias_percent:+.3f} %{median}"),
         ("within 5 %, 10 %", f"{figures.within_5_percent:.1f} %, {figures.within_10_percent:.1f} %"),
         ("ranking", f"Kendall tau {figures.kendall_tau:.4f}, Spearman rho {rho}, {figures.networks} networks"),
     ]

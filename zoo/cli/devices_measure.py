@@ -125,6 +125,7 @@ def import_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The YAML file to write.")] = None,
     name: Annotated[str | None, typer.Option("--id", help="What to call the device; its chip by default.")] = None,
     kind: Annotated[str | None, typer.Option(help="point, edge, mobile or cloud.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result of a kit.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -133,15 +134,22 @@ def import_command(
 
     from hardware_profiles.kit.result import read_result
     from hardware_profiles.tables.files import save_table
-    from hardware_profiles.tables.find import keep_table
+    from hardware_profiles.tables.find import table_name
     from hardware_profiles.types import Kind
+    from zoo.devices.fitted import refuse_foreign
     from zoo.devices.tables import quality
+    from zoo.errors import OutputExists
     from zoo.home import own_tables
 
     if kind is not None and kind not in get_args(Kind):
         raise typer.BadParameter(f"{kind!r} is no kind of device; there are {', '.join(get_args(Kind))}")
     table = read_result(result, device_id=name, kind=kind)  # type: ignore[arg-type]  # checked above
-    path = save_table(table, out) if out else keep_table(table, own_tables())
+    path = out or own_tables() / table_name(table)
+    if out is None:
+        refuse_foreign(table.device)
+    if path.exists() and not overwrite:
+        raise OutputExists(f"{path} exists; give --overwrite to replace it, or another --id or --out")
+    save_table(table, path)
     talk = Talk(as_json=as_json, quiet=quiet)
     value = {"path": str(path), "device": table.device.id, "validation": table.validation and asdict(table.validation)}
     talk.data(value, [f"{path}  {quality(table)}"])

@@ -100,6 +100,13 @@ def table_of(device: str, net: str, resolution_px: int) -> LatencyTable:
         return replace(scaled, scaling=_scaling(files, NETS[net], nearest_file.resolution_px, resolution_px))
 
 
+def shown_by_default(device: str) -> tuple[str, int]:
+    """The net and resolution that a device is shown for when nobody says which: 32 px where that was timed."""
+    every = list_tables([own_tables()])
+    nets = {file.net for file in every if file.device_id == find_device(device, every)}
+    return ("mobile", 32) if "mobile" in nets else ("mobile-photo", 224)
+
+
 def _scaling(files: Sequence[TableFile], net: Net, from_px: int, to_px: int) -> Scaling:
     """How far off scaling is between two resolutions, judged by the devices whose tables at both were measured."""
     at = {px: {file.device_id: file for file in files if file.resolution_px == px} for px in (from_px, to_px)}
