@@ -1,19 +1,26 @@
-"""Price: a latency table whose blocks a cost model prices when they are asked for, of any net at any size."""
+"""Price: a latency table whose blocks a cost model prices when they are asked for, of any net at any size.
+
+The model comes from published times (``public``) or from the device's own table of another net (``costs_of``).
+"""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 
+import numpy as np
 import torch
 from torch import nn
 
 from hardware_profiles.errors import BadProfile
-from hardware_profiles.fit.count import count_layers
-from hardware_profiles.fit.public import TERMS
-from hardware_profiles.types import CostModel, Latency, LatencyTable, OpKey, TableHead
+from hardware_profiles.fit.count import Layer, count_layers
+from hardware_profiles.fit.public import TERMS, robust_costs, work_of
+from hardware_profiles.types import CostModel, Latency, LatencyTable, OpKey, Scaling, TableHead
 
 BuildOp = Callable[[OpKey], nn.Module]
+# What tells the blocks of one net apart.
+_OF_BLOCKS = ("calls", "weights", "macs", "depthwise_macs", "convolution_traffic", "depthwise_traffic")
 
 
 class Priced(Mapping[OpKey, Latency]):
@@ -47,14 +54,46 @@ class Priced(Mapping[OpKey, Latency]):
 
     def _price(self, key: OpKey) -> Latency:
         try:
-            with torch.device("meta"):
-                block = self._build(key)
+            layers = layers_of(key, self._build)
         except ValueError as error:
             raise KeyError(key) from error
-        layers = count_layers(block, [(key.c_in, key.height_px, key.width_px)])
-        image_ms = sum(cost * TERMS[term](layer) for layer in layers for term, cost in self._model.terms.items())
-        ms = round(image_ms, 9)
-        return Latency(median_ms=ms, p90_ms=ms, samples=1)
+        ms = sum(cost * TERMS[term](layer) for layer in layers for term, cost in self._model.terms.items())
+        return Latency(median_ms=round(ms, 9), p90_ms=round(ms, 9), samples=1)
+
+
+def layers_of(key: OpKey, build: BuildOp) -> tuple[Layer, ...]:
+    """What a block computes; errors as ``build``."""
+    with torch.device("meta"):
+        block = build(key)
+    return count_layers(block, [(key.c_in, key.height_px, key.width_px)])
+
+
+def costs_of(table: LatencyTable, build: BuildOp) -> CostModel:
+    """A cost model of the device of a table of blocks, to price blocks of other nets and sizes; an estimate.
+
+    Its ``scaling`` holds how far off it is on those blocks themselves.
+
+    Args:
+        table: whose blocks tell the costs.
+        build: makes them; blocks that it does not know have no say.
+    """
+    keys, layers = [], []
+    for key in table.entries:
+        with contextlib.suppress(ValueError):
+            layers.append(layers_of(key, build))
+            keys.append(key)
+    times_ms = table.scale * np.array([table.entries[key].median_ms for key in keys])
+    work = work_of(layers)
+    # Blocks that take next to nothing have no say: their times are mostly those of their calls.
+    rows, floored_ms = np.column_stack([work[term] for term in _OF_BLOCKS]), np.maximum(times_ms, 0.1 * times_ms.mean())
+    costs = robust_costs(rows, floored_ms)
+    off_percent = 100 * float(np.mean(np.abs(rows @ costs / floored_ms - 1)))
+    head = {field.name: getattr(table, field.name) for field in fields(TableHead)}
+    head |= {"device": replace(table.device, source="estimated"), "validation": None, "scale": 1.0}
+    scaling = Scaling(from_px=table.resolution_px, mape_percent=round(off_percent, 1), seen_on=table.device.id)
+    head |= {"scaling": scaling}
+    terms = {term: float(cost) for term, cost in zip(_OF_BLOCKS, costs, strict=True) if cost > 0}
+    return CostModel(**head, terms=terms, mobile_validation=None, made_by="")
 
 
 def price_table(

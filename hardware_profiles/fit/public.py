@@ -77,8 +77,10 @@ DESCRIPTIONS: tuple[tuple[str, ...], ...] = (
         *("calls", "macs", "depthwise_macs", "grouped_macs", "convolution_traffic", "depthwise_traffic"),
         *("elementwise_traffic", "curve_traffic", "weights"),
     ),
-    tuple(term for term in TERMS if term not in ("macs", "traffic")),  # hundreds of networks tell all kinds apart
 )
+# All kinds apart; few networks would fit it by chance, and say little of blocks that are in none of them.
+RICH = tuple(term for term in TERMS if term not in ("macs", "traffic"))
+_RICH_MODELS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +119,7 @@ def fit_costs(networks: Sequence[Timed], *, device: DeviceProfile, made_by: str,
     work = work_of([network.layers for network in networks])
     mobile = np.array([network.mobile for network in networks])
     found = []
-    for terms in DESCRIPTIONS:
+    for terms in (*DESCRIPTIONS, *([RICH] if len(set(models)) >= _RICH_MODELS else [])):
         rows = _rows(work, terms)
         predicted = _leave_models_out(rows, times, models)
         overhead_ms, *costs = (float(f"{value:.6g}") for value in robust_costs(rows, times))

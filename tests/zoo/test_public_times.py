@@ -1,12 +1,15 @@
 """Public files of times: which rows count, what is refused, and the devices that come along."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hardware_profiles import BadTimes, estimate_ms, list_tables
+from hardware_profiles import BadTimes, MissingOp, block_ms, estimate_ms, list_tables
 from search.nets import NETS
+from search.nets.heads import head_ops
+from search.types import Task
 from zoo.devices.public import fit_published, read_published
 from zoo.devices.tables import table_of
 
@@ -95,3 +98,21 @@ def test_the_devices_of_today_price_photo_networks_at_every_size():
         table = table_of("galaxy-s24", "mobile-photo", px)
         times = [estimate_ms(table, net.ops(one)) for one in (net.smallest(px), net.largest(px))]
         assert 0.2 < times[0] < times[1] < 5
+
+
+def test_the_blocks_of_heads_are_priced_for_any_number_of_classes():
+    table = table_of("iq-9075", "mobile-photo", 224)
+    channels = {"p3": 32, "p4": 112, "p5": 352}
+    few, many = (head_ops(Task.DET, channels, classes, 224, 224) for classes in (1, 500))
+    assert 0 < block_ms(table, few).sum() < block_ms(table, many).sum()
+    with pytest.raises(MissingOp):
+        block_ms(table, [replace(few[0], kind="unheard_of")])
+
+
+def test_a_board_that_was_timed_at_32_px_is_estimated_at_photo_sizes_and_says_how_far_off():
+    net = NETS["mobile-photo"]
+    tables = [table_of("raspi4", "mobile-photo", px) for px in (96, 224)]
+    assert all(table.device.source == "estimated" and table.validation is None for table in tables)
+    assert all(5 < table.scaling.mape_percent < 30 and table.scaling.from_px == 32 for table in tables)
+    small, large = (estimate_ms(table, net.ops(net.largest(table.resolution_px))) for table in tables)
+    assert 2.5 * small < large < 1000

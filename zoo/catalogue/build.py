@@ -10,13 +10,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hardware_profiles.tables.find import BUNDLED, find_table, keep_table
+from hardware_profiles.tables.find import BUNDLED, keep_table
 from search.subnets.evolution import Goal
 from search.subnets.find import find_each
 from search.types import SearchResult, Task
 from zoo.catalogue.contents import REFERENCE_DEVICE, REFERENCE_TABLES, WANTED, Ask, cell_asks
 from zoo.catalogue.entries import ENTRIES, Entry, entries_text
 from zoo.cli.console import Talk
+from zoo.devices.fitted import find_table
 from zoo.devices.tables import Table, quality, this_device
 from zoo.devices.this_machine import measure_here
 from zoo.errors import StaleEntry, exit_code, one_line

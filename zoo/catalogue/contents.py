@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hardware_profiles.estimate import estimate_ms
-from hardware_profiles.tables.find import find_table
 from search.types import Budget, Task
+from zoo.devices.fitted import find_table
 from zoo.names import Name
 from zoo.supernets import BUNDLED, read_supernet, supernet_names
 

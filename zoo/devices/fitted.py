@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from torch import nn
 
 from hardware_profiles.errors import BadKit, BadProfile, MissingTable, measure_command
 from hardware_profiles.estimate import estimate_ms
@@ -15,8 +17,9 @@ from hardware_profiles.kit.result import KIT
 from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.tables.find import find_costs, list_tables, table_name
 from hardware_profiles.tables.find import find_table as find_file
-from hardware_profiles.types import DeviceProfile, LatencyTable
+from hardware_profiles.types import CostModel, DeviceProfile, LatencyTable, OpKey
 from search.nets import NETS
+from search.nets.heads import HEAD_KINDS, build_head_op
 from zoo.home import own_tables
 
 # The networks that were timed saw photos; a block on a map of 4 px in a network for 32 px is none of theirs.
@@ -37,8 +40,17 @@ def find_table(name: str, *, net: str, resolution_px: int, folders: Sequence[Pat
         model = find_costs(name, folders=folders) if net in NETS and resolution_px >= LEAST_PX else None
         if model is None:
             raise
-        family = NETS[net]
-        return price_table(model, family.op_keys(resolution_px), family.build_op, net=net, resolution_px=resolution_px)
+        return priced(model, net, resolution_px)
+
+
+def priced(model: CostModel, net: str, resolution_px: int) -> LatencyTable:
+    """The table of a net by a cost model; blocks of heads are priced, too, when they are asked for."""
+    return price_table(model, NETS[net].op_keys(resolution_px), builder(net), net=net, resolution_px=resolution_px)
+
+
+def builder(net: str) -> Callable[[OpKey], nn.Module]:
+    """What makes the blocks of a net, and those of heads."""
+    return lambda key: build_head_op(key) if key.kind in HEAD_KINDS else NETS[net].build_op(key)
 
 
 def _complete(table: LatencyTable) -> LatencyTable:

@@ -13,10 +13,12 @@ from filelock import FileLock
 
 from hardware_profiles.errors import BadProfile, MissingTable, UnknownDevice
 from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.fit.price import costs_of
 from hardware_profiles.tables.find import TableFile, find_device, keep_table, list_tables
 from hardware_profiles.tables.resize import resize_table
 from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling
 from search.nets import NETS, Net
+from zoo.devices.fitted import LEAST_PX, builder, priced
 from zoo.devices.fitted import find_table as find_table
 from zoo.devices.names import DEFAULT_THREADS as DEFAULT_THREADS
 from zoo.devices.names import REFERENCE as REFERENCE
@@ -93,11 +95,38 @@ def table_of(device: str, net: str, resolution_px: int) -> LatencyTable:
         every = list_tables([own_tables()])
         files = [file for file in every if file.net == net]
         own = [file for file in files if file.device_id == find_device(device, every)]
+        if net == "mobile-photo" and not own and resolution_px >= LEAST_PX:
+            smaller = [file for file in every if (file.device_id, file.net) == (find_device(device, every), "mobile")]
+            if smaller:
+                return _from_small(max(smaller, key=lambda file: file.resolution_px), net, resolution_px, every)
         if not own or net not in NETS:
             raise
         nearest_file = min(own, key=lambda file: abs(np.log(file.resolution_px / resolution_px)))
         scaled = resize_table(nearest_file.load(), resolution_px)
         return replace(scaled, scaling=_scaling(files, NETS[net], nearest_file.resolution_px, resolution_px))
+
+
+def _from_small(file: TableFile, net: str, resolution_px: int, every: Sequence[TableFile]) -> LatencyTable:
+    """The photo net by what the work of the small one's blocks costs; an estimate.
+
+    Its error is the larger one of two: how far off the costs are on those blocks, and on networks of the photo net, or
+    of the small one at a larger size, on devices where both tables were measured.
+    """
+    costs = costs_of(file.load(), builder(file.net))
+    assert costs.scaling is not None, "an estimate says what it comes from"
+    errors = {file.device_id: costs.scaling.mape_percent or 0.0}
+    measured = [one for one in every if one.net in (net, file.net) and one.head().device.source == "measured"]
+    for start in (one for one in measured if (one.net, one.resolution_px) == (file.net, file.resolution_px)):
+        larger = [
+            one for one in measured if one.device_id == start.device_id and one.resolution_px > file.resolution_px
+        ]
+        if larger:
+            end = min(larger, key=lambda one: (one.net != net, abs(np.log(one.resolution_px / resolution_px))))
+            carried = priced(costs_of(start.load(), builder(start.net)), end.net, end.resolution_px)
+            errors[start.device_id] = _apart_percent(carried, end.load(), NETS[end.net])
+    worst = max(errors, key=lambda device: errors[device])
+    scaling = Scaling(from_px=file.resolution_px, mape_percent=round(errors[worst], 1), seen_on=worst)
+    return replace(priced(costs, net, resolution_px), scaling=scaling)
 
 
 def shown_by_default(device: str) -> tuple[str, int]:
