@@ -16,10 +16,9 @@ from torch import nn
 
 from hardware_profiles.errors import BadKit
 from hardware_profiles.measure.models import Bench, Network, Progress, set_up
-from hardware_profiles.measure.precision import Precision
 from hardware_profiles.measure.runtimes import onnx_files
 from hardware_profiles.runners import OnnxRunner
-from hardware_profiles.types import OpKey
+from hardware_profiles.types import OpKey, Precision
 
 SCHEMA = 1
 _PROGRAM = {

@@ -10,10 +10,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 from hardware_profiles.errors import BadKit, BadOp, MeasureFailed
 from hardware_profiles.measure.plan import Plan
-from hardware_profiles.measure.precision import Precision
 from hardware_profiles.measure.probe import slug
 from hardware_profiles.ops import parse_op
-from hardware_profiles.types import DeviceProfile, Kind, Latency, LatencyTable, OpKey
+from hardware_profiles.types import DeviceProfile, Kind, Latency, LatencyTable, OpKey, Precision
 
 SCHEMA = 1
 # What the reference of a table made of a kit's result begins with.

@@ -21,8 +21,8 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from hardware_profiles.runners import Arrays
+from hardware_profiles.types import Precision
 
-Precision = Literal["fp32", "fp16", "int8"]
 # What int8 kernels like best: x86 multiplies unsigned by signed bytes, ARM signed by signed; GPUs want no zero points.
 Int8Style = Literal["unsigned", "signed", "symmetric"]
 

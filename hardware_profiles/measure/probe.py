@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import platform
 import re
-from typing import Literal
 
 import psutil
 
 from hardware_profiles.runners import onnxruntime_version
 from hardware_profiles.runners.processor import processor
-from hardware_profiles.types import DeviceProfile, Kind
+from hardware_profiles.types import DeviceProfile, Kind, Precision
 
 
 def probe_device(
     *,
     threads: int,
-    precision: Literal["fp32", "fp16", "int8"] = "fp32",
+    precision: Precision = "fp32",
     batch: int = 1,
     kind: Kind | None = None,
     runtime: str = "onnxruntime",

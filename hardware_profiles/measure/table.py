@@ -16,12 +16,11 @@ from torch import nn
 
 from hardware_profiles.errors import BadKit
 from hardware_profiles.measure.models import Bench, Network, Progress, set_up
-from hardware_profiles.measure.precision import Precision
 from hardware_profiles.measure.runtimes import OpenOnnx, find_runtime, onnx_files
 from hardware_profiles.timing.noise import NoiseWatch, Patience
 from hardware_profiles.timing.rounds import Clock, Turn, take_turns, unsettled
 from hardware_profiles.timing.timing import Lend, latency_of, lender
-from hardware_profiles.types import DeviceProfile, LatencyTable, OpKey
+from hardware_profiles.types import DeviceProfile, LatencyTable, OpKey, Precision
 
 SCHEMA = 1
 _SAVE_SECONDS = 5.0

@@ -12,11 +12,10 @@ from torch import nn
 
 from hardware_profiles.kit.build import build_kit
 from hardware_profiles.measure.models import Network
-from hardware_profiles.measure.precision import Precision
 from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.measure.table import ROUNDS, measure_table
 from hardware_profiles.timing.noise import NoiseWatch, refuse_noise
-from hardware_profiles.types import LatencyTable, OpKey
+from hardware_profiles.types import LatencyTable, OpKey, Precision
 from search.nets import NETS, Net
 from search.types import Architecture
 from zoo.devices.names import DEFAULT_THREADS
