@@ -22,7 +22,6 @@ from __future__ import annotations
 import difflib
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -189,17 +188,6 @@ def _refuse_nonsense(table: LatencyTable, path: Path) -> None:
 
 def _checks(rows: list[list[float]]) -> tuple[Check, ...]:
     return tuple(Check(predicted_ms=predicted, measured_ms=measured) for predicted, measured in rows)
-
-
-def _refuse_senseless(file: _Table, entries: Mapping[OpKey, Latency], path: Path) -> None:
-    """Times that no device has: none at all, hours, or a network that ends before it begins."""
-    times_ms = [latency.median_ms for latency in entries.values()]
-    if not any(times_ms):
-        raise BadProfile(f"{path}: every block takes 0 ms, as on no device; measure again")
-    if (longest := max(times_ms)) > _LONGEST_MS:
-        raise BadProfile(f"{path}: a block takes {longest:g} ms, more than {_LONGEST_MS:g}; are these milliseconds?")
-    if file.overhead_ms + file.scale * sum(times_ms) <= 0:
-        raise BadProfile(f"{path}: overhead_ms {file.overhead_ms:g} is below what all blocks take; measure again")
 
 
 def load_head(path: Path) -> TableHead:
