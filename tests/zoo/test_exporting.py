@@ -22,7 +22,7 @@ from search.nets import Backbone
 from search.recalibrate import recalibrate
 from zoo.catalogue.get import get
 from zoo.cli.app import program
-from zoo.errors import BadCheckpoint, BadPackage, OutputExists
+from zoo.errors import BadCheckpoint, BadPackage, BadRequest, OutputExists
 from zoo.package.card import read_manifest
 from zoo.package.folder import load_package, write_package
 from zoo.types import ModelCard
@@ -308,3 +308,16 @@ def test_a_damaged_artefact_is_not_timed(exported: Exported, tmp_path: Path) -> 
     artefact.write_bytes(artefact.read_bytes()[:-1] + b"x")
     with pytest.raises(BadPackage, match="damaged"):
         benchmark(package, threads=[1], rounds=1)
+
+
+def test_without_images_int8_is_left_out_and_said(pristine: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    made = export_package(pristine, target="edge", out=tmp_path / "out", say=said.append)
+    assert [report.target.precision for report in made.card.reports] == ["fp32", "fp16"]
+    assert not made.delivered.refused and made.delivered.drift is None
+    assert any("int8 is left out" in line for line in said) and "int8 is left out" in made.delivered.notes[-1]
+    load_package(tmp_path / "out", verify=True)
+    for options in (Options(precisions=("int8",)), Options(resolution_px=24)):
+        with pytest.raises(BadRequest, match="--calibration"):
+            export_package(pristine, target="edge", out=tmp_path / "other", options=options)
+    assert not (tmp_path / "other").exists()

@@ -28,15 +28,17 @@ class Target(StrEnum):
 _PRECISIONS: dict[int, Precision] = {8: "int8", 16: "fp16", 32: "fp32"}
 
 Source = Annotated[str, typer.Argument(help="A package's folder, a name, or a supernet's folder or name.")]
-Calibration = Annotated[Path, typer.Option("--calibration", help="A folder of real images; no labels are needed.")]
+Calibration = Annotated[
+    Path | None, typer.Option("--calibration", help="A folder of real images, no labels; without it no int8 is made.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The package to make.")]
 
 
 def export_command(
     source: Source,
     target: Annotated[Target, typer.Option(help="The kind of device.")],
-    calibration: Calibration,
     out: Out,
+    calibration: Calibration = None,
     architecture: Annotated[str | None, typer.Option(help="Of a supernet: largest, smallest or a JSON list.")] = None,
     quantize: Annotated[list[int] | None, typer.Option(help="8, 16 or 32 bits; may be repeated.")] = None,
     opset: Annotated[int | None, typer.Option(help="13 to 18.")] = None,

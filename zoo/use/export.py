@@ -25,9 +25,10 @@ from export.page import render_page
 from export.targets import DELIVERIES, Delivery, check_target, target_at
 from export.types import ExportReport, ExportTarget, Precision
 from search.images.read import read_images
+from search.images.synthesize import dead_leaves
 from search.images.views import center
 from zoo.devices.tables import this_device
-from zoo.errors import OutputExists
+from zoo.errors import BadRequest, OutputExists
 from zoo.heads import deployable
 from zoo.heads.attach import Head, deployed
 from zoo.home import home_folder
@@ -40,7 +41,7 @@ from zoo.use.subject import Exportable, find_exportable
 
 PAGE, REPORT = "EXPORT.md", "export.json"
 MIN_IMAGES = 32
-_COMPARED, _CALIBRATED = 500, 500
+_COMPARED, _CALIBRATED, _GENERATED = 500, 500, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +82,7 @@ def export_package(
     source: str | Path,
     *,
     target: str,
-    calibration: str | Path,
+    calibration: str | Path | None = None,
     out: str | Path,
     options: Options | None = None,
     architecture: str | None = None,
@@ -98,6 +99,7 @@ def export_package(
         source: a package's folder, a name, or a checkpoint: the folder or name of a supernet.
         target: ``point``, ``edge`` or ``cloud``.
         calibration: a folder of real, unlabelled images like those the network will see; 1,000 or more are best.
+            Without one, int8 is left out, and the others are compared on generated images.
         out: the new package's folder.
         options: what to change about the target.
         architecture: of a checkpoint: ``largest``, ``smallest``, or its choices as a JSON list.
@@ -121,21 +123,22 @@ def export_package(
     """
     options, out = options or Options(), Path(out)
     aim = _aim(target, options, options.resolution_px or 1)
+    if calibration is None and "int8" in (options.precisions or ()):
+        raise BadRequest("int8 needs a folder of real images for its ranges; give one with --calibration")
     check_free(out, mark=CONFIG, overwrite=overwrite)
     ready = find_exportable(source, architecture=architecture, say=say, progress=progress)
     px = options.resolution_px or ready.card.architecture.resolution_px
     aim = _aim(target, options, px)
-    images = read_images(
-        Path(calibration),
-        size_px=px,
-        min_images=MIN_IMAGES,
-        limit=_COMPARED + _CALIBRATED,
-        progress=stage(progress, "images"),
-    )
+    if calibration is None and (not ready.is_calibrated or px != ready.card.architecture.resolution_px):
+        raise BadRequest(
+            f"the network's statistics are to be measured at {px} px, for which images are needed; give a folder of"
+            " them with --calibration"
+        )
+    pixels = dead_leaves(_GENERATED, px) if calibration is None else _read(Path(calibration), px, progress)
     if head is not None and px != ready.card.architecture.resolution_px:
         raise UnsupportedTarget(f"the head was trained at another resolution than {px} px; leave --resolution out")
-    ready = ready.at(px, images)
-    x_NCHW = center(images.pixels, px, ready.card.preprocess.mean, ready.card.preprocess.std).contiguous()
+    ready = ready.at(px, pixels)
+    x_NCHW = center(pixels, px, ready.card.preprocess.mean, ready.card.preprocess.std).contiguous()
     module = deployed(ready.backbone, ready.card.task) if head is None else deployable(head)
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         work = _Work(
@@ -145,8 +148,13 @@ def export_package(
             classes=tuple(classes),
             scratch=Path(scratch),
             threads=threads,
+            is_real=calibration is not None,
         )
-        delivered = _delivered(ready, work, aim, DELIVERIES[target], options, say)
+        delivery, note = _possible(DELIVERIES[target], options, calibration)
+        delivered = _delivered(ready, work, aim, delivery, options, say)
+        if note is not None:
+            say(note)
+            delivered = replace(delivered, notes=(*delivered.notes, note))
         if not delivered.reports:
             raise ComparisonFailed(_kept(delivered, out))
         card = replace(ready.card, reports=delivered.reports)
@@ -154,6 +162,25 @@ def export_package(
         card = write_package(out, card=card, backbone=ready.backbone, overwrite=overwrite, attachments=attachments)
     write_beside(out, say=say)
     return Exported(path=out, card=card, delivered=delivered)
+
+
+def _possible(delivery: Delivery, options: Options, calibration: object) -> tuple[Delivery, str | None]:
+    """What of ``delivery`` can be made with or without images, and a sentence on what is left out."""
+    if options.precisions is not None:
+        delivery = replace(delivery, precisions=tuple(dict.fromkeys(("fp32", *options.precisions))))
+    if calibration is not None:
+        return delivery, None
+    note = "compared on generated images, for no folder was given with --calibration"
+    if "int8" in delivery.precisions:
+        note += "; int8 is left out, which needs a folder of real images for its ranges"
+    return replace(delivery, precisions=tuple(one for one in delivery.precisions if one != "int8")), note
+
+
+def _read(folder: Path, px: int, progress: Progress) -> Tensor:
+    """Pixels of a folder's images, uint8 [N, 3, R, R]."""
+    told = stage(progress, "images")
+    limit = _COMPARED + _CALIBRATED
+    return read_images(folder, size_px=px, min_images=MIN_IMAGES, limit=limit, progress=told).pixels
 
 
 def _aim(name: str, options: Options, resolution_px: int) -> ExportTarget:
@@ -176,14 +203,13 @@ class _Work:
     classes: tuple[str, ...]
     scratch: Path
     threads: int | None
+    is_real: bool
 
 
 def _delivered(
     ready: Exportable, work: _Work, aim: ExportTarget, delivery: Delivery, options: Options, say: Say
 ) -> Delivered:
     card, device = ready.card, this_device(work.threads)
-    if options.precisions is not None:
-        delivery = replace(delivery, precisions=tuple(dict.fromkeys(("fp32", *options.precisions))))
     choices = json.dumps(card.architecture.choices)
     about = metadata_props(
         card.preprocess, name=card.name, net=card.architecture.net, architecture=choices, classes=work.classes
@@ -204,7 +230,7 @@ def _delivered(
         metadata={**about, **provenance},
         device=device.id,
         threads=device.threads,
-        calibration_NCHW=work.images[1::2][:_CALIBRATED],
+        calibration_NCHW=work.images[1::2][:_CALIBRATED] if work.is_real else None,
         predicted_ms=ready.predicted_ms(device) if work.is_bare and options.batch in (None, 1) else None,
         simplify=options.simplify,
         min_agreement=options.min_agreement,

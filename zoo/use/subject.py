@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from export.types import Preprocess
 from hardware_profiles.types import DeviceProfile
 from search.evaluate import Preprocessing
-from search.images.read import ImageSet
 from search.images.views import center
 from search.nets import NETS, Backbone, Net
 from search.recalibrate import recalibrate
@@ -163,13 +163,13 @@ class Exportable:
     card: ModelCard
     is_calibrated: bool
 
-    def at(self, resolution_px: int, images: ImageSet) -> Exportable:
+    def at(self, resolution_px: int, pixels: Tensor) -> Exportable:
         """The network at a resolution; with new statistics where it never had any, or had them at another one."""
         card = self.card
         if self.is_calibrated and resolution_px == card.architecture.resolution_px:
             return self
         backbone, how = copy.deepcopy(self.backbone), card.preprocess
-        x_NCHW = center(images.pixels, resolution_px, how.mean, how.std)
+        x_NCHW = center(pixels, resolution_px, how.mean, how.std)
         recalibrate(backbone, torch.split(x_NCHW, _BATCH))
         card = replace(
             card,
