@@ -7,6 +7,7 @@ SearchError
 ├── BadSupernet          the weights are missing, damaged, or belong to another net
 ├── WrongTable           the latency table is of another net or resolution
 ├── TrainingError        a supernet cannot be trained, or not any further
+├── Preempted            SIGTERM came; a checkpoint was kept
 ├── WriteFailed          a file cannot be written
 ├── BadGenotype          a cell that is not of the DARTS space, or its file is damaged
 └── BadArchitecture      the choices are not a point of the net's space
@@ -79,6 +80,10 @@ class WrongTable(SearchError, ValueError):
 
 class TrainingError(SearchError):
     """A supernet cannot be trained, or not any further: the images, the checkpoint or the loss is unusable."""
+
+
+class Preempted(SearchError):
+    """The process was asked to end, and kept a checkpoint before it did."""
 
 
 class WriteFailed(SearchError):

@@ -222,6 +222,9 @@ def recipe_for(net: str, objective: str, *, architecture: tuple[str | int, ...] 
             stages=(Stage(until=0.5, crop_px=48), Stage(until=1.0, crop_px=64)),
             views=replace(base.views, crop_px=64),
         )
+    if net == "resnet-ar50to101":  # at the size that it is for
+        stages = tuple(replace(stage, crop_px=7 * stage.crop_px) for stage in base.stages)
+        base = replace(base, stages=stages, views=replace(base.views, crop_px=224))
     match objective:
         case "simclr":
             return replace(base, temperature=0.5, queue=0)

@@ -28,12 +28,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from export.errors import ComparisonFailed, UnsupportedTarget
-from search.errors import InfeasibleBudget
+from search.errors import InfeasibleBudget, Preempted
 
 if TYPE_CHECKING:
     from zoo.types import Try
 
-OK, FAILURE, USAGE, CONSTRAINT_NOT_MET, VERIFICATION_FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+OK, FAILURE, USAGE, CONSTRAINT_NOT_MET, VERIFICATION_FAILED, INTERRUPTED, PREEMPTED = 0, 1, 2, 3, 4, 130, 143
 
 
 class ZooError(Exception):
@@ -140,6 +140,8 @@ def exit_code(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, Preempted):
+        return PREEMPTED
     if isinstance(error, InfeasibleBudget):
         return CONSTRAINT_NOT_MET
     if isinstance(error, ComparisonFailed):

@@ -1,6 +1,7 @@
 """Where the zoo keeps what it made or measured: ``ZOO_HOME``, else the user's cache folder.
 
 packages/   networks made for a name        devices/   latency tables of this machine        supernets/   the user's own
+images/     pixels of folders that do not fit in memory
 """
 
 from __future__ import annotations

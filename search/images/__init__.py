@@ -1,4 +1,4 @@
 """What is looked at: image files, the views that training makes of them, and made-up images.
 
-read · statistics · synthesize · views
+read · sources · stored · feed · statistics · synthesize · views
 """

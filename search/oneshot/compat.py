@@ -10,12 +10,16 @@ tests/search/test_compat.py holds a test for each, which fails when it is no lon
 - NNI logs to stdout, which is for data, and repeats each failure there; Lightning logs what it found and an
   advertisement to stderr: ``quiet``.
 - Lightning asks ``isinstance(spec, LeafSpec)`` of torch's deprecated class, which warns: ``quiet``.
+- Lightning's thread that watches the processes it started kills all with SIGKILL when one ends with an error, also the
+  one that is about to say which: ``forget_children``.
 - Lightning answers Ctrl-C with ``sys.exit(1)``, as if training had failed: ``interruptible``.
 """
 
 from __future__ import annotations
 
 import logging
+import subprocess
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +95,14 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def forget_children(trainer: Any) -> list[subprocess.Popen[bytes]]:
+    """The processes that Lightning started for ``trainer``, no longer watched by it."""
+    for thread in threading.enumerate():
+        if thread.name == "child-process-observer":
+            thread._child_processes = []  # type: ignore[attr-defined]
+    return list(getattr(trainer.strategy.launcher, "procs", ()))
 
 
 @contextmanager

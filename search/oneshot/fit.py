@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,55 +13,77 @@ from nni.nas.evaluator.pytorch import Lightning, Trainer
 from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning import Callback, LightningModule
-from torch import Tensor
 
 from search.errors import TrainingError
+from search.images.feed import Pixels
 from search.oneshot.compat import interruptible, quiet
+from search.oneshot.engine import ranks
 from search.oneshot.engine.checkpoints import KeepCheckpoint
-from search.oneshot.engine.job import Job
-from search.oneshot.engine.place import ALONE, Place
-from search.oneshot.engine.processes import Together
 from search.oneshot.engine.schedule import ENDLESS, Pace, even
-from search.oneshot.engine.trainer import Ticks, make_trainer, set_steps
+from search.oneshot.engine.trainer import Machines, Ticks, make_trainer, set_steps, together
 from search.oneshot.sandwich import Sandwich, SingleModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
+from search.recipes import Recipe
 from search.supernet import Supernet
 
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
-def do_job(
-    job: Job,
-    pixels: Tensor,
-    *,
-    place: Place = ALONE,
-    start: Supernet | None = None,
-    callbacks: Sequence[Callback] = (),
-) -> SSL:
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What to train, and where.
+
+    Args:
+        recipe: how.
+        out: the folder of checkpoints.
+        checkpoint_steps: optimizer steps between them.
+        max_minutes: how long, where the recipe's epochs do not say.
+        resume: there is a checkpoint to go on from.
+        start: name of the supernet whose weights are the first ones, where there is one.
+        workers: processes that read images ahead, where those are not in memory.
+        machines: the processes that share it.
+    """
+
+    recipe: Recipe
+    out: Path
+    checkpoint_steps: int = 200
+    max_minutes: float | None = None
+    resume: bool = False
+    start: str | None = None
+    workers: int = 0
+    machines: Machines = Machines()  # noqa: RUF009 - frozen
+
+    @property
+    def last(self) -> Path:
+        """The last checkpoint."""
+        return self.out / CHECKPOINT
+
+
+def do_job(job: Job, pixels: Pixels, *, start: Supernet | None = None, callbacks: Sequence[Callback] = ()) -> SSL:
     """Train; the trained parts.
 
     Args:
         job: what.
-        pixels: uint8 [N, 3, S, S].
-        place: which process this is of those that share the job.
+        pixels: uint8 [N, 3, S, S], in memory or not.
         start: the supernet to start from; the first process's is taken by all.
         callbacks: of Lightning's, besides those that every process needs.
+
+    Raises:
+        TrainingError: another process ended before its time, or is at other work.
+        Preempted: the process was asked to end; there is a checkpoint.
     """
-    ssl = SSL(job.recipe, pixels, place=place, start=start, start_name=job.start)
-    kept: list[Callback] = [*callbacks, KeepCheckpoint(job.last, steps=job.checkpoint_steps)]
+    ssl = SSL(job.recipe, pixels, start=start, start_name=job.start, workers=job.workers)
+    kept: list[Callback] = [Meet(ssl), *callbacks, KeepCheckpoint(job.last, steps=job.checkpoint_steps)]
     if job.max_minutes is not None:
         ssl.plan = even(ENDLESS)
         kept.insert(0, TimeBudget(ssl, job.max_minutes))
     with interruptible(), quiet():
-        strategy = Together(place) if place.count > 1 else "auto"
         trainer = make_trainer(
-            job.out,
-            kept,
-            precision=job.recipe.precision,
-            max_steps=ssl.plan.steps,
-            devices=place.count,
-            strategy=strategy,
+            job.out, kept, precision=job.recipe.precision, max_steps=ssl.plan.steps, machines=job.machines
         )
-        _fit(ssl, trainer, job.last if job.resume else None)
+        with together(trainer):
+            _fit(ssl, trainer, job.last if job.resume else None)
     return ssl
 
 
@@ -77,6 +102,26 @@ def _fit(ssl: SSL, trainer: Trainer, last: Path | None) -> None:
     kwargs = {"ckpt_path": last} if last else {}
     evaluator = Lightning(ssl, trainer, train_dataloaders=ticks, val_dataloaders=[], fit_kwargs=kwargs)
     Sandwich()(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+
+
+class Meet(Callback):
+    """Before the first step of several processes: they must be at the same work, and begin with the same weights."""
+
+    def __init__(self, ssl: SSL) -> None:
+        self._ssl = ssl
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """See the class.
+
+        Raises:
+            TrainingError: recipes, images or steps behind them differ.
+        """
+        if ranks.count() == 1:
+            return
+        recipe, images = json.dumps(asdict(self._ssl.recipe)), json.dumps(self._ssl.run.images)
+        for what, text in (("recipe", recipe), ("images", images), ("checkpoint", str(trainer.global_step))):
+            ranks.require_same(zlib.crc32(text.encode()), what)
+        ranks.take_over([*module.parameters(), *module.buffers()])
 
 
 class TimeBudget(Callback):
@@ -98,7 +143,7 @@ class TimeBudget(Callback):
             TrainingError: a resumed run has no time left.
         """
         ssl, step = self._ssl, int(trainer.global_step)
-        seconds = ssl.place.agree(ssl.run.seconds)
+        seconds = ranks.agree(ssl.run.seconds)
         if seconds >= self._max_s and step < ssl.plan.steps:
             raise TrainingError(
                 f"the run took {seconds / 60:.1f} minutes before, and {self._max_s / 60:g} are allowed; allow more"
@@ -109,5 +154,5 @@ class TimeBudget(Callback):
         """See Lightning."""
         ssl, step = self._ssl, int(trainer.global_step)
         crop_px, next_px = (ssl.recipe.crop_px(ssl.plan.progress(s)) for s in (step - 1, step))
-        ssl.plan = self._pace.after(step, crop_px, next_px, ssl.place.agree(ssl.run.seconds), ssl.plan)
+        ssl.plan = self._pace.after(step, crop_px, next_px, ranks.agree(ssl.run.seconds), ssl.plan)
         set_steps(trainer, ssl.plan)

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from search.curve import METRICS, loss_curve
 from search.errors import TrainingError
+from search.first import is_first
+from search.images.feed import Pixels
 from search.nets import NETS
-from search.oneshot.engine.job import CHECKPOINT, Job
-from search.oneshot.engine.processes import shared
-from search.oneshot.engine.trainer import MetricsFile, TellProgress
-from search.oneshot.fit import do_job
+from search.oneshot.engine import ranks
+from search.oneshot.engine.trainer import Machines, MetricsFile, TellProgress, started_by
+from search.oneshot.fit import CHECKPOINT, Job, do_job
 from search.oneshot.ssl import SSL
 from search.recipes import Recipe
 from search.supernet import Supernet, SupernetCard, save_supernet
@@ -26,14 +27,16 @@ from search.supernet import Supernet, SupernetCard, save_supernet
 
 def pretrain(
     recipe: Recipe,
-    pixels: Tensor,
+    pixels: Pixels,
     out: Path,
     *,
     name: str,
     data: Mapping[str, Any],
     start: Supernet | None = None,
     max_minutes: float | None = None,
-    processes: int = 1,
+    devices: int | None = None,
+    nodes: int | None = None,
+    workers: int = 0,
     resume: bool = False,
     checkpoint_steps: int = 200,
     progress: Callable[[int, int], None] | None = None,
@@ -44,15 +47,19 @@ def pretrain(
 
     Args:
         recipe: how to train.
-        pixels: uint8 [N, 3, S, S], S at least the largest crop, N at least a batch.
+        pixels: uint8 [N, 3, S, S], in memory or not, S at least the largest crop, N at least a batch.
         out: a folder.
         name: of the supernet, for its card.
         data: what the images are and on what terms, for its card.
         start: a supernet of the same networks, whose weights are the first ones; None draws them.
         max_minutes: end after this time, whatever the recipe's epochs, with the schedule complete; earlier parts of a
             resumed run count, interruptions do not.
-        processes: that share the work, each on a device or a share of the processor's cores; the same result as one
-            process gives, but for rounding. They divide the recipe's ``norm_groups``.
+        devices: of each machine that share the work, a process each, on a GPU or a share of the processor's cores; None
+            takes what torchrun or SLURM started, else 1. The result is that of one process, but for rounding; they
+            divide the recipe's ``norm_groups``. Lightning starts the others by the command that started this one, so
+            they run whatever stands before this call, too; all return the supernet, the first one writes it.
+        nodes: machines; as ``devices``.
+        workers: processes that read images ahead for each device, where those are not in memory; the same result.
         resume: go on from ``out/checkpoints/last.ckpt`` where there is one.
         checkpoint_steps: optimizer steps between checkpoints.
         progress: called with (steps done, steps in all) after each step.
@@ -63,6 +70,7 @@ def pretrain(
             longer finite, or the embeddings have collapsed.
         WriteFailed: the disk is full, for instance; the previous checkpoint is as it was.
     """
+    machines = machines_for(devices, nodes)
     job = Job(
         recipe=recipe,
         out=out,
@@ -70,21 +78,22 @@ def pretrain(
         max_minutes=max_minutes,
         resume=resume and (out / CHECKPOINT).exists(),
         start=None if start is None else start.card.name,
+        workers=workers,
+        machines=machines,
     )
     check_run(recipe, pixels, job.last, resume=resume)
-    if recipe.norm_groups % processes:
+    if recipe.norm_groups % machines.count:
         raise TrainingError(
-            f"norm_groups is {recipe.norm_groups}, and whole groups go to each of {processes} processes; make it"
-            f" {processes} or a multiple"
+            f"norm_groups is {recipe.norm_groups}, and whole groups go to each of {machines.count} processes; make it"
+            f" {machines.count} or a multiple"
         )
     if start is not None:
         check_start(recipe, start)
-    callbacks: list[Callback] = [MetricsFile(out / METRICS)]
-    if progress is not None:
+    callbacks: list[Callback] = [MetricsFile(out / METRICS)] if is_first() else []
+    if progress is not None and is_first():
         callbacks.append(TellProgress(progress))
     out.mkdir(parents=True, exist_ok=True)
-    with shared(job, pixels, processes) as place:
-        ssl = do_job(job, pixels, place=place, start=start, callbacks=callbacks)
+    ssl = do_job(job, pixels, start=start, callbacks=callbacks)
     weights = {name: tensor.detach().cpu() for name, tensor in ssl.student.items()}
     # Of 16 bits, as they are saved: what is finite in 32 may not be.
     if wrong := sorted(name for name, tensor in weights.items() if not bool(tensor.half().isfinite().all())):
@@ -93,11 +102,28 @@ def pretrain(
             f" with a lower learning rate than {recipe.lr:g}"
         )
     supernet = Supernet(card=_card(ssl, name, data, job), weights=weights)
-    save_supernet(supernet, out)
+    if is_first():
+        save_supernet(supernet, out)
     return supernet
 
 
-def check_run(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> None:
+def machines_for(devices: int | None, nodes: int | None) -> Machines:
+    """What is asked for, else what started this process, else one device.
+
+    Raises:
+        TrainingError: they contradict each other.
+    """
+    started = started_by() or Machines()
+    asked = Machines(devices=devices or started.devices, nodes=nodes or started.nodes)
+    if started.count > 1 and asked != started:
+        raise TrainingError(
+            f"{started.devices} processes on each of {started.nodes} machines were started, and {asked.devices} on each"
+            f" of {asked.nodes} are asked for; leave --devices and --nodes out, or start as many"
+        )
+    return asked
+
+
+def check_run(recipe: Recipe, pixels: Pixels, last: Path, *, resume: bool) -> None:
     """Raise TrainingError for images that cannot train a network, and for an earlier run that is not asked for."""
     count, side_px = len(pixels), min(pixels.shape[-2:])
     crop_px = max(stage.crop_px for stage in recipe.stages)
@@ -105,14 +131,20 @@ def check_run(recipe: Recipe, pixels: Tensor, last: Path, *, resume: bool) -> No
         raise TrainingError(f"the images are {side_px} px and the largest crop {crop_px} px; read them larger")
     if count < recipe.batch:
         raise TrainingError(f"{count} images are fewer than a batch of {recipe.batch}; add images, or lower the batch")
-    different = len({zlib.crc32(image.contiguous().numpy().data) for image in pixels})
+    different = _different(pixels)
     if different < recipe.batch:
         raise TrainingError(
             f"only {different} of {count} images are not copies, fewer than a batch of {recipe.batch}; add others, or"
             " lower the batch"
         )
-    if last.exists() and not resume:
+    if last.exists() and not resume and is_first():
         raise TrainingError(f"{last} is of an earlier run; resume that, or train into another folder")
+
+
+def _different(pixels: Pixels) -> int:
+    if isinstance(pixels, Tensor):
+        return len({zlib.crc32(image.contiguous().numpy().data) for image in pixels})
+    return pixels.different
 
 
 def check_start(recipe: Recipe, start: Supernet) -> None:
@@ -136,8 +168,8 @@ def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job) -> SupernetCar
     if job.max_minutes is not None:  # which decided how many epochs there were
         recipe = replace(recipe, epochs=steps / (count // recipe.batch))
         training["max_minutes"] = job.max_minutes
-    if ssl.place.count > 1:
-        training["processes"] = ssl.place.count
+    if ranks.count() > 1:
+        training["processes"] = ranks.count()
     if (job.out / METRICS).exists():  # a run that goes on from a checkpoint alone may have none
         training["curve"] = loss_curve(job.out / METRICS)
     return SupernetCard(

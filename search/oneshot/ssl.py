@@ -13,16 +13,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from nni.nas.evaluator.pytorch import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from search.images.feed import Pixels
 from search.images.views import views
 from search.nets import NETS, Net
 from search.nets.layers import projector_of
 from search.nets.net import Fixed
 from search.objectives import BYOL, DenseCL, MoCo, Network, Objective, ReSSL, SimCLR, Tensors
 from search.objectives.ressl import distillation
+from search.oneshot.engine import ranks
 from search.oneshot.engine.checkpoints import Run
-from search.oneshot.engine.place import ALONE, Place
+from search.oneshot.engine.loader import Loader
 from search.oneshot.engine.schedule import Plan, even
 from search.oneshot.space import SupernetSpace, plain_key
 from search.recipes import Recipe
@@ -58,28 +61,31 @@ class SSL(LightningModule):
 
     Args:
         recipe: how to train.
-        pixels: uint8 [N, 3, S, S].
-        place: which share of each batch is this process's.
-        start: a supernet of the same networks whose weights are the first ones; None draws them. One process's will do.
+        pixels: uint8 [N, 3, S, S], in memory or not.
+        start: a supernet of the same networks whose weights are the first ones; None draws them.
         start_name: its name.
+        workers: processes that read images ahead, where those are not in memory.
     """
 
     def __init__(
         self,
         recipe: Recipe,
-        pixels: Tensor,
+        pixels: Pixels,
         *,
-        place: Place = ALONE,
         start: Supernet | None = None,
         start_name: str | None = None,
+        workers: int = 0,
     ) -> None:
         super().__init__()
         self.recipe = recipe
         self.net = family(recipe)
         self.pixels = pixels
-        self.place = place
+        self._loader: Loader | None = None
+        if not isinstance(pixels, Tensor):
+            self._loader = Loader(pixels, self.rows, parts=recipe.accumulate, workers=workers)
         self.plan = even(recipe.steps(len(pixels)))
         self.run = Run(recipe, pixels, start=start_name)
+        self._order: tuple[int, NDArray[Any]] | None = None  # of an epoch's images
         self.objective: Objective
         self.student: dict[str, Tensor]
         self._start = start
@@ -97,23 +103,35 @@ class SSL(LightningModule):
             if self._start is not None:
                 load_all(self.student, self._start.weights)
             self.objective = make_objective(self.recipe, self._teacher)
-        self.place.take_over([*model.parameters(), *self.objective.parameters(), *self.objective.buffers()])
         self.to(memory_format=torch.channels_last)
 
     def two_views(self, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
         """A part of the step's images, this process's share of it, each seen twice: 2 x [B, 3, crop, crop]."""
-        r = self.recipe
-        epoch, i = divmod(step, len(self.pixels) // r.batch)
-        count = r.batch // r.accumulate // self.place.count
-        start = (part * self.place.count + self.place.rank) * count
-        order = np.random.default_rng((r.seed, epoch)).permutation(len(self.pixels))
-        mine = order[i * r.batch + start : i * r.batch + start + count]
-        pixels = self.pixels[torch.from_numpy(mine)].to(self.device)
+        r, (start, _) = self.recipe, self._share(part)
+        if isinstance(self.pixels, Tensor):
+            pixels = self.pixels[torch.from_numpy(self.rows(step, part))]
+        else:
+            assert self._loader is not None
+            pixels = self._loader.take(step, part)
+        pixels = pixels.to(self.device)
         crop_px = r.crop_px(self.plan.progress(step))
         first, second = (replace(v, crop_px=crop_px) for v in (r.views, r.teacher_views or r.views))
         generator = torch.Generator().manual_seed(r.seed * _SEED_STRIDE + step)
         x1 = views(pixels, first, generator, start=start, of=r.batch)
         return x1, views(pixels, second, generator, start=start, of=r.batch)
+
+    def rows(self, step: int, part: int) -> NDArray[Any]:
+        """Numbers of the images of a part of the step that are this process's."""
+        r, (start, count) = self.recipe, self._share(part)
+        epoch, i = divmod(step, len(self.pixels) // r.batch)
+        if self._order is None or self._order[0] != epoch:  # a million numbers take longer to draw than a small step
+            self._order = epoch, np.random.default_rng((r.seed, epoch)).permutation(len(self.pixels))
+        return self._order[1][i * r.batch + start : i * r.batch + start + count]
+
+    def _share(self, part: int) -> tuple[int, int]:
+        """Place in the batch of this process's first image of a part, and how many there are."""
+        count = self.recipe.batch // self.recipe.accumulate // ranks.count()
+        return (part * ranks.count() + ranks.rank()) * count, count
 
     def students(self, step: int) -> list[Student]:
         """The largest, the smallest and random networks; the largest alone where it is all there is, or early."""
@@ -138,26 +156,26 @@ class SSL(LightningModule):
         groups = self.recipe.norm_groups
         if groups == 1:
             return self.objective.targets(x1_BCHW, x2_BCHW)
-        x1_BCHW, x2_BCHW = self.place.gather(x1_BCHW), self.place.gather(x2_BCHW)
+        x1_BCHW, x2_BCHW = ranks.gather(x1_BCHW), ranks.gather(x2_BCHW)
         # Every groups-th image, where encode takes neighbors: a key's statistics are not its query's.
         mixed = torch.arange(len(x1_BCHW)).view(-1, groups).T
-        own = mixed.chunk(self.place.count)[self.place.rank]
+        own = mixed.chunk(ranks.count())[ranks.rank()]
         parts = [self.objective.targets(_rows(x1_BCHW, rows), _rows(x2_BCHW, rows)) for rows in own]
         back = mixed.flatten().argsort().to(x1_BCHW.device)
-        return tuple(self.place.gather(torch.cat(part))[back] for part in zip(*parts, strict=True))
+        return tuple(ranks.gather(torch.cat(part))[back] for part in zip(*parts, strict=True))
 
     def encode(self, x1_BCHW: Tensor, x2_BCHW: Tensor, *, shrink: float = 1.0) -> Tensors:
         """All processes' images by the chosen network; the gradient reaches this process's alone."""
         x1_BCHW, x2_BCHW = (_shrunk(x_BCHW, shrink) for x_BCHW in (x1_BCHW, x2_BCHW))
         model: Network = self.model
-        count = max(1, self.recipe.norm_groups // self.place.count)
+        count = max(1, self.recipe.norm_groups // ranks.count())
         if count == 1:
             encoded = self.objective.encode(model, x1_BCHW, x2_BCHW)
         else:
             groups = zip(x1_BCHW.chunk(count), x2_BCHW.chunk(count), strict=True)
             parts = [self.objective.encode(model, *group) for group in groups]
             encoded = tuple(torch.cat(part) for part in zip(*parts, strict=True))
-        return tuple(self.place.gather(part) for part in encoded)
+        return tuple(ranks.gather(part) for part in encoded)
 
     def loss(self, encoded: Tensors, targets: Tensors, largest_BD: Tensor | None) -> Tensor:
         """The objective's, and the distillation from the projections of the largest network where those are given."""

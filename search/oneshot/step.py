@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from search.errors import TrainingError
 from search.objectives import Tensors
+from search.oneshot.engine import ranks
 from search.oneshot.ssl import SSL, Student
 from search.types import Architecture
 
@@ -65,7 +66,7 @@ def take_step(module: LightningModule, ssl: SSL, choose: Callable[[Architecture]
     _check_finite(metrics, recipe.lr)
     if (step + 1) % CHECK_STEPS == 0 and largest_BD is not None:
         metrics |= _check_rank(largest_BD, step, recipe.lr)
-    ssl.place.add_gradients(ssl.trained())
+    ranks.add_gradients(ssl.trained())
     if ssl.net.size == 1:
         nn.utils.clip_grad_norm_(ssl.trained(), CLIP)
     optimizer.step()

@@ -1,93 +1,145 @@
-"""Several processes train as one does."""
+"""Lightning's processes train as one does, whoever starts them, and end together."""
 
+import os
 import signal
-from dataclasses import replace
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import torch
-from torch import Tensor
+from PIL import Image
 
 from search.curve import METRICS
-from search.errors import TrainingError
-from search.oneshot.engine.job import CHECKPOINT
-from search.oneshot.pretrain import pretrain
-from search.oneshot.ssl import SSL
-from search.recipes import Recipe, Stage
-from search.supernet import Supernet
+from search.errors import Preempted, TrainingError
+from search.oneshot.engine import ranks
+from search.oneshot.engine.trainer import Machines, started_by
+from search.oneshot.fit import CHECKPOINT
+from search.oneshot.pretrain import machines_for
+from search.supernet import WEIGHTS, load_supernet
+from tests.search.small_runs import checkpoint, equal, interrupt_at, tiny, train
 from tests.search.small_supernets import stripes
 
-RECIPE = Recipe(
-    net="resnet",
-    epochs=1.0,
-    batch=8,
-    queue=16,
-    norm_groups=2,
-    random_subnets=0,
-    hidden_dim=8,
-    projection_dim=6,
-    stages=(Stage(until=1.0, crop_px=8),),
-    precision="fp32",
-)
+ROOT = Path(__file__).parents[2]
+OPTIONS = ("--net", "resnet", "--batch", "16", "--resolution", "16", "--norm-groups", "2", "--precision", "fp32", "-q")
+QUIET = {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(ROOT)}
 
 
-def train(out: Path, recipe: Recipe = RECIPE, **options: Any) -> Supernet:
-    return pretrain(recipe, stripes(24, 10), out, name="made", data={}, **{"checkpoint_steps": 1} | options)
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for i, image in enumerate(stripes(64, 32).permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(image).save(folder / f"{i}.png")
+    return folder
 
 
-def test_two_processes_of_which_one_is_killed_leave_a_checkpoint_that_one_resumes_to_its_own_result(
-    tmp_path: Path,
+def start(launcher: list[str], images: Path, out: Path, *more: str, **variables: str) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, "-m", "zoo", "pretrain", "--images", str(images), "-o", str(out), *OPTIONS]
+    environment = {**os.environ, **QUIET, **variables}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([*command, *more], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def ended(process: subprocess.Popen[str], timeout_s: float = 240) -> tuple[int, str]:
+    _, said = process.communicate(timeout=timeout_s)
+    return process.returncode, said
+
+
+def free_port() -> str:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return str(listening.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_lightning_torchrun_and_two_machines_train_as_one_process_does(images: Path, tmp_path: Path) -> None:
+    epochs = ("--epochs", "2")
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
+    runs = {
+        "alone": [start([], images, tmp_path / "alone", *epochs)],
+        "devices": [start([], images, tmp_path / "devices", *epochs, "--devices", "2")],
+        "torchrun": [start(torchrun, images, tmp_path / "torchrun", *epochs)],
+        "nodes": [
+            start([], images, tmp_path / "nodes", *epochs, "--nodes", "2", NODE_RANK=node, **meeting)
+            for node in ("0", "1")
+        ],
+    }
+    for name, processes in runs.items():
+        for process in processes:
+            assert ended(process)[0] == 0, name
+    curves = {name: np.genfromtxt(tmp_path / name / METRICS, delimiter=",", skip_header=1) for name in runs}
+    weights = {name: load_supernet(tmp_path / name).weights for name in runs}
+    assert len(curves["alone"]) == 8
+    for name in ("devices", "torchrun", "nodes"):
+        np.testing.assert_allclose(curves[name], curves["alone"], rtol=0, atol=1e-5)
+        for key, tensor in weights["alone"].items():
+            torch.testing.assert_close(weights[name][key], tensor, rtol=1e-3, atol=1e-4, msg=f"{name} {key}")
+        files = [sorted(path.name for path in (tmp_path / run).iterdir()) for run in ("alone", name)]
+        assert files[0] == files[1]
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_others_in_one_line_and_the_run_is_resumed_to_the_same_weights(
+    images: Path, tmp_path: Path
 ) -> None:
-    alone, out, threads = train(tmp_path / "alone"), tmp_path / "both", torch.get_num_threads()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(TrainingError, match=r"process 2 of 2 was killed \(SIGKILL\); .*, and resume$") as caught,
-    ):
-        at_step(2, patch, kill_the_other)
-        train(out, processes=2)
-    assert "\n" not in str(caught.value)
-    assert torch.load(out / CHECKPOINT, weights_only=True)["global_step"] == 2
-    assert torch.get_num_threads() == threads and not torch.distributed.is_initialized()
-    made = train(out, resume=True)
-    curves = [np.genfromtxt(run / METRICS, delimiter=",", skip_header=1) for run in (tmp_path / "alone", out)]
-    np.testing.assert_allclose(*curves, rtol=1e-4)
-    for name, tensor in alone.weights.items():
-        torch.testing.assert_close(made.weights[name], tensor, rtol=1e-3, atol=1e-5, msg=name)
-    files = [sorted(path.name for path in run.iterdir()) for run in (tmp_path / "alone", out)]
+    options = ("--epochs", "2", "--checkpoint-every", "1", "--devices", "2")
+    assert ended(start([], images, tmp_path / "whole", *options))[0] == 0
+    out = tmp_path / "out"
+    run = start([], images, out, "--epochs", "400", *options[2:])
+    assert wait_for(out / CHECKPOINT)
+    (other,) = psutil.Process(run.pid).children()
+    other.send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    code, said = ended(run)
+    assert time.monotonic() - began < 30
+    assert code == 1 and "another process ended before its time" in said and len(said.splitlines()) == 1, said
+    run = start([], images, tmp_path / "asked", *options)
+    assert wait_for(tmp_path / "asked" / CHECKPOINT)
+    run.send_signal(signal.SIGTERM)
+    code, said = ended(run)
+    if code:  # it may have been done already
+        assert code == 143 and "--resume goes on from there" in said and len(said.splitlines()) == 1, said
+        assert ended(start([], images, tmp_path / "asked", *options, "--resume"))[0] == 0
+    files = [(tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "asked")]
     assert files[0] == files[1]
 
 
-def at_step(step: int, patch: pytest.MonkeyPatch, what: Any) -> None:
-    two_views = SSL.two_views
-
-    def watched(self: SSL, now: int, part: int = 0) -> tuple[Tensor, Tensor]:
-        if now == step:
-            what()
-        return two_views(self, now, part)
-
-    patch.setattr(SSL, "two_views", watched)
+def wait_for(path: Path) -> bool:
+    for _ in range(3600):
+        if path.exists():
+            return True
+        time.sleep(0.05)
+    return False
 
 
-def kill_the_other() -> None:
-    (other,) = [p for p in psutil.Process().children() if "search.oneshot.worker" in p.cmdline()]
-    other.send_signal(signal.SIGKILL)
+def test_sigterm_leaves_a_checkpoint_of_the_step_it_came_in(tmp_path: Path) -> None:
+    pixels, handler = stripes(64, 20), signal.getsignal(signal.SIGTERM)
+    train(tiny(), pixels, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Preempted, match="asked to end after step 4, which is"):
+        interrupt_at(3, patch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(tiny(), pixels, tmp_path / "out", checkpoint_steps=100)
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert checkpoint(tmp_path / "out")["global_step"] == 4
+    train(tiny(), pixels, tmp_path / "out", resume=True, checkpoint_steps=100)
+    assert equal(checkpoint(tmp_path / "out")["state_dict"], checkpoint(tmp_path / "whole")["state_dict"])
 
 
-def test_a_process_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = tmp_path / "python"
-    script.write_text("#!/bin/sh\necho first >&2\necho no such module >&2\nexit 1\n")
-    script.chmod(0o755)
-    monkeypatch.setattr("search.oneshot.engine.processes.sys.executable", str(script))
-    with pytest.raises(TrainingError, match=r"process 2 of 2 failed \(no such module\); mend that .*, and resume"):
-        train(tmp_path / "out", processes=2)
-    assert list((tmp_path / "out").iterdir()) == [] and not torch.distributed.is_initialized()
+def test_what_torchrun_started_is_taken_and_nothing_else_may_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started_by() is None and machines_for(None, None) == Machines() and machines_for(2, 3).count == 6
+    for name, value in {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.setattr("search.oneshot.engine.trainer.TorchElasticEnvironment.detect", lambda: True)
+    assert machines_for(None, None) == Machines(devices=2, nodes=2)
+    with pytest.raises(TrainingError, match="2 processes on each of 2 machines were started, and 3 on each of 2 are"):
+        machines_for(3, None)
 
 
-def test_groups_that_processes_cannot_share_are_refused(tmp_path: Path) -> None:
-    for groups, processes in ((1, 2), (2, 4)):
-        with pytest.raises(TrainingError, match=f"norm_groups is {groups}, and whole groups go to each of {processes}"):
-            train(tmp_path / "out", replace(RECIPE, norm_groups=groups), processes=processes)
-    assert not (tmp_path / "out").exists()
+def test_one_process_agrees_with_itself() -> None:
+    ranks.require_same(1, "recipe")
+    assert ranks.any_of(True) and not ranks.any_of(False) and ranks.agree(2.5) == 2.5

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from search.nets import NETS
 from search.objectives import OBJECTIVES
-from search.oneshot.engine.place import Place
-from search.oneshot.engine.processes import meeting
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
@@ -36,13 +35,15 @@ BASE = Recipe(
     stages=(Stage(until=1.0, crop_px=12),),
     precision="fp32",
 )
-STEPS = 3
+STEPS = 8
 
 
 def recipes() -> dict[str, Recipe]:
     base = replace(BASE, net="tiny")
     made = {name: replace(base, objective=name, queue=32) for name in OBJECTIVES}
-    made["options"] = replace(base, queue=32, accumulate=2, norm_groups=4, distill=0.5, elastic=(0.75, 1.0))
+    made["options"] = replace(
+        base, queue=32, accumulate=2, lr=0.01, distill=0.5, elastic=(0.75, 1.0), slow_start=0.2, epochs=10.0
+    )
     return made
 
 
@@ -61,8 +62,8 @@ class Stepping:
         loss.backward()
 
 
-def train(recipe: Recipe, place: Place) -> dict[str, Any]:
-    ssl = SSL(recipe, stripes(32, 16), place=place)
+def train(recipe: Recipe) -> dict[str, Any]:
+    ssl = SSL(recipe, stripes(32, 16))
     space = SupernetSpace(ssl.net, hidden_dim=recipe.hidden_dim, projection_dim=recipe.projection_dim)
     ssl.set_model(Sandwich().mutate_model(space))
     module, stepping = SandwichModule(ssl), Stepping(ssl.configure_optimizers())
@@ -80,12 +81,15 @@ def train(recipe: Recipe, place: Place) -> dict[str, Any]:
     return {"losses": losses, "chosen": chosen, "seen": seen, "state": state}
 
 
-def main(folder: Path, place: Place) -> None:
-    with meeting(place, folder / "meeting"):
-        torch.save({name: train(recipe, place) for name, recipe in recipes().items()}, folder / f"{place.rank}.pt")
+def main(folder: Path, rank: int, count: int) -> None:
+    dist.init_process_group("gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=count)
+    try:
+        torch.save({name: train(recipe) for name, recipe in recipes().items()}, folder / f"{rank}.pt")
+    finally:
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     NETS[TINY.name] = TINY
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]), Place(rank=int(sys.argv[2]), count=int(sys.argv[3])))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

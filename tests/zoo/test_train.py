@@ -79,6 +79,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
 
     fake = ModuleType("search.oneshot.pretrain")
     fake.pretrain = pretrain  # type: ignore[attr-defined]
+    fake.machines_for = lambda *asked: SimpleNamespace(count=1, devices=1)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "search.oneshot.pretrain", fake)
     return asked
 
@@ -104,7 +105,7 @@ def test_a_time_is_handed_on_and_must_be_one(
     said: list[str] = []
     train(Recipe(), image_folder, tmp_path / "out", terms="mine", max_minutes=1.5, say=said.append)
     assert (
-        trained[0]["max_minutes"] == 1.5 and trained[0]["processes"] == 1 and said[0].endswith("skipped; 1.5 minutes")
+        trained[0]["max_minutes"] == 1.5 and trained[0]["devices"] is None and said[0].endswith("skipped; 1.5 minutes")
     )
     for minutes in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(BadRecipe, match=r"--max-minutes is .*; it must be above 0"):

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from search.first import is_first
 from zoo.cli.console import told_after_interrupt
 from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
 from zoo.home import zoo_version
@@ -128,7 +129,10 @@ def _report(error: Exception) -> int:
             _line(f"{message} (`zoo --help` lists all there is)")
         return USAGE
     code, text = exit_code(error), one_line(error)
-    if not _is_ours(error):
+    if _is_ours(error):
+        if not is_first():
+            return code  # the first process says it
+    else:
         text = f"{type(error).__name__}: {text}; this is a fault of the zoo: ZOO_DEBUG=1 shows where"
     _line(text)
     return code

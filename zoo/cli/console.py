@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from search.first import is_first
 from zoo.types import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def told_after_interrupt() -> str:
 
 
 class Talk:
-    """The voice of one command.
+    """The voice of one command; of several processes that share it, the first one's.
 
     Args:
         as_json: print data as JSON.
@@ -45,7 +46,7 @@ class Talk:
 
     def __init__(self, *, as_json: bool, quiet: bool) -> None:
         self._as_json = as_json
-        self._quiet = quiet
+        self._quiet = quiet or not is_first()
 
     @cached_property
     def _stderr(self) -> Console:
@@ -60,6 +61,8 @@ class Talk:
 
     def data(self, value: Any, lines: Iterable[str]) -> None:
         """The result: ``value`` as JSON, or ``lines`` for people."""
+        if not is_first():
+            return
         text = json.dumps(value, indent=2, ensure_ascii=False) if self._as_json else "\n".join(lines)
         sys.stdout.write(f"{text}\n" if text else "")
 

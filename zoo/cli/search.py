@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 import typer
 
+from search.first import is_first
 from search.types import Task
 from zoo.cli.console import Json, Quiet, Talk, columns, leaves, ms_text, size_text
 from zoo.errors import BadRequest
@@ -31,6 +33,15 @@ class Precision(StrEnum):
     FP32 = "fp32"
     BF16 = "bf16"
     FP16 = "fp16"
+
+
+class Caching(StrEnum):
+    """Where images are kept that are trained on: in memory, in a file, or decoded anew in each step."""
+
+    AUTO = "auto"
+    RAM = "ram"
+    DISK = "disk"
+    NONE = "none"
 
 
 class _Options(TypedDict):
@@ -109,7 +120,16 @@ def search_command(
 
 def pretrain_command(
     out: Out,
-    images: Annotated[Path | None, typer.Option(help="A folder of images, any nesting; no labels are needed.")] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="A folder of images or of tar shards, a .txt with a path a line, or hf://org/name."),
+    ] = None,
+    cache: Annotated[
+        Caching, typer.Option(help="Where images are kept; auto: the first of them with space.")
+    ] = Caching.AUTO,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that read images ahead, for each device.")
+    ] = None,
     net: Annotated[str | None, typer.Option(help="The family of networks to train: mobile unless --from says.")] = None,
     objective: Annotated[
         str | None, typer.Option(help="mocov2, densecl (for det and seg), ressl, byol or simclr.")
@@ -134,6 +154,12 @@ def pretrain_command(
         int | None, typer.Option(min=1, help="Parts that a batch is taken in; more need less memory.")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any field of the recipe, e.g. queue=4096; again for more.")
+    ] = None,
+    recipe_file: Annotated[
+        Path | None, typer.Option("--recipe", help="YAML or JSON with fields, e.g. the card.json of another supernet.")
+    ] = None,
     precision: Annotated[Precision | None, typer.Option(help="auto: bf16 where the hardware is fast at it.")] = None,
     random_subnets: Annotated[
         int | None, typer.Option(min=0, help="Networks a step besides the largest and the smallest.")
@@ -151,9 +177,17 @@ def pretrain_command(
     norm_groups: Annotated[
         int | None, typer.Option(min=1, help="Groups of a batch that are normalized apart, as on several devices.")
     ] = None,
-    processes: Annotated[
-        int, typer.Option(min=1, help="Processes that share the work: one a GPU, or shares of the processor's cores.")
-    ] = 1,
+    devices: Annotated[
+        int | None,
+        typer.Option(min=1, help="GPUs (or shares of the processor's cores) of a machine that share the work."),
+    ] = None,
+    nodes: Annotated[
+        int | None, typer.Option(min=1, help="Machines that share it; torchrun and SLURM say both by themselves.")
+    ] = None,
+    dry: Annotated[
+        bool, typer.Option("--dry-run", help="Take 20 steps, tell memory, images/s and hours, and keep nothing.")
+    ] = False,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     resolution: Annotated[int | None, typer.Option(min=8, help="Side of the finished network's input.")] = None,
     terms: Annotated[str, typer.Option(help="The terms on which the images may be used, for the card.")] = "not stated",
@@ -171,7 +205,9 @@ def pretrain_command(
     if epochs is not None and max_minutes is not None:
         raise BadRequest("--epochs and --max-minutes both say how long to train; give one of them")
     from zoo.make.darts import keep_origin, read_architecture
+    from zoo.make.dry_run import dry_run
     from zoo.make.pretrain import has_checkpoint, recipe_of, train
+    from zoo.make.settings import read_settings
     from zoo.supernets import read_supernet
 
     talk = Talk(as_json=as_json, quiet=quiet)
@@ -181,12 +217,11 @@ def pretrain_command(
         chosen = read_architecture(
             architecture, net=net or "mobile", cells=cells, channels=channels, resolution_px=resolution
         )
-    groups = processes if norm_groups is None and processes > 1 else norm_groups
     given = {
         "lr": lr,
         "precision": precision and precision.value,
         "accumulate": accumulate,
-        "norm_groups": groups,
+        "norm_groups": norm_groups,
         "random_subnets": random_subnets,
         "slow_start": slow_start,
         "distill": distill,
@@ -201,8 +236,14 @@ def pretrain_command(
         resolution_px=resolution,
         architecture=chosen,
         start=None if supernet is None else supernet.card,
+        settings=read_settings(recipe_file, settings or ()),
         changes=cast("Changes", {name: value for name, value in given.items() if value is not None}),
     )
+    if dry:
+        with talk.progress() as progress:
+            found = dry_run(recipe, images, cache=cache.value, workers=workers or 1, progress=progress)
+        talk.data(asdict(found), [found.told()])
+        return
     leaves(lambda: f"{out} keeps the run to its last checkpoint; go on with --resume" if has_checkpoint(out) else None)
     with talk.progress() as progress:
         made = train(
@@ -212,13 +253,17 @@ def pretrain_command(
             terms=terms,
             start=supernet,
             max_minutes=max_minutes,
-            processes=processes,
+            devices=devices,
+            nodes=nodes,
+            checkpoint_steps=checkpoint_every,
+            cache=cache.value,
+            workers=workers,
             resume=resume,
             overwrite=overwrite,
             progress=progress,
             say=talk.say,
         )
-    if architecture is not None:
+    if architecture is not None and is_first():
         keep_origin(made, architecture, out)
     about = made.card
     lines = [f"{out}  {about.name}: {about.training['steps']} steps in {about.training['seconds']} s"]

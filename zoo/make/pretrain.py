@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from search.first import is_first
 from search.gaia import read_gaia
-from search.images.read import read_images
+from search.images.feed import Cache, feed
 from search.nets import NETS
 from search.objectives import OBJECTIVES
 from search.recipes import Precision, Recipe, Stage, recipe_for
 from search.supernet import CARD, Supernet, SupernetCard, save_supernet
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
+from zoo.home import home_folder
+from zoo.make.settings import with_settings
 from zoo.names import nearest, shown
 from zoo.package.staging import check_free
 from zoo.plots import CURVE_PNG, plot_curve
@@ -50,15 +55,20 @@ def recipe_of(
     architecture: tuple[str | int, ...] | None = None,
     start: SupernetCard | None = None,
     changes: Changes | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """The objective's default recipe with what the user changed; without an objective, the one that suits the networks.
 
-    Where training starts from a supernet, that says what the user does not.
+    Where training starts from a supernet, that says what the user does not. ``settings`` are fields as
+    ``zoo.make.settings`` reads them; what has an argument of its own is taken from there first.
 
     Raises:
         UnknownName: no such net or objective.
         BadRecipe: numbers that cannot train, or another net than that of the supernet to start from.
     """
+    given: dict[str, Any] = {"net": net, "objective": objective, "batch": batch, "epochs": epochs}
+    net, objective, batch, epochs = ((settings or {}).get(k) if v is None else v for k, v in given.items())
+    settings = {name: value for name, value in (settings or {}).items() if name not in given}
     if start is not None:
         if net not in (None, start.net) or architecture is not None:
             raise BadRecipe(f"{start.name} is of net {start.net} and says what to train; leave the rest out")
@@ -73,8 +83,9 @@ def recipe_of(
         recipe = _sized(recipe, resolution_px or recipe.resolution_px, batch or recipe.batch)
         if start is not None:
             recipe = _projecting(recipe, start)
+        recipe = with_settings(recipe, settings)
         return replace(recipe, epochs=recipe.epochs if epochs is None else epochs, seed=seed, **(changes or {}))
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise BadRecipe(str(error)) from None
 
 
@@ -83,8 +94,12 @@ def _sized(recipe: Recipe, resolution_px: int, batch: int) -> Recipe:
     stages = tuple(Stage(until=s.until, crop_px=max(8, round(s.crop_px * scale))) for s in recipe.stages)
     teacher_views = recipe.teacher_views and replace(recipe.teacher_views, crop_px=resolution_px)
     views = replace(recipe.views, crop_px=resolution_px)
-    queue = max(batch, recipe.queue // batch * batch) if recipe.queue else 0
-    return replace(recipe, batch=batch, queue=queue, stages=stages, views=views, teacher_views=teacher_views)
+    growth = batch / recipe.batch
+    # As many steps' keys as by default, but never fewer keys than by default.
+    queue = max(round(recipe.queue * growth), recipe.queue // batch * batch, batch) if recipe.queue else 0
+    # The square-root rule (SimCLR, arXiv:2002.05709, appendix B.1), for larger batches only.
+    lr = recipe.lr * max(1.0, math.sqrt(growth))
+    return replace(recipe, batch=batch, queue=queue, lr=lr, stages=stages, views=views, teacher_views=teacher_views)
 
 
 def _projecting(recipe: Recipe, start: SupernetCard) -> Recipe:
@@ -179,7 +194,11 @@ def train(
     terms: str,
     start: Supernet | None = None,
     max_minutes: float | None = None,
-    processes: int = 1,
+    devices: int | None = None,
+    nodes: int | None = None,
+    checkpoint_steps: int = 200,
+    cache: Cache = "auto",
+    workers: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -189,12 +208,18 @@ def train(
 
     Args:
         recipe: how.
-        images: the folder of images.
+        images: a folder of images or of tar shards, a text file with a path a line, or ``hf://org/name``.
         out: the supernet's folder; checkpoints lie there, too.
         terms: on which the images may be used, for the card.
         start: a supernet whose weights are the first ones.
         max_minutes: end after this time, whatever the recipe's epochs.
-        processes: that share the work.
+        devices: that share the work, a process each, on each of ``nodes`` machines; None takes what torchrun or SLURM
+            started, else 1. Unless the recipe says otherwise, each normalizes its share of a batch apart.
+        nodes: see there.
+        checkpoint_steps: optimizer steps between checkpoints.
+        cache: where the images are kept: ``ram``, ``disk``, ``none`` (decoded anew in each step), or ``auto``.
+        workers: processes that read images ahead for each device, where those are not in memory; None takes its share
+            of the processor's cores.
         resume: go on from the last checkpoint in ``out``.
         overwrite: delete an earlier run in ``out`` first.
         progress: called with (stage, done, all).
@@ -210,18 +235,32 @@ def train(
         raise BadRecipe(f"--max-minutes is {max_minutes:g}; it must be above 0")
     if resume and overwrite:
         raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
-    if not resume:
+    if not resume and is_first():
         if has_checkpoint(out) and not overwrite:
             raise OutputExists(f"{out} holds an unfinished run; --resume goes on with it, --overwrite begins anew")
         check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
     try:
+        from search.oneshot.pretrain import machines_for
         from search.oneshot.pretrain import pretrain as train_supernet
     except ModuleNotFoundError as error:
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
-    read = read_images(images, size_px=_OVERSIZE * recipe.resolution_px, progress=stage(progress, "images"))
+    machines = machines_for(devices, nodes)
+    recipe = _shared(recipe, machines.count)
+    try:
+        read = feed(
+            images,
+            size_px=_OVERSIZE * recipe.resolution_px,
+            crop_px=recipe.resolution_px,
+            cache=cache,
+            folder=home_folder("images"),
+            processes=machines.devices,
+            progress=stage(progress, "images"),
+        )
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'hf:// needs {error.name}; pip install "subnet-zoo[data]"') from None
     length = f"{recipe.steps(len(read.pixels))} steps" if max_minutes is None else f"{max_minutes:g} minutes"
-    say(f"{read.told(recipe.resolution_px)}; {length}")
-    if overwrite and out.is_dir():
+    say(f"{read.told}; {length}")
+    if overwrite and out.is_dir() and is_first():
         shutil.rmtree(out)
     data = {"folder": images.resolve().name, "terms": terms}
     try:
@@ -233,15 +272,18 @@ def train(
             data=data,
             start=start,
             max_minutes=max_minutes,
-            processes=processes,
+            devices=devices,
+            nodes=nodes,
+            workers=_workers(machines.devices) if workers is None else workers,
+            checkpoint_steps=checkpoint_steps,
             resume=resume,
             progress=stage(progress, "train"),
         )
     except KeyboardInterrupt:
-        if not has_checkpoint(out):  # nothing to go on from: as if the command had not been given
+        if is_first() and not has_checkpoint(out):  # nothing to go on from: as if the command had not been given
             shutil.rmtree(out, ignore_errors=True)
         raise
-    if (curve := made.card.training.get("curve")) is not None:
+    if (curve := made.card.training.get("curve")) is not None and is_first():
         plot_curve(curve, out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
     return made
 
@@ -249,6 +291,18 @@ def train(
 def has_checkpoint(out: Path) -> bool:
     """Whether an interrupted run in ``out`` can go on."""
     return any((out / CHECKPOINTS).glob("*.ckpt")) and not (out / CARD).exists()
+
+
+def _workers(devices: int) -> int:
+    return min(8, max(1, (os.cpu_count() or 1) // devices))
+
+
+def _shared(recipe: Recipe, count: int) -> Recipe:
+    """For ``count`` processes, each of which normalizes its images apart."""
+    try:
+        return replace(recipe, norm_groups=count) if recipe.norm_groups == 1 < count else recipe
+    except ValueError as error:
+        raise BadRecipe(f"{count} processes share the work, and {error}") from None
 
 
 def import_gaia(checkpoint: Path, out: Path, *, objective: str = "mocov2", overwrite: bool = False) -> Supernet:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -17,7 +19,9 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
 from search.cells.recipe import DartsRecipe
-from search.errors import TrainingError, WriteFailed
+from search.errors import Preempted, TrainingError, WriteFailed
+from search.images.feed import Pixels
+from search.oneshot.engine import ranks
 from search.recipes import Recipe
 
 _KEY = "subnet_zoo"
@@ -65,15 +69,39 @@ class CheckpointFile(CheckpointIO):
 
 
 class KeepCheckpoint(Callback):
-    """Save to ``path`` every ``steps`` optimizer steps, and after the last one."""
+    """Save to ``path`` every ``steps`` optimizer steps, after the last one, and when SIGTERM asks the process to end.
+
+    Whichever of several processes is asked, all end after the same step.
+    """
 
     def __init__(self, path: Path, *, steps: int) -> None:
         self._path, self._steps = path, steps
+        self._asked = False
+
+    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
+        """Take Lightning's place, whose handler speaks to the other ranks in the middle of a step; it restores ours."""
+
+        def asked(signum: int, frame: Any) -> None:
+            if not self._asked:
+                for process in getattr(trainer.strategy.launcher, "procs", ()):
+                    process.send_signal(signum)
+            self._asked = True
+
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, asked)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """See Lightning."""
-        if trainer.global_step % self._steps == 0 or trainer.global_step == trainer.max_steps:
+        """See Lightning.
+
+        Raises:
+            Preempted: SIGTERM came.
+        """
+        step, last = trainer.global_step, trainer.global_step == trainer.max_steps
+        asked = ranks.any_of(self._asked)
+        if step % self._steps == 0 or last or asked:
             trainer.save_checkpoint(self._path)
+        if asked and not last:
+            raise Preempted(f"asked to end after step {step}, which is in {self._path}; --resume goes on from there")
 
 
 class Run:
@@ -81,15 +109,15 @@ class Run:
 
     Args:
         recipe: how to train.
-        pixels: uint8 [N, 3, S, S].
+        pixels: uint8 [N, 3, S, S], in memory or not.
         start: name of the supernet that training starts from, where it starts from one.
     """
 
-    def __init__(self, recipe: Recipe | DartsRecipe, pixels: Tensor, *, start: str | None = None) -> None:
+    def __init__(self, recipe: Recipe | DartsRecipe, pixels: Pixels, *, start: str | None = None) -> None:
         self._recipe: dict[str, Any] = _plain(asdict(recipe))
         self._defaults = _plain(asdict(type(recipe)()))
         self._start = start
-        self._images = {"count": len(pixels), "crc32": zlib.crc32(pixels.cpu().contiguous().numpy().data)}
+        self.images = {"count": len(pixels), "crc32": _checksum(pixels)}
         self._seconds_before = 0.0
         self._started = time.perf_counter()
 
@@ -102,7 +130,7 @@ class Run:
         """Write the mark into a checkpoint."""
         checkpoint[_KEY] = {
             "recipe": self._recipe,
-            "images": self._images,
+            "images": self.images,
             "start": self._start,
             "seconds": self.seconds,
         }
@@ -119,7 +147,7 @@ class Run:
         """
         # A checkpoint without a mark can only be known by its shapes.
         mark = checkpoint.get(
-            _KEY, {"recipe": self._recipe, "images": self._images, "start": self._start, "seconds": 0.0}
+            _KEY, {"recipe": self._recipe, "images": self.images, "start": self._start, "seconds": 0.0}
         )
         end = "resume with what it was made with, or train into another folder"
         for field, value in self._recipe.items():
@@ -129,15 +157,19 @@ class Run:
         if mark.get("start") != self._start:
             before, now = (f"one that started from {name or 'nothing'}" for name in (mark.get("start"), self._start))
             raise TrainingError(f"the checkpoint is of {before}, not of {now}; {end}")
-        if mark["images"] != self._images:
+        if mark["images"] != self.images:
             raise TrainingError(
-                f"the checkpoint is of {mark['images']['count']} other images than these {self._images['count']}; {end}"
+                f"the checkpoint is of {mark['images']['count']} other images than these {self.images['count']}; {end}"
             )
         tensors = checkpoint["state_dict"]
         for name in sorted(tensors.keys() | own.keys()):
             if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
                 raise TrainingError(f"the checkpoint is of another network (it differs in {name}); {end}")
         self._seconds_before = mark["seconds"]
+
+
+def _checksum(pixels: Pixels) -> int:
+    return zlib.crc32(pixels.cpu().contiguous().numpy().data) if isinstance(pixels, Tensor) else pixels.checksum
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

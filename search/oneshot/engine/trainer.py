@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+import torch.distributed as dist
 from nni.nas.evaluator.pytorch import Trainer
 from pytorch_lightning import Callback, LightningModule
-from pytorch_lightning.strategies import Strategy
+from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from search.errors import TrainingError, WriteFailed
+from search.oneshot.compat import forget_children
 from search.oneshot.engine.checkpoints import CheckpointFile
+from search.oneshot.engine.ranks import Together
 from search.oneshot.engine.schedule import ENDLESS, Plan
 from search.recipes import Precision
 
 T = TypeVar("T")
+_PATIENCE_S = 30.0  # for a process to end when all is done
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machines:
+    """The processes that share a training.
+
+    Args:
+        devices: of each machine; a process each.
+        nodes: machines.
+    """
+
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def count(self) -> int:
+        """Processes in all."""
+        return self.devices * self.nodes
+
+
+def started_by() -> Machines | None:
+    """What torchrun or SLURM started; None where neither did."""
+    if TorchElasticEnvironment.detect():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        return Machines(devices=devices, nodes=int(os.environ["WORLD_SIZE"]) // devices)
+    if SLURMEnvironment.detect() and "SLURM_NTASKS" in os.environ:
+        nodes = int(os.environ.get("SLURM_NNODES", "1"))
+        return Machines(devices=int(os.environ["SLURM_NTASKS"]) // nodes, nodes=nodes)
+    return None
 
 
 def make_trainer(
@@ -27,16 +65,16 @@ def make_trainer(
     precision: Precision,
     max_steps: int = -1,
     max_epochs: int = -1,
-    devices: int = 1,
-    strategy: Strategy | str = "auto",
+    machines: Machines = Machines(),
 ) -> Trainer:
     """Our checkpoints, no log of Lightning's own; ``max_steps`` or ``max_epochs`` ends it."""
     return Trainer(
         max_steps=max_steps,
         max_epochs=max_epochs,
         accelerator="auto",
-        devices=devices,
-        strategy=strategy,
+        devices=machines.devices,
+        num_nodes=machines.nodes,
+        strategy=Together() if machines.count > 1 else "auto",
         precision=_name_of(precision),
         logger=False,
         enable_checkpointing=False,
@@ -47,6 +85,32 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=out,
     )
+
+
+@contextmanager
+def together(trainer: Trainer) -> Iterator[None]:
+    """Around ``fit``: no process outlives the others, and one that breaks off is told of in one line.
+
+    Raises:
+        TrainingError: another process ended before its time.
+    """
+    try:
+        yield
+    except BaseException as error:
+        for process in forget_children(trainer):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error)):
+            raise TrainingError(
+                "another process ended before its time (killed, or out of memory); mend that, or use fewer --devices,"
+                " and resume"
+            ) from error
+        raise
+    for process in forget_children(trainer):
+        try:
+            process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def set_steps(trainer: Trainer, plan: Plan) -> None:

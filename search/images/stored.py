@@ -1,0 +1,231 @@
+"""Stored: the pixels of a source in one file, or decoded when a step asks for them, so that they never fill the memory.
+
+The file is read by rows with ``pread``, not mapped: mapped pages would count as this process's memory, all 250 GB of
+them where there are 1.3 million images of 256 px.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from search.errors import WriteFailed
+from search.images.read import MIN_SIDE_PX, to_square
+from search.images.sources import Source
+
+PIXELS, ROWS, ABOUT = "pixels.u8", "rows.npy", "about.json"
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+_THREADS = min(16, os.cpu_count() or 1)
+_AHEAD = 32  # images a thread that are decoded before they are taken
+_CHECKED = 32  # rows of a file that is found are compared with their checksums
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stored:
+    """Images in a file; as ``pixels[rows]`` they are uint8 [B, 3, S, S].
+
+    Args:
+        path: of the file.
+        size_px: S.
+        checksums: of each image, [N].
+        skipped: how many images of the source are not there.
+    """
+
+    path: Path
+    size_px: int
+    checksums: NDArray[np.uint32]
+    skipped: int
+
+    def __len__(self) -> int:
+        return len(self.checksums)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """As a tensor's."""
+        return len(self), 3, self.size_px, self.size_px
+
+    @property
+    def checksum(self) -> int:
+        """Of all of them."""
+        return zlib.crc32(self.checksums.tobytes())
+
+    @property
+    def different(self) -> int:
+        """How many are not copies."""
+        return len(np.unique(self.checksums))
+
+    def __getitems__(self, rows: Sequence[int]) -> Tensor:
+        """[B, 3, S, S]; the name is the one that torch's loader asks for."""
+        count = 3 * self.size_px**2
+        pixels = np.empty((len(rows), count), np.uint8)
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            for row, i in zip(pixels, rows, strict=True):
+                os.preadv(file, [row.data], int(i) * count)
+        finally:
+            os.close(file)
+        return torch.from_numpy(pixels).view(-1, 3, self.size_px, self.size_px)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Decoded:
+    """Images that are decoded whenever they are asked for.
+
+    Args:
+        source: where they come from.
+        rows: numbers of those that can be used, [N].
+        size_px: S.
+    """
+
+    source: Source
+    rows: NDArray[np.int64]
+    size_px: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """As a tensor's."""
+        return len(self), 3, self.size_px, self.size_px
+
+    @property
+    def checksum(self) -> int:
+        """Of the source and of what of it is used."""
+        return zlib.crc32(self.rows.tobytes(), self.source.checksum)
+
+    @property
+    def skipped(self) -> int:
+        """How many images of the source are not there."""
+        return len(self.source) - len(self)
+
+    @property
+    def different(self) -> int:
+        """Copies cannot be told without decoding all."""
+        return len(self)
+
+    def __getitems__(self, rows: Sequence[int]) -> Tensor:
+        """[B, 3, S, S]; one that cannot be decoded after all is black."""
+        pixels = torch.zeros(len(rows), 3, self.size_px, self.size_px, dtype=torch.uint8)
+        for row, i in zip(pixels, rows, strict=True):
+            found = decode(self.source, int(self.rows[i]), self.size_px)
+            if not isinstance(found, str):
+                row.copy_(torch.from_numpy(found))
+        return pixels
+
+
+def decode(source: Source, i: int, size_px: int) -> NDArray[np.uint8] | str:
+    """Image ``i`` as ``read_images`` gives it, [3, size_px, size_px]; or why it cannot be used."""
+    try:
+        with warnings.catch_warnings(), source.open(i) as image:
+            warnings.simplefilter("ignore", UserWarning)
+            return _reason(image) or np.ascontiguousarray(to_square(image, size_px).transpose(2, 0, 1))
+    except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def usable(source: Source, size_px: int, progress: Progress | None = None) -> Decoded:
+    """What the files' heads tell is an image."""
+
+    def look(i: int) -> bool:
+        try:
+            with source.open(i) as image:
+                return not _reason(image)
+        except Exception:
+            return False
+
+    good = [i for i, found in enumerate(_ahead(look, len(source), progress)) if found]
+    return Decoded(source=source, rows=np.array(good, np.int64), size_px=size_px)
+
+
+def store(source: Source, folder: Path, *, size_px: int, progress: Progress | None = None) -> Stored:
+    """The file of ``source`` in ``folder``, found, checked and used again, or made by the first process that comes.
+
+    Raises:
+        WriteFailed: the disk is full, for instance; nothing is left behind.
+    """
+    place = folder / f"{source.checksum:08x}-{len(source)}-{size_px}px"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / ".lock"):
+            if (found := _found(place, size_px)) is not None:
+                return found
+            return _write(source, place, size_px, progress)
+    except OSError as error:
+        for name in (PIXELS, ROWS, ABOUT):
+            (place / name).unlink(missing_ok=True)
+        needed = len(source) * 3 * size_px**2 / 1e9
+        raise WriteFailed(
+            f"{place} cannot be written ({error.strerror}); free {needed:.2g} GB, set ZOO_HOME to another disk, or"
+            " decode images anew in each step with --cache none"
+        ) from error
+
+
+def in_memory(source: Source, *, size_px: int, progress: Progress | None = None) -> Tensor:
+    """All usable images, uint8 [N, 3, S, S]."""
+    found = [x for x in _ahead(lambda i: decode(source, i, size_px), len(source), progress) if not isinstance(x, str)]
+    return torch.from_numpy(np.stack(found)) if found else torch.empty(0, 3, size_px, size_px, dtype=torch.uint8)
+
+
+def _write(source: Source, place: Path, size_px: int, progress: Progress | None) -> Stored:
+    checksums: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    with (place / PIXELS).open("wb") as file:
+        for i, found in enumerate(_ahead(lambda i: decode(source, i, size_px), len(source), progress)):
+            if isinstance(found, str):
+                skipped.append((source.name(i), found))
+            else:
+                file.write(found.data)
+                checksums.append(zlib.crc32(found.data))
+    made = Stored(path=place / PIXELS, size_px=size_px, checksums=np.array(checksums, np.uint32), skipped=len(skipped))
+    np.save(place / ROWS, made.checksums)
+    about = {"size_px": size_px, "images": len(made), "skipped": skipped}
+    (place / ABOUT).write_text(json.dumps(about), "utf-8")  # last: it says that all is there
+    return made
+
+
+def _found(place: Path, size_px: int) -> Stored | None:
+    try:
+        about = json.loads((place / ABOUT).read_text("utf-8"))
+        checksums = np.load(place / ROWS, allow_pickle=False)
+        found = Stored(path=place / PIXELS, size_px=size_px, checksums=checksums, skipped=len(about["skipped"]))
+        if found.path.stat().st_size != len(found) * 3 * size_px**2:
+            return None
+    except (OSError, ValueError, KeyError):
+        return None
+    rows = {k * len(found) // _CHECKED for k in range(_CHECKED)} if len(found) else set()
+    right = all(zlib.crc32(found.__getitems__([i]).numpy().data) == checksums[i] for i in rows)
+    return found if right else None
+
+
+def _reason(image: Image.Image) -> str | None:
+    if min(image.size) < MIN_SIDE_PX:
+        return f"{image.width}x{image.height} px; the shorter side must be at least {MIN_SIDE_PX} px"
+    return "floating-point pixels; save it with 8 or 16 bits" if image.mode == "F" else None
+
+
+def _ahead(do: Callable[[int], T], count: int, progress: Progress | None) -> Iterator[T]:
+    """``do(0)``, ``do(1)``, ... by threads, a bounded number of results ahead."""
+    window = _THREADS * _AHEAD
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for start in range(0, count, window):
+            stop = min(start + window, count)
+            for done, result in enumerate(pool.map(do, range(start, stop)), start + 1):
+                yield result
+                if progress is not None:
+                    progress(done, count)
