@@ -202,6 +202,12 @@ def line_of(report: ExportReport) -> str:
     return f"{report.path.name}: {report.bytes / 1e6:.2f} MB, {measured}, cosine {cosine:.6f}{agreement}{notes}"
 
 
+def _is_blind(report: ExportReport) -> bool:
+    """A detector which saw nothing in the images, in torch and in the artefact alike."""
+    names = {output.output for output in report.comparison.outputs}
+    return {"boxes", "scores"} <= names and report.comparison.box_agreement is None
+
+
 def _drift_notes(drift: float | None) -> tuple[str, ...]:
     if drift is None or drift <= MOST:
         return ()
@@ -218,6 +224,8 @@ def _report_notes(report: ExportReport, before: list[ExportReport], delivery: De
     if report.measured and before and before[0].measured and report.measured.median_ms > before[0].measured.median_ms:
         ratio = report.measured.median_ms / before[0].measured.median_ms
         notes.append(f"takes {ratio:.2f} times as long as {before[0].target.precision} here: not recommended")
+    if _is_blind(report):
+        notes.append("nothing was detected in the images: what the task sees is not comparable")
     limit, peak = delivery.memory_limit_bytes, report.peak_memory_bytes
     if limit is not None and peak is not None and peak > limit:
         notes.append(f"needs {peak / 2**20:.1f} MiB, more than the {limit / 2**20:.0f} MiB of such a device")

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from export.types import Comparison, OutputComparison, Tolerance
-from export.verify.detections import DETECTIONS, agreement, with_detections
+from export.verify.detections import DETECTIONS, agreement, select, with_detections
 
 Array = npt.NDArray[Any]
 
 # Cosines closer than this are a tie: which of two twin images is "nearest" is then rounding, not a difference.
 _TIE = 1e-6
+# Two boxes that overlap by just the limit may be one or two, by rounding.
+_MIN_SELECTED = 0.99
 
 
 def compare_outputs(reference: Mapping[str, Array], candidate: Mapping[str, Array], tolerance: Tolerance) -> Comparison:
@@ -51,7 +53,7 @@ def compare_outputs(reference: Mapping[str, Array], candidate: Mapping[str, Arra
         box_agreement=_same_boxes(reference, candidate),
         mask_agreement=_same_class("masks", reference, candidate),
     )
-    return replace(comparison, passed=_passes(comparison, tolerance))
+    return replace(comparison, passed=_passes(comparison, tolerance) and _selects_well(candidate))
 
 
 def neighbour_agreement(reference_ND: Array, candidate_ND: Array) -> float:
@@ -115,6 +117,17 @@ def _same_boxes(reference: Mapping[str, Array], candidate: Mapping[str, Array]) 
     if any(name not in candidate or not _comparable(reference[name], candidate[name]) for name in names):
         return 0.0
     return agreement(with_detections(reference)[DETECTIONS], with_detections(candidate)[DETECTIONS])
+
+
+def _selects_well(candidate: Mapping[str, Array]) -> bool:
+    """Whether the boxes that a graph selects are those that torch selects of the same graph's proposals."""
+    if DETECTIONS not in candidate or not {"boxes", "scores"} <= candidate.keys():
+        return True
+    expected = select(candidate["boxes"], candidate["scores"])
+    if not _comparable(expected, candidate[DETECTIONS]):
+        return False
+    same = agreement(expected, candidate[DETECTIONS])
+    return same is None or same >= _MIN_SELECTED
 
 
 def _comparable(reference: Array, candidate: Array) -> bool:

@@ -32,17 +32,17 @@ def select(boxes_NA4: Array, scores_NAC: Array) -> Array:
     return np.stack(rows)
 
 
-def agreement(reference_ND6: Array, candidate_ND6: Array) -> float:
+def agreement(reference_ND6: Array, candidate_ND6: Array) -> float | None:
     """Share of both sides' detections that have a partner of the same class, overlapping by at least ``MAX_IOU``.
 
-    Without any detection on either side there is nothing to disagree about: 1.
+    None without any detection on either side: nothing was compared.
     """
     matched = total = 0
     for reference_D6, candidate_D6 in zip(reference_ND6, candidate_ND6, strict=True):
         r_D6, c_D6 = (torch.from_numpy(side_D6[side_D6[:, 4] > 0]) for side_D6 in (reference_D6, candidate_D6))
         total += len(r_D6) + len(c_D6)
         matched += 2 * _partners(r_D6, c_D6)
-    return matched / total if total else 1.0
+    return matched / total if total else None
 
 
 def with_detections(outputs: Mapping[str, Array]) -> dict[str, Array]:

@@ -77,7 +77,24 @@ def test_detections_of_another_class_or_place_are_disagreements():
     assert agreement(one, other_class) == 0
     assert agreement(one, moved) == 0
     assert agreement(one, doubled) == pytest.approx(2 / 3)
-    assert agreement(np.zeros_like(one), np.zeros_like(one)) == 1
+
+
+def test_nothing_detected_is_not_agreement():
+    nothing = np.zeros((1, MOST, 6), np.float32)
+    assert agreement(nothing, nothing) is None
+    outputs = {"boxes": np.ones((1, 4, 4), np.float32), "scores": np.full((1, 4, 2), 1e-3, np.float32)}
+    comparison = compare_outputs(outputs, outputs, LOOSE)
+    assert comparison.box_agreement is None and comparison.agreement is None and comparison.passed
+
+
+def test_boxes_that_the_graph_selects_are_compared(seed=0):
+    boxes, scores = proposals(seed)
+    outputs = {"boxes": boxes, "scores": scores}
+    right = {**outputs, DETECTIONS: select(boxes, scores)}
+    wrong = {**outputs, DETECTIONS: np.roll(right[DETECTIONS], 1, axis=2)}
+    loose = replace(LOOSE, min_agreement=0.0)
+    assert compare_outputs(outputs, right, loose).passed
+    assert not compare_outputs(outputs, wrong, loose).passed
 
 
 class Detector(nn.Module):
