@@ -82,6 +82,8 @@ class DilatedDepthwise(nn.Conv2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H/stride, W/stride]."""
+        if not self.training and not torch.is_autocast_enabled("cpu"):  # as ``search.nets.layers.Conv2d``
+            return super().forward(x_BCHW)
         return dilated_conv2d(x_BCHW, self.weight, self.stride[0])
 
 

@@ -71,7 +71,8 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:  # noqa: N803
         """[B, c_in, H, W] -> [B, c_out, H/stride, W/stride]."""
-        if not self.training:  # torch.jit.trace, torch.fx and vmap see nothing but torch's own operators
+        # In use, tracers and transforms see nothing but torch's own operators; the gradient of ours is for training.
+        if not self.training and not torch.is_autocast_enabled("cpu"):
             return super().forward(x_BCHW)
         return conv2d(x_BCHW, self.weight, self.stride[0], int(self.padding[0]), self.groups)
 
