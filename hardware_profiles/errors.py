@@ -63,9 +63,10 @@ class MissingOp(ProfileError):
     def __init__(self, op: OpKey, table: LatencyTable, nearest: OpKey | None) -> None:
         self.op = op
         self.nearest = nearest
+        classes = f" --classes {op.c_out}" if op.kind.endswith("_predict") else ""
         super().__init__(
             f"the table of {table.net} at {table.resolution_px} px on {table.device.id} has no time for {op}"
-            f" (nearest: {nearest or 'none'}); measure it: {measure_command(table.net, table.resolution_px)}"
+            f" (nearest: {nearest or 'none'}); measure it: {measure_command(table.net, table.resolution_px)}{classes}"
         )
 
 

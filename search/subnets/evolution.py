@@ -20,10 +20,14 @@ Key = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """A device, by its latency table, and the budget that holds there."""
+    """A device, by its latency table, and the budget that holds there.
+
+    ``family`` counts what the budget is of, e.g. whole models (``search.nets.whole``); None: the supernet's net.
+    """
 
     table: LatencyTable
     budget: Budget
+    family: Net | None = None
 
 
 class Hunt:

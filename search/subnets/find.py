@@ -121,7 +121,7 @@ def find_each(
     batch_BCHW = center(  # noqa: N806
         pixels[torch.from_numpy(chosen)], tables[0].resolution_px, card.mean, card.std
     )
-    hunts = [Hunt(supernet.net, goal, seed, len(pixels)) for goal in goals]
+    hunts = [Hunt(goal.family or supernet.net, goal, seed, len(pixels)) for goal in goals]
     scorer = _Scorer(supernet, batch_BCHW, task)
     scores: dict[Key, float] = {}
     per_round = -(-evaluations // (generations + 1))

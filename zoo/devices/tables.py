@@ -18,6 +18,8 @@ from hardware_profiles.tables.find import TableFile, find_device, keep_table, li
 from hardware_profiles.tables.resize import resize_table
 from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling
 from search.nets import NETS, Net
+from search.nets.heads import CLASSES
+from search.nets.whole import all_head_ops
 from zoo.devices.fitted import LEAST_PX, builder, priced
 from zoo.devices.fitted import find_table as find_table
 from zoo.devices.names import DEFAULT_THREADS as DEFAULT_THREADS
@@ -49,6 +51,7 @@ def table_for(
     resolution_px: int,
     *,
     threads: int | None = None,
+    classes: int | None = None,
     progress: Progress = no_progress,
     say: Say = silent,
 ) -> Table:
@@ -59,6 +62,7 @@ def table_for(
         net: a key of ``search.nets.NETS``.
         resolution_px: side of the input, in pixels.
         threads: of the runtime on this machine.
+        classes: of a head that the table must have the blocks of, where it can be measured; None: none is asked for.
         progress: called with (stage, done, all).
         say: receives one line for each thing that happened.
 
@@ -69,7 +73,7 @@ def table_for(
     """
     here = this_device(threads)
     if device in (THIS, here.id):
-        own = _own_table(here, net, resolution_px, progress=progress, say=say)
+        own = _own_table(here, net, resolution_px, classes, progress=progress, say=say)
         if own.validation is not None and own.validation.mape_percent > _DOUBTFUL_PERCENT:
             off = f"{own.validation.mape_percent:.0f} % off"
             say(f"that table is {off}: run zoo devices measure when this machine is idle")
@@ -157,12 +161,15 @@ def _apart_percent(scaled: LatencyTable, measured: LatencyTable, net: Net) -> fl
     return 100 * float(np.mean(np.abs(np.array(ratios) - 1)))
 
 
-def _own_table(device: DeviceProfile, net: str, resolution_px: int, *, progress: Progress, say: Say) -> LatencyTable:
+def _own_table(
+    device: DeviceProfile, net: str, resolution_px: int, classes: int | None, *, progress: Progress, say: Say
+) -> LatencyTable:
     with FileLock(home_folder("devices") / ".measuring.lock"):  # two measurements at once would slow each other down
-        if (kept := _kept(device, net, resolution_px, say)) is not None:
+        if (kept := _kept(device, net, resolution_px, classes, say)) is not None:
             return kept
         say(f"measuring {net} at {resolution_px} px on this machine, once: {device.chip}, {device.threads} thread(s)")
-        table = measure_here(net, resolution_px, threads=device.threads, progress=progress)
+        heads = tuple(dict.fromkeys((classes or CLASSES, CLASSES)))
+        table = measure_here(net, resolution_px, threads=device.threads, classes=heads, progress=progress)
         path = keep_table(table, own_tables())
     say(f"{quality(table)}: {path}")
     return table
@@ -185,7 +192,7 @@ def quality(table: LatencyTable) -> str:
     return f"{what}, {figures.networks} unseen networks predicted within {figures.mape_percent:.1f} % on average"
 
 
-def _kept(device: DeviceProfile, net: str, resolution_px: int, say: Say) -> LatencyTable | None:
+def _kept(device: DeviceProfile, net: str, resolution_px: int, classes: int | None, say: Say) -> LatencyTable | None:
     """The table measured earlier, if there is one and it still holds."""
     try:
         table = find_table(device.id, net=net, resolution_px=resolution_px, folders=[own_tables()])
@@ -196,5 +203,10 @@ def _kept(device: DeviceProfile, net: str, resolution_px: int, say: Say) -> Late
         return None
     if table.device.runtime_version != device.runtime_version:
         say(f"the table is of {device.runtime} {table.device.runtime_version}, this is {device.runtime_version}: again")
+        return None
+    if classes is not None and any(
+        key not in table.entries for key in all_head_ops(NETS[net], resolution_px, (classes,))
+    ):
+        say(f"the table has no heads of {classes} class(es): again, with them")
         return None
     return table

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hardware_profiles.kit.build import build_kit
 from hardware_profiles.measure.models import Network
@@ -17,6 +19,8 @@ from hardware_profiles.measure.table import ROUNDS, measure_table
 from hardware_profiles.timing.noise import NoiseWatch, refuse_noise
 from hardware_profiles.types import LatencyTable, OpKey, Precision
 from search.nets import NETS, Net
+from search.nets.heads import CLASSES, HEADS, Whole, make_head
+from search.nets.whole import Headed, all_head_ops, build_block, takes_heads
 from search.types import Architecture
 from zoo.devices.names import DEFAULT_THREADS
 from zoo.errors import UnknownName
@@ -55,6 +59,7 @@ def measure_here(
     seed: int = 0,
     rounds: int = ROUNDS,
     validate_on: int = _VALIDATED_ON,
+    classes: Sequence[int] = (CLASSES,),
     force: bool = True,
     started: Path | None = None,
 ) -> LatencyTable:
@@ -68,7 +73,9 @@ def measure_here(
         progress: called with (stage, done, all).
         seed: of the networks, weights and inputs.
         rounds: turns of every model.
-        validate_on: how many unseen networks tell how good the table is.
+        validate_on: how many unseen networks tell how good the table is; where the net takes heads, whole detectors
+            and segmenters among them.
+        classes: of the heads whose blocks are timed, too.
         force: measure although the machine is busy.
         started: the folder that keeps an unfinished measurement.
 
@@ -89,8 +96,8 @@ def measure_here(
     if watch:
         refuse_noise(watch)
     return measure_table(
-        blocks_of(family, resolution_px),
-        networks_of(family, resolution_px, fitted_to + validate_on, batch=used.batch, seed=seed),
+        blocks_of(family, resolution_px, classes),
+        networks_of(family, resolution_px, fitted_to + validate_on, batch=used.batch, seed=seed, classes=classes),
         net=net,
         resolution_px=resolution_px,
         device=device,
@@ -114,6 +121,7 @@ def pack_kit(
     progress: Progress = no_progress,
     seed: int = 0,
     networks: tuple[int, int] = (_CALIBRATED_ON, _VALIDATED_ON),
+    classes: Sequence[int] = (CLASSES,),
 ) -> Path:
     """The device kit of a net at a resolution, with networks to calibrate on and to validate on.
 
@@ -123,8 +131,8 @@ def pack_kit(
     """
     family = net_called(net)
     return build_kit(
-        blocks_of(family, resolution_px),
-        networks_of(family, resolution_px, sum(networks), batch=batch, seed=seed),
+        blocks_of(family, resolution_px, classes),
+        networks_of(family, resolution_px, sum(networks), batch=batch, seed=seed, classes=classes),
         path,
         net=net,
         resolution_px=resolution_px,
@@ -148,21 +156,48 @@ def net_called(name: str) -> Net:
     return NETS[name]
 
 
-def blocks_of(net: Net, resolution_px: int) -> dict[OpKey, Callable[[], nn.Module]]:
-    """Every block of a net, and how to build it."""
-    return {key: partial(net.build_op, key) for key in net.op_keys(resolution_px)}
+def blocks_of(net: Net, resolution_px: int, classes: Sequence[int] = ()) -> dict[OpKey, Callable[[], nn.Module]]:
+    """Every block of a net and of the heads on it for these numbers of classes, and how to build it."""
+    keys = (*net.op_keys(resolution_px), *all_head_ops(net, resolution_px, classes))
+    return {key: partial(build_block, net, key) for key in keys}
 
 
-def networks_of(net: Net, resolution_px: int, count: int, *, batch: int, seed: int) -> list[Network]:
-    """Networks of all sizes, and how to build them."""
+def networks_of(
+    net: Net, resolution_px: int, count: int, *, batch: int, seed: int, classes: Sequence[int] = ()
+) -> list[Network]:
+    """Networks of all sizes, and how to build them; where the net takes heads, two of three are whole models."""
+    families: list[Net] = [net]
+    if classes and takes_heads(net):
+        families += [Headed(net, task, classes[0]) for task in HEADS]
     return [
         Network(
-            ops=net.ops(architecture),
-            build=partial(net.build, architecture),
+            ops=family.ops(architecture),
+            build=partial(_network, family, architecture),
             input_nchw=(batch, 3, resolution_px, resolution_px),
         )
-        for architecture in spread(net, resolution_px, count, seed=seed)
+        for architecture, family in zip(
+            spread(net, resolution_px, count, seed=seed), itertools.cycle(families), strict=False
+        )
     ]
+
+
+def _network(family: Net, architecture: Architecture) -> nn.Module:
+    backbone = family.build(architecture)
+    if not isinstance(family, Headed):
+        return backbone
+    return _Joined(Whole(backbone, make_head(family.task, family.channels, family.classes), family.task))
+
+
+class _Joined(nn.Module):
+    """All outputs of a whole model in one tensor, for what times modules takes one; it is small beside the maps."""
+
+    def __init__(self, whole: Whole) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:  # noqa: N803
+        """[N, 3, H, W] -> ``boxes`` beside ``scores`` [N, A, 4 + C], or ``masks`` [N, C, h, w]."""
+        return torch.cat(list(self.whole(x_NCHW).values()), -1)
 
 
 def spread(net: Net, resolution_px: int, count: int, *, seed: int) -> list[Architecture]:

@@ -1,0 +1,156 @@
+"""Whole: a net's networks with a head of blocks, so that what takes a backbone's costs takes a whole model's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from hardware_profiles import OpKey
+from search.nets.counts import count_block
+from search.nets.heads import HEAD_KINDS, HEADS, BadHead, Level, build_head_op, head_ops, levels_of
+from search.nets.layers import Backbone, Layers
+from search.nets.net import Net, Part
+from search.types import Architecture, Task
+
+
+class Headed(Net):
+    """The family of a net's networks with a detector's or a segmenter's head.
+
+    Its backbones are the net's; its blocks are those of the whole: without the net's own pooling, which no head reads.
+
+    Args:
+        net: the family of the backbones.
+        task: ``det`` or ``seg``.
+        classes: of the head.
+
+    Raises:
+        BadHead: the maps differ from network to network, are too few, or there is no class.
+    """
+
+    def __init__(self, net: Net, task: Task, classes: int) -> None:
+        self._net, self.task, self.classes = net, task, classes
+        self.name, self.space = net.name, net.space
+        self.weights, self.light_blocks, self.sized_by = net.weights, net.light_blocks, net.sized_by
+        self.channels = map_channels(net)
+        head_ops(task, self.channels, classes, 32, 32)
+
+    def values(self, architecture: Architecture) -> dict[str, int]:
+        """The backbone's."""
+        return self._net.values(architecture)
+
+    def labels(self) -> dict[str, tuple[int, ...]]:
+        """The backbone's."""
+        return self._net.labels()
+
+    def make(self, layers: Layers) -> Backbone:
+        """The backbone."""
+        return self._net.make(layers)
+
+    def initialize(self, module: nn.Module) -> None:
+        """As the net does."""
+        self._net.initialize(module)
+
+    def check(self, architecture: Architecture) -> None:
+        """As the net does."""
+        self._net.check(architecture)
+
+    def build_op(self, key: OpKey) -> nn.Module:
+        """A block of the net or of the head."""
+        return build_block(self._net, key)
+
+    def head(self, resolution_px: int) -> tuple[OpKey, ...]:
+        """The head's blocks for an input of this side."""
+        return head_ops(self.task, self.channels, self.classes, resolution_px, resolution_px)
+
+    def backbone(self, architecture: Architecture) -> tuple[OpKey, ...]:
+        """The backbone's blocks that run in the whole model."""
+        return tuple(key for key in self._net.ops(architecture) if key.kind != "head")
+
+    def parts(self, resolution_px: int) -> tuple[Part, ...]:
+        """The backbone's and the head's; maps that the head reads stay alive until it has read them."""
+        waiting = levels_of(self.channels)
+        parts = [_body(part, waiting, resolution_px) for part in self._net.parts(resolution_px)]
+        body = [part for part in parts if any(part.ops)]
+        alive = sum(_elements(level, resolution_px) for level in waiting)
+        ops = self.head(resolution_px)
+        peak = alive + max(count_block(key).peak_elements for key in ops)
+        return (*body, Part(choices=(), ops=(ops,), peaks=(peak,)))
+
+
+def build_block(net: Net, key: OpKey) -> nn.Module:
+    """The module of a block of a net, or of a head on it.
+
+    Raises:
+        ValueError: neither has it.
+    """
+    return build_head_op(key) if key.kind in HEAD_KINDS else net.build_op(key)
+
+
+def family_for(net: Net, task: Task, classes: int) -> Net:
+    """What a budget for a task counts: whole models, or the net's backbones where the task or the net has no head."""
+    return Headed(net, task, classes) if task in HEADS and takes_heads(net) else net
+
+
+def takes_heads(net: Net) -> bool:
+    """Whether heads of blocks fit all networks of a net."""
+    try:
+        levels_of(map_channels(net))
+    except BadHead:
+        return False
+    return True
+
+
+def all_head_ops(net: Net, resolution_px: int, classes: Sequence[int]) -> tuple[OpKey, ...]:
+    """The blocks of all heads for these numbers of classes; none where the net takes no heads."""
+    if not takes_heads(net):
+        return ()
+    channels = map_channels(net)
+    ops = (head_ops(task, channels, n, resolution_px, resolution_px) for task in HEADS for n in classes)
+    return tuple(dict.fromkeys(key for keys in ops for key in keys))
+
+
+# As small as every net takes; channels do not depend on it.
+_ANY_PX = 32
+
+
+def map_channels(net: Net) -> Mapping[str, int]:
+    """Channels of each feature map by name, the same for every network of the net.
+
+    Raises:
+        BadHead: they differ from network to network.
+    """
+    if net.name in _CHANNELS:
+        found = _CHANNELS[net.name]
+    else:
+        found = [_channels(net, one) for one in (net.smallest(_ANY_PX), net.largest(_ANY_PX))]
+        _CHANNELS[net.name] = found
+    if found[0] != found[1]:
+        raise BadHead(f"the maps of {net.name} differ from network to network; a head of blocks needs one width")
+    return found[0]
+
+
+# By net: building the largest network, even without memory, takes a tenth of a second.
+_CHANNELS: dict[str, list[dict[str, int]]] = {}
+
+
+def _channels(net: Net, architecture: Architecture) -> dict[str, int]:
+    with torch.device("meta"), torch.no_grad():
+        maps = net.build(architecture).eval().features(torch.empty(1, 3, _ANY_PX, _ANY_PX))
+    return {name: map_.shape[1] for name, map_ in maps.items()}
+
+
+def _body(part: Part, waiting: Sequence[Level], resolution_px: int) -> Part:
+    """A part of the backbone: no pooling, and beside its own maps the finer ones that wait for the head."""
+    ops = tuple(tuple(key for key in keys if key.kind != "head") for keys in part.ops)
+    own = part.peaks or tuple(max((count_block(key).peak_elements for key in keys), default=0) for keys in part.ops)
+    sides = [keys[0].height_px for keys in ops if keys]
+    alive = sum(_elements(one, resolution_px) for one in waiting if sides and resolution_px // one.stride > sides[0])
+    return replace(part, ops=ops, peaks=tuple(peak + alive for peak in own))
+
+
+def _elements(level: Level, resolution_px: int) -> int:
+    side: int = -(-resolution_px // level.stride)
+    return level.channels * side * side
