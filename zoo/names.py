@@ -1,10 +1,12 @@
-"""Names: ``<method>-<objective>-<task>-<budget>[@<device>]``, for example ``data-mocov2-cls-3ms@pixel3``.
+"""Names: ``<method>-<objective>-<task>-<budget>[-<size>px][@<device>]``: ``data-mocov2-det-30ms-320px@galaxy-s24``.
 
 A budget is a number and a unit, written without exponent:
 
     3ms, 0.8ms    latency_ms of one image on the device
     20mmacs       max_macs, in millions of multiply-accumulates
     1mb           max_params, by the bytes (in 10**6) of their fp32 weights: 1mb is 250,000 parameters
+
+A size is that of the input, ``320px`` or ``320x192px`` (width x height); without one the task's default holds.
 
 A name is canonical text: ``parse_name(str(name)) == name``.
 """
@@ -22,23 +24,28 @@ from zoo.errors import BadName
 
 METHODS = ("data", "ssnas")
 OBJECTIVES = ("mocov2", "byol", "densecl", "ressl", "simclr")
-GRAMMAR = "<method>-<objective>-<task>-<budget>[@<device>], e.g. data-mocov2-cls-3ms"
+GRAMMAR = "<method>-<objective>-<task>-<budget>[-<size>px][@<device>], e.g. data-mocov2-cls-3ms"
 
 _BYTES_PER_PARAM = 4
 _BUDGET = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|mmacs|mb)")
 _AMOUNT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([kmg]?)b?")
 _SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+_SIZE = re.compile(r"([1-9][0-9]{0,4})(?:x([1-9][0-9]{0,4}))?")
 _DEVICE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """A question that the zoo can answer with a network; ``device`` None means the catalogue's reference device."""
+    """A question that the zoo can answer with a network; ``device`` None means the catalogue's reference device.
+
+    ``size_px`` is the input's (width, height), None the task's default.
+    """
 
     method: str
     objective: str
     task: Task
     budget: Budget
+    size_px: tuple[int, int] | None = None
     device: str | None = None
 
     def __post_init__(self) -> None:
@@ -53,7 +60,8 @@ class Name:
     def __str__(self) -> str:
         """The canonical text."""
         place = f"@{self.device}" if self.device else ""
-        return f"{self.method}-{self.objective}-{self.task}-{format_budget(self.budget)}{place}"
+        size = f"-{format_size(self.size_px)}px" if self.size_px else ""
+        return f"{self.method}-{self.objective}-{self.task}-{format_budget(self.budget)}{size}{place}"
 
 
 def parse_name(text: str) -> Name:
@@ -68,11 +76,51 @@ def parse_name(text: str) -> Name:
     """
     question, at, device = text.partition("@")
     parts = question.split("-")
-    if len(text) > 250 or len(parts) != 4 or (at and not device):
+    if len(text) > 250 or len(parts) not in (4, 5) or (at and not device):
         raise BadName(f"{shown(text)} is not a name: {GRAMMAR}")
-    method, objective, task, budget = parts
+    method, objective, task, budget = parts[:4]
+    size = parts[4] if len(parts) == 5 else None
+    if size is not None and not size.endswith("px"):
+        raise BadName(f"size {shown(size)} does not end in px: {GRAMMAR}")
     _one_of("task", task, tuple(Task))
-    return Name(method=method, objective=objective, task=Task(task), budget=parse_budget(budget), device=device or None)
+    return Name(
+        method=method,
+        objective=objective,
+        task=Task(task),
+        budget=parse_budget(budget),
+        size_px=None if size is None else parse_size(size.removesuffix("px")),
+        device=device or None,
+    )
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``224`` or ``320x192`` -> (width, height) in pixels.
+
+    Raises:
+        BadName: the text is no size.
+    """
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise BadName(f"size {shown(text)} is not a number of pixels above 0, such as 224, or 320x192 (width x height)")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def square_size(size_px: tuple[int, int]) -> int:
+    """The side of a square (width, height).
+
+    Raises:
+        BadName: it is none, and networks are timed on squares alone.
+    """
+    width, height = size_px
+    if width != height:
+        raise BadName(f"{width}x{height} px is no square, and networks are timed on squares; take {max(width, height)}")
+    return width
+
+
+def format_size(size_px: tuple[int, int]) -> str:
+    """The shortest text of a (width, height)."""
+    width, height = size_px
+    return str(width) if width == height else f"{width}x{height}"
 
 
 def parse_budget(text: str) -> Budget:

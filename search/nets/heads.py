@@ -26,6 +26,8 @@ from search.types import Task
 
 # Classes of a head in a table and in a name, unless it is said otherwise.
 CLASSES = 20
+# As many as large vocabularies of detection have (LVIS: 1,203), and room.
+MOST_CLASSES = 10_000
 # Channels inside a head: a multiple of 16 for vector units, and about what SSDLite and NanoDet use at this size.
 WIDTH = 64
 _LEVELS = 3
@@ -309,8 +311,8 @@ def levels_of(channels: Mapping[str, int]) -> tuple[Level, ...]:
 def _check(task: Task, classes: int) -> None:
     if task not in HEADS:
         raise BadHead(f"task {task} has no head of blocks; det and seg have one")
-    if not 1 <= classes <= 10_000:
-        raise BadHead(f"{classes} classes; a head has 1 to 10000")
+    if not 1 <= classes <= MOST_CLASSES:
+        raise BadHead(f"{classes} classes; a head has 1 to {MOST_CLASSES}")
 
 
 def _rows(maps: list[Tensor]) -> Tensor:

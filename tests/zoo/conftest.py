@@ -16,7 +16,9 @@ from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, Validation
 from search.nets import NETS, Backbone
+from search.nets.heads import CLASSES
 from search.nets.layers import projector_of
+from search.nets.whole import all_head_ops
 from search.recalibrate import recalibrate
 from search.supernet import Supernet, SupernetCard, save_supernet
 from search.types import Task
@@ -142,7 +144,9 @@ def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def own_table() -> LatencyTable:
     """A made-up table of this machine: 1 ms a block, so that predictions are far above what the clock says."""
-    entries = {key: Latency(median_ms=1.0, p90_ms=1.0, samples=1) for key in NETS["mobile"].op_keys(SIDE_PX)}
+    net = NETS["mobile"]
+    keys = (*net.op_keys(SIDE_PX), *all_head_ops(net, SIDE_PX, (CLASSES,)))
+    entries = {key: Latency(median_ms=1.0, p90_ms=1.0, samples=1) for key in keys}
     return LatencyTable(
         device=probe_device(threads=1),
         net="mobile",

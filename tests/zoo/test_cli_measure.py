@@ -99,7 +99,9 @@ def test_a_kit_s_result_becomes_a_table_that_the_zoo_finds(
 
     keys = NETS["mobile"].op_keys(16)[:3]
     monkeypatch.setattr(
-        zoo.devices.this_machine, "blocks_of", lambda net, px: {key: lambda key=key: net.build_op(key) for key in keys}
+        zoo.devices.this_machine,
+        "blocks_of",
+        lambda net, px, classes: {key: lambda key=key: net.build_op(key) for key in keys},
     )
     networks = [
         zoo.devices.this_machine.Network(

@@ -12,7 +12,8 @@ from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget, NotEnoughImages
 from search.nets import NETS
-from search.subnets.find import find
+from search.subnets.evolution import Goal
+from search.subnets.find import find_each
 from search.types import Architecture, Budget, Candidate, SearchResult
 from zoo.catalogue.get import get
 from zoo.errors import BudgetMissed, OutputExists, UnknownName
@@ -43,20 +44,21 @@ def pretend(monkeypatch: pytest.MonkeyPatch, report: ExportReport, factors: list
     """
     asked: list[Budget] = []
 
-    def found(supernet: object, table: object, pixels: object, budget: Budget, **kwargs: object) -> SearchResult:
+    def found(supernet: object, goals: list[Goal], pixels: object, **kwargs: object) -> list[SearchResult]:
+        budget = goals[0].budget
         asked.append(budget)
         limit_ms = budget.latency_ms or 0
         front = tuple(c for c in candidates() if 0.94 * limit_ms < c.predicted_ms <= limit_ms)
         if not front:
             nearest = candidates()[0].architecture
             raise InfeasibleBudget(asked=1, reachable=18, unit="ms", nearest=nearest)
-        return SearchResult(best=front[-1], front=front, evaluated=front, seed=0, seconds=0.1, device_id="x")
+        return [SearchResult(best=front[-1], front=front, evaluated=front, seed=0, seconds=0.1, device_id="x")]
 
     def timed(*args: object, predicted_ms: float, **kwargs: object) -> ExportReport:
         ms = predicted_ms * (factors.pop(0) if len(factors) > 1 else factors[0])
         return replace(report, predicted_ms=predicted_ms, measured=Latency(median_ms=ms, p90_ms=ms, samples=1))
 
-    monkeypatch.setattr(zoo.make.confirm, "find", found)
+    monkeypatch.setattr(zoo.make.confirm, "find_each", found)
     monkeypatch.setattr(zoo.make.confirm, "export", timed)
     return asked
 
@@ -68,10 +70,10 @@ def architectures(*indices: int) -> list[Architecture]:
 def test_images_and_a_budget_become_a_verified_package(
     home: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def short_find(*args: object, **kwargs: object) -> SearchResult:
-        return find(*args, **kwargs, evaluations=4, generations=1, images=32)
+    def short_find(*args: object, **kwargs: object) -> tuple[SearchResult, ...]:
+        return find_each(*args, **kwargs, evaluations=4, generations=1, images=32)
 
-    monkeypatch.setattr(zoo.make.confirm, "find", short_find)
+    monkeypatch.setattr(zoo.make.confirm, "find_each", short_find)
     said: list[str] = []
     stages: set[str] = set()
     made = search(

@@ -113,3 +113,22 @@ def test_nearest_gives_three_even_for_nonsense() -> None:
 def test_shown_text_is_short_and_printable() -> None:
     assert shown("a" * 100) == "'" + "a" * 57 + "...'"
     assert shown("a\x1b[31m\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "size_px"),
+    [
+        ("data-mocov2-det-30ms-320px@galaxy-s24", (320, 320)),
+        ("data-mocov2-seg-2ms-320x192px", (320, 192)),
+        ("data-mocov2-det-3ms@this", None),
+    ],
+)
+def test_a_name_may_hold_the_input_s_size(text: str, size_px: tuple[int, int] | None) -> None:
+    name = parse_name(text)
+    assert name.size_px == size_px and str(name) == text
+
+
+@pytest.mark.parametrize("size", ["0px", "320", "320x0px", "x192px", "-320px", "320x192x3px", "1e2px"])
+def test_a_size_that_is_none_is_refused(size: str) -> None:
+    with pytest.raises(BadName):
+        parse_name(f"data-mocov2-det-3ms-{size}")

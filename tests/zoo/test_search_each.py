@@ -13,7 +13,8 @@ from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget
 from search.nets import NETS
-from search.subnets.find import find, find_each
+from search.subnets.evolution import Goal
+from search.subnets.find import find_each
 from search.types import Budget, SearchResult, Task
 from zoo.cli.app import program
 from zoo.errors import BadName, BadRequest, OutputExists
@@ -35,7 +36,6 @@ def boards(home: Path, own_table: LatencyTable, monkeypatch: pytest.MonkeyPatch)
         entries = {key: Latency(median_ms=ms, p90_ms=ms, samples=1) for key in own_table.entries}
         device = replace(own_table.device, id=name, source="published")
         keep_table(replace(own_table, device=device, entries=entries), home / "devices")
-    monkeypatch.setattr(zoo.make.confirm, "find", lambda *a, **k: find(*a, **k, **SHORT))
     monkeypatch.setattr(zoo.make.confirm, "find_each", lambda *a, **k: find_each(*a, **k, **SHORT))
     return "quick", "slow"
 
@@ -45,13 +45,13 @@ def test_each_device_gets_a_package_a_front_and_its_place_in_the_plot(
 ) -> None:
     said: list[str] = []
     found = search_each(
-        image_folder, devices=boards, budgets=["15ms", "50ms"], task="det", out=tmp_path / "out", say=said.append
+        image_folder, devices=boards, budgets=["20ms", "60ms"], task="det", out=tmp_path / "out", say=said.append
     )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["fronts.json", "fronts.png", "quick", "slow"]
     assert found.plot == tmp_path / "out" / "fronts.png" and found.plot.read_bytes().startswith(b"\x89PNG")
     document = json.loads((tmp_path / "out" / "fronts.json").read_text())
     assert document["schema"] == 1 and document["task"] == "det"
-    for made, result, shown, limit_ms in zip(found.made, found.results, document["devices"], (15, 50), strict=True):
+    for made, result, shown, limit_ms in zip(found.made, found.results, document["devices"], (20, 60), strict=True):
         card = load_package(made.path, verify=True).card
         assert card.name == f"data-mocov2-det-{limit_ms}ms@{result.device_id}" and card == made.card
         assert all(c.predicted_ms <= limit_ms for c in result.evaluated)
@@ -97,14 +97,14 @@ def test_limits_hold_beside_the_budget_and_are_in_the_card(
     boards: tuple[str, str], image_folder: Path, tmp_path: Path
 ) -> None:
     asked: list[Budget] = []
-    short = zoo.make.confirm.find
+    short = zoo.make.confirm.find_each
 
-    def noted(supernet: object, table: object, pixels: object, budget: Budget, **options: object) -> SearchResult:
-        asked.append(budget)
-        return short(supernet, table, pixels, budget, **options)  # type: ignore[arg-type]
+    def noted(supernet: object, goals: list[Goal], pixels: object, **options: object) -> tuple[SearchResult, ...]:
+        asked.extend(goal.budget for goal in goals)
+        return short(supernet, goals, pixels, **options)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo.make.confirm, "find", noted)
+        patch.setattr(zoo.make.confirm, "find_each", noted)
         limits = Limits(params=10**7, memory_bytes=10**8)
         made = search(image_folder, device="quick", budget="20ms", out=tmp_path / "out", limits=limits)
     budget = Budget(latency_ms=20, max_params=10**7, max_memory_bytes=10**8)

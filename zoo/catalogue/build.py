@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardware_profiles.tables.find import BUNDLED, keep_table
+from search.nets.heads import CLASSES
+from search.nets.whole import Headed, family_for
 from search.subnets.evolution import Goal
 from search.subnets.find import find_each
 from search.types import SearchResult, Task
@@ -56,10 +58,12 @@ def make_entries(
         group = [ask for ask in asks if _kind(ask) == (supernet, task, size_px)]
         ready = read_supernet(supernet)
         photos = read_photos(None, size_px=size_px, beside=ready.folder)
+        family = family_for(ready.supernet.net, task, CLASSES)
         goals = [
             Goal(
                 table=find_table(ask.device, net=ready.supernet.net.name, resolution_px=size_px),
                 budget=parse_name(ask.name).budget,
+                family=family,
             )
             for ask in group
         ]
@@ -101,6 +105,7 @@ def package_entry(entry: Entry, out: Path, *, say: Say) -> Made:
         photos=read_photos(None, size_px=entry.resolution_px, beside=ready.folder),
         table=Table(latencies=table, here=entry.device == this_device().id),
         seed=entry.seed,
+        family=family_for(ready.supernet.net, entry.task, entry.classes) if entry.classes else ready.supernet.net,
     )
     found = SearchResult(
         best=entry.candidate,
@@ -134,6 +139,7 @@ def _entry(ask: Ask, goal: Goal, result: SearchResult, ready: Ready, photos: Pho
         seed=result.seed,
         evaluated=len(result.evaluated),
         images=photos.about.fingerprint,
+        classes=goal.family.classes if isinstance(goal.family, Headed) else None,
     )
 
 

@@ -37,6 +37,7 @@ class Entry:
         seed: of the search.
         evaluated: networks that were scored.
         images: what they were scored on.
+        classes: of the head that the budget counts; None where it is of the backbone alone.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Entry:
     seed: int
     evaluated: int
     images: str
+    classes: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no name; the rest is checked against table and supernet when it is used."""
@@ -115,8 +117,11 @@ def find_entry(name: Name) -> Entry | None:
     Args:
         name: its device, where it has one, by id.
     """
+    size_px, name = name.size_px, replace(name, size_px=None)
     for entry in load_entries():
-        if (parse_name(entry.name) if name.device is None else entry.question) == name:
+        if size_px in (None, (entry.resolution_px, entry.resolution_px)) and (
+            (parse_name(entry.name) if name.device is None else entry.question) == name
+        ):
             return entry
     return None
 

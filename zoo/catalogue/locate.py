@@ -26,7 +26,7 @@ from zoo.errors import BadName, BadPackage, BudgetMissed, StaleEntry, UnknownNam
 from zoo.home import home_folder
 from zoo.hub.address import Address, find_address
 from zoo.make.search import search
-from zoo.names import Name, parse_name, shown
+from zoo.names import Name, parse_name, shown, square_size
 from zoo.package.card import CONFIG, Packaged, is_package, read_card
 from zoo.supernets import read_supernet, supernets_for
 from zoo.types import Progress, Say, no_progress, silent
@@ -94,9 +94,10 @@ def as_question(text: str) -> Name:
         name = parse_name(text)
     except BadName as error:
         raise UnknownName(f"{error}; nearest: {', '.join(nearest_models(text))}") from None
-    if name.device is None and (entry := find_entry(name)) is not None:
+    known = name if name.device is None else replace(name, device=device_id(name.device))
+    if (entry := find_entry(known)) is not None:
         return entry.question
-    return replace(name, device=device_id(name.device or REFERENCE))
+    return replace(known, device=known.device or device_id(REFERENCE))
 
 
 def locate(
@@ -152,6 +153,7 @@ def _make(question: Name, images: str | Path | None, supernet: str | None, progr
         budget=question.budget,
         task=question.task,
         device=question.device or REFERENCE,
+        resolution_px=None if question.size_px is None else square_size(question.size_px),
         supernet=fullest(question, supernets_for(question, supernet), progress=progress, say=say),
         progress=progress,
         say=say,

@@ -38,6 +38,10 @@ def measure_command(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
     networks: Annotated[int, typer.Option(min=2, help="Unseen whole networks that tell how far off a table is.")] = 16,
+    classes: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=10_000, help="Of the heads, 20; again for more."),
+    ] = None,
     name: Annotated[str | None, typer.Option("--id", help="Call the device this, to share its table.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Measure although other work runs on this machine.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to keep the tables in.")] = None,
@@ -49,6 +53,7 @@ def measure_command(
     Interrupted, the same command goes on where it stopped.
     """
     from hardware_profiles.tables.find import keep_table
+    from search.nets.heads import CLASSES
     from zoo.devices.names import DEFAULT_THREADS
     from zoo.devices.tables import quality
     from zoo.devices.this_machine import Setting, measure_here
@@ -67,6 +72,7 @@ def measure_command(
                     px,
                     setting=used,
                     validate_on=networks,
+                    classes=tuple(dict.fromkeys(classes or [CLASSES])),
                     progress=progress,
                     force=force,
                     started=folder,

@@ -13,7 +13,7 @@ from search.first import is_first
 from search.types import Task
 from zoo.cli.console import Json, Quiet, Talk, columns, leaves, ms_text, size_text
 from zoo.errors import BadRequest
-from zoo.names import parse_amount, parse_budget, parse_bytes
+from zoo.names import parse_amount, parse_budget, parse_bytes, parse_size, square_size
 
 if TYPE_CHECKING:
     from zoo.make.pretrain import Changes
@@ -52,6 +52,7 @@ class _Options(TypedDict):
     supernet: str
     resolution_px: int | None
     limits: Limits
+    classes: int | None
     threads: int | None
     seed: int
     overwrite: bool
@@ -68,7 +69,8 @@ def search_command(
         list[str] | None, typer.Option(help="this, or what `zoo devices list` shows; again for more devices.")
     ] = None,
     supernet: Annotated[str, typer.Option(help="Name or folder of the supernet to search.")] = "mobile-mocov2",
-    resolution: Annotated[int | None, typer.Option(min=8, help="Side of the input in pixels.")] = None,
+    resolution: Annotated[str | None, typer.Option(help="The input in pixels, e.g. 224.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Of a detector's or a segmenter's head, 20.")] = None,
     max_params: Annotated[str | None, typer.Option(help="At most so many parameters, e.g. 500k.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="At most so many multiply-accumulates, e.g. 20m.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="At most so many bytes at once, e.g. 2mb.")] = None,
@@ -86,6 +88,7 @@ def search_command(
     amounts = [None if text is None else parse_amount(text) for text in (max_params, max_macs)]
     amounts.append(None if max_memory is None else parse_bytes(max_memory))
     devices = device or ["this"]
+    size_px = None if resolution is None else square_size(parse_size(resolution))
     if len(budgets) not in (1, len(devices)):
         raise BadRequest(f"{len(budgets)} budgets for {len(devices)} device(s); give one for all, or one for each")
     from zoo.make.request import Limits
@@ -99,8 +102,9 @@ def search_command(
             "out": out,
             "task": task,
             "supernet": supernet,
-            "resolution_px": resolution,
+            "resolution_px": size_px,
             "limits": limits,
+            "classes": classes,
             "threads": threads,
             "seed": seed,
             "overwrite": overwrite,
@@ -306,4 +310,10 @@ def _summary(path: Path, card: ModelCard) -> list[str]:
             f" ({card.recipe.device.source} table),"
             f" measured {ms_text(measured_ms)} ms, {report.threads} thread(s) on {report.device}"
         )
+    if card.split is not None:
+        from zoo.types import split_text
+
+        lines.append(f"of the whole model: {split_text(card.split)}")
+    if card.head is not None and not card.head.trained:
+        lines.append(f"its head for {len(card.head.classes)} class(es) is not trained yet: zoo finetune {path}")
     return lines

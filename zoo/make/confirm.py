@@ -12,28 +12,33 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.artefact import export
 from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import ExportReport
+from hardware_profiles.estimate import block_ms
 from search.errors import InfeasibleBudget
 from search.nets import Backbone
+from search.nets.heads import Whole, levels_of, make_head
+from search.nets.whole import Headed
 from search.recalibrate import recalibrate
 from search.subnets.evolution import Goal
-from search.subnets.find import find, find_each
+from search.subnets.find import find_each
 from search.types import Budget, Candidate, SearchResult
 from zoo.errors import BudgetMissed
 from zoo.heads.attach import deployed
 from zoo.make.request import Job
-from zoo.types import Progress, Say, Try, stage
+from zoo.types import Progress, Say, Split, Try, stage
 
 # ruff: noqa: N803 - a tensor's name ends in its shape.
 
 
 MAX_TRIES = 4
 _COMPARED_IMAGES = 64
+# The backbone of a whole model, exported for its time alone.
+_FEW = 4
 _CALIBRATION_IMAGES = 2048
 _CALIBRATION_BATCH = 128
 # The artefact that each kind of device gets.
@@ -46,8 +51,10 @@ class Confirmed:
 
     result: SearchResult
     backbone: Backbone
+    head: nn.Module | None
     report: ExportReport
     tries: tuple[Try, ...]
+    split: Split | None
 
 
 def confirm(
@@ -71,7 +78,7 @@ def confirm(
     tries = list(before)
     candidate: Candidate | None = result.best
     while candidate is not None and len(tries) < len(before) + MAX_TRIES:
-        backbone, report = _made(job, candidate, x_NCHW, scratch)
+        backbone, head, report = _made(job, candidate, x_NCHW, scratch)
         measured_ms = report.measured.median_ms if report.measured else None
         tries.append(
             Try(
@@ -83,7 +90,10 @@ def confirm(
         )
         say(_line(tries[-1], job.device.source))
         if limit_ms is None or measured_ms is None or measured_ms <= limit_ms:
-            return Confirmed(result=result, backbone=backbone, report=report, tries=tuple(tries))
+            split = _split(job, candidate, backbone, report, x_NCHW, scratch)
+            return Confirmed(
+                result=result, backbone=backbone, head=head, report=report, tries=tuple(tries), split=split
+            )
         candidate = next_candidate(result.front, tries, limit_ms)
     raise BudgetMissed(device_id=job.device.id, limit_ms=limit_ms or 0, tries=tries)
 
@@ -112,24 +122,92 @@ def lateness(tries: Sequence[Try]) -> float:
     return max(t.measured_ms / t.predicted_ms for t in tries if t.measured_ms is not None)
 
 
-def _made(job: Job, candidate: Candidate, x_NCHW: Tensor, scratch: Path) -> tuple[Backbone, ExportReport]:
-    """The network, its statistics those of the user's images, and its artefact."""
-    architecture = candidate.architecture
-    backbone = job.ready.supernet.subnet(architecture)
+def _made(
+    job: Job, candidate: Candidate, x_NCHW: Tensor, scratch: Path
+) -> tuple[Backbone, nn.Module | None, ExportReport]:
+    """The network, its statistics those of the user's images, the head of a whole model, and its artefact."""
+    backbone = job.ready.supernet.subnet(candidate.architecture)
     recalibrate(backbone, torch.split(x_NCHW[:_CALIBRATION_IMAGES], _CALIBRATION_BATCH))
+    if not isinstance(job.family, Headed):
+        report = _exported(job, candidate, deployed(backbone, job.name.task), x_NCHW, scratch / "model.onnx")
+        return backbone, None, report
+    head = make_head(job.family.task, job.family.channels, job.family.classes, seed=job.seed)
+    whole = Whole(backbone, head, job.family.task).eval()
+    _settle(whole, x_NCHW[:_CALIBRATION_BATCH])
+    return backbone, head.eval(), _exported(job, candidate, whole, x_NCHW, scratch / "model.onnx")
+
+
+def _exported(job: Job, candidate: Candidate, module: nn.Module, x_NCHW: Tensor, path: Path) -> ExportReport:
+    architecture = candidate.architecture
     choices = json.dumps(architecture.choices)
-    report = export(
-        deployed(backbone, job.name.task),
+    return export(
+        module,
         x_NCHW[:_COMPARED_IMAGES],
         target=target_at(_TARGETS[job.device.kind], architecture.resolution_px),
-        path=scratch / "model.onnx",
-        metadata=metadata_props(job.preprocess, name=str(job.name), net=architecture.net, architecture=choices),
+        path=path,
+        metadata=metadata_props(
+            job.preprocess, name=str(job.name), net=architecture.net, architecture=choices, classes=class_names(job)
+        ),
         predicted_ms=candidate.predicted_ms,
         device=job.device.id,
         threads=max(1, job.device.threads),  # 0: not published
         time=job.table.here,
     )
-    return backbone, report
+
+
+def class_names(job: Job) -> tuple[str, ...]:
+    """Of a head that has seen no label yet: ``class 0``, ``class 1``, ...; none without a head."""
+    return tuple(f"class {i}" for i in range(job.family.classes)) if isinstance(job.family, Headed) else ()
+
+
+@torch.no_grad()
+def _settle(whole: Whole, x_NCHW: Tensor) -> None:
+    """Give the head's normalizations the statistics of these images, so that its numbers have a usual size."""
+    norms = [part for part in whole.head.modules() if isinstance(part, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.train()
+        norm.momentum = None  # the plain mean of all batches, here of one
+        norm.reset_running_stats()
+    whole(x_NCHW)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval()
+        norm.momentum = momentum
+
+
+def _split(
+    job: Job, candidate: Candidate, backbone: Backbone, report: ExportReport, x_NCHW: Tensor, scratch: Path
+) -> Split | None:
+    """A whole model's milliseconds, backbone and head apart; measured where the whole was."""
+    if not isinstance(job.family, Headed):
+        return None
+    table, head = job.table.latencies, job.family.head(candidate.architecture.resolution_px)
+    head_ms = float(block_ms(table, head).sum())
+    split = Split(predicted_backbone_ms=round(candidate.predicted_ms - head_ms, 6), predicted_head_ms=round(head_ms, 6))
+    if report.measured is None:
+        return split
+    levels = [level.name for level in levels_of(job.family.channels)]
+    alone = _exported(job, candidate, _Maps(backbone, levels), x_NCHW[:_FEW], scratch / "backbone.onnx")
+    if alone.measured is None:
+        return split
+    backbone_ms = min(alone.measured.median_ms, report.measured.median_ms)
+    return replace(
+        split, measured_backbone_ms=backbone_ms, measured_head_ms=round(report.measured.median_ms - backbone_ms, 6)
+    )
+
+
+class _Maps(nn.Module):
+    """The maps that a head reads, alone."""
+
+    def __init__(self, backbone: Backbone, names: Sequence[str]) -> None:
+        super().__init__()
+        self.backbone, self.names = backbone, names
+        self.eval()
+
+    def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
+        """[N, 3, R, R] -> maps by name."""
+        maps = self.backbone.features(x_NCHW)
+        return {name: maps[name] for name in self.names}
 
 
 def _line(one: Try, source: str) -> str:
@@ -184,7 +262,7 @@ def search_jobs(jobs: Sequence[Job], *, progress: Progress, say: Say) -> list[Se
         group = [job for job in jobs if job.resolution_px == size_px]
         found = find_each(
             group[0].ready.supernet,
-            [Goal(table=job.table.latencies, budget=job.budget) for job in group],
+            [Goal(table=job.table.latencies, budget=job.budget, family=job.family) for job in group],
             group[0].photos.pixels,
             task=group[0].name.task,
             seed=group[0].seed,
@@ -197,11 +275,10 @@ def search_jobs(jobs: Sequence[Job], *, progress: Progress, say: Say) -> list[Se
 
 
 def _search(job: Job, budget: Budget, progress: Progress, say: Say) -> SearchResult:
-    found = find(
+    (found,) = find_each(
         job.ready.supernet,
-        job.table.latencies,
+        [Goal(table=job.table.latencies, budget=budget, family=job.family)],
         job.photos.pixels,
-        budget,
         task=job.name.task,
         seed=job.seed,
         progress=stage(progress, "search"),

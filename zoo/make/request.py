@@ -12,6 +12,9 @@ from export.types import Preprocess
 from hardware_profiles.tables.find import list_tables
 from hardware_profiles.types import DeviceProfile
 from search.images.views import center
+from search.nets import Net
+from search.nets.heads import CLASSES, MOST_CLASSES
+from search.nets.whole import Headed, family_for
 from search.types import Budget, Task
 from zoo.devices.names import THIS, device_id
 from zoo.devices.tables import Table, table_for
@@ -23,6 +26,10 @@ from zoo.supernets import Ready, method_of, read_supernet
 from zoo.types import Progress, Say, stage
 
 _SHOWN_SKIPPED = 5
+# A photo keeps what cls needs at 160 px; small objects and borders need more. The price grows with the square.
+PHOTO_PX = {"mobile-photo": {Task.CLS: 160, Task.DET: 224, Task.SEG: 224}}
+# The net halves its input five times; beyond 320 px a budget of milliseconds is not met, below 96 a map has 2 px.
+PHOTO_STRIDE, PHOTO_LEAST, PHOTO_MOST = 32, 96, 320
 # Objects and their borders need pixels: dense tasks look at twice the supernet's resolution where that has a table.
 _DENSE_SCALE = 2
 
@@ -63,6 +70,7 @@ def prepare(
     resolution_px: int | None,
     threads: int | None,
     seed: int,
+    classes: int | None = None,
     progress: Progress,
     say: Say,
 ) -> list[Job]:
@@ -76,11 +84,12 @@ def prepare(
         resolution_px: side of the input; None takes ``resolution_for``.
         threads: of the runtime on this machine.
         seed: of the searches.
+        classes: of the head that a detector or a segmenter is budgeted with; None takes 20.
         progress: called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
-        BadRequest: no device, or one twice.
+        BadRequest: no device, or one twice; a size that the net does not take; no class, or classes without a head.
         UnknownName: no such supernet.
         UnknownDevice: no such device.
         NotEnoughImages: too few images can be read.
@@ -88,6 +97,7 @@ def prepare(
     ids = [device_id(request.device) for request in requests]
     if not ids or len(set(ids)) != len(ids):
         raise BadRequest(f"devices {', '.join(ids) or 'none'}: name at least one, and each once")
+    _check_classes(classes, task)
     ready = read_supernet(supernet)
     about = ready.supernet.card
     # One network alone keeps the layers, and so the input, that it was trained with.
@@ -95,11 +105,23 @@ def prepare(
     sizes = [
         resolution_px or resolution_for(wanted, request.device, about.net, about.resolution_px) for request in requests
     ]
+    for size_px in sizes:
+        check_size(about.net, size_px)
+    family = family_for(ready.supernet.net, task, classes or CLASSES)
+    if family is ready.supernet.net and task is not Task.CLS:
+        say(f"heads of blocks do not fit {about.net}: the budget is of the backbone and its maps alone")
     photos = {size_px: _photos(images, size_px, ready, progress, say) for size_px in dict.fromkeys(sizes)}
     jobs = []
     for request, size_px in zip(requests, sizes, strict=True):
-        table = table_for(request.device, about.net, size_px, threads=threads, progress=progress, say=say)
-        jobs.append(_job(request, ready, photos[size_px], table, task, seed))
+        heads = family.classes if isinstance(family, Headed) else None
+        table = table_for(
+            request.device, about.net, size_px, threads=threads, classes=heads, progress=progress, say=say
+        )
+        name = _name(request, ready, table, task, size_px if resolution_px else None)
+        budget = request.limits.within(request.budget)
+        jobs.append(
+            Job(name=name, budget=budget, ready=ready, photos=photos[size_px], table=table, seed=seed, family=family)
+        )
     return jobs
 
 
@@ -110,6 +132,8 @@ def resolution_for(task: Task, device: str, net: str, trained_px: int) -> int:
     measured, and wherever there is a table for it; elsewhere a scaled table would only be an estimate, so they take the
     trained resolution, too.
     """
+    if net in PHOTO_PX:
+        return PHOTO_PX[net][task]
     if task is Task.CLS:
         return trained_px
     dense_px = _DENSE_SCALE * trained_px
@@ -127,18 +151,40 @@ def _photos(folder: Path | None, size_px: int, ready: Ready, progress: Progress,
     return photos
 
 
-def _job(request: Request, ready: Ready, photos: Photos, table: Table, task: Task, seed: int) -> Job:
+def _name(request: Request, ready: Ready, table: Table, task: Task, size_px: int | None) -> Name:
+    """The question; an input's size is part of it where it was asked for and is not the default."""
     about = ready.supernet.card
-    name = Name(
+    default_px = resolution_for(task, request.device, about.net, about.resolution_px)
+    return Name(
         method=method_of(about.net),
         objective=about.objective,
         task=task,
         budget=request.budget,
+        size_px=None if size_px in (None, default_px) else (size_px, size_px),
         device=table.latencies.device.id,
     )
-    return Job(
-        name=name, budget=request.limits.within(request.budget), ready=ready, photos=photos, table=table, seed=seed
-    )
+
+
+def check_size(net: str, size_px: int) -> None:
+    """Refuse an input that a net for photos does not take.
+
+    Raises:
+        BadRequest: it is no multiple of 32, or outside 96-320 px.
+    """
+    if net in PHOTO_PX and (size_px % PHOTO_STRIDE or not PHOTO_LEAST <= size_px <= PHOTO_MOST):
+        raise BadRequest(
+            f"{net} takes {PHOTO_LEAST} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {size_px}; ask for"
+            f" {min(PHOTO_MOST, max(PHOTO_LEAST, PHOTO_STRIDE * round(size_px / PHOTO_STRIDE)))}"
+        )
+
+
+def _check_classes(classes: int | None, task: Task) -> None:
+    if classes is None:
+        return
+    if task is Task.CLS:
+        raise BadRequest(f"{classes} classes for task cls, whose embedding has none; ask for --task det or seg")
+    if not 1 <= classes <= MOST_CLASSES:
+        raise BadRequest(f"{classes} classes; a head has 1 to {MOST_CLASSES}")
 
 
 def _least(a: int | None, b: int | None) -> int | None:
@@ -156,6 +202,7 @@ class Job:
         photos: the user's images, already at the network's resolution.
         table: of the device.
         seed: of the search.
+        family: what the budget counts: backbones, or whole models.
     """
 
     name: Name
@@ -164,6 +211,7 @@ class Job:
     photos: Photos
     table: Table
     seed: int
+    family: Net
 
     @property
     def resolution_px(self) -> int:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from search.nets.whole import Headed
 from search.types import Budget, Candidate, SearchResult, Task
 from zoo.errors import BadRequest, MissingExtra
 from zoo.home import commit, zoo_version
-from zoo.make.confirm import Confirmed, find_winner, search_jobs
+from zoo.make.confirm import Confirmed, class_names, find_winner, search_jobs
 from zoo.make.request import Job, Limits, Request, prepare
 from zoo.names import format_budget, parse_budget
 from zoo.package.card import CONFIG
@@ -22,7 +23,7 @@ from zoo.package.staging import check_free, staged
 from zoo.plots import plot_fronts
 from zoo.report.beside import write_beside
 from zoo.supernets import DEFAULT
-from zoo.types import ModelCard, Progress, Provenance, Say, no_progress, tell
+from zoo.types import HeadCard, ModelCard, Progress, Provenance, Say, no_progress, tell
 
 LICENSE = "apache-2.0"
 
@@ -55,6 +56,7 @@ def search(
     supernet: str | Path = DEFAULT,
     resolution_px: int | None = None,
     limits: Limits | None = None,
+    classes: int | None = None,
     threads: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -73,6 +75,8 @@ def search(
         resolution_px: side of the input, in pixels; None takes the supernet's, and for ``det`` and ``seg`` twice that
             where the device has a table for it.
         limits: on parameters, multiply-accumulates and memory, beside the budget.
+        classes: of the head that a detector or a segmenter is budgeted, timed and packaged with; None takes 20. Its
+            weights are those of the seed until labels train it.
         threads: of the runtime on this machine; None takes the table's own.
         seed: same seed, same images, same table: same network.
         overwrite: replace an earlier package at ``out``.
@@ -101,6 +105,7 @@ def search(
         supernet=supernet,
         resolution_px=resolution_px,
         threads=threads,
+        classes=classes,
         seed=seed,
         progress=progress,
         say=say,
@@ -122,6 +127,7 @@ def search_each(
     supernet: str | Path = DEFAULT,
     resolution_px: int | None = None,
     limits: Limits | None = None,
+    classes: int | None = None,
     threads: int | None = None,
     seed: int = 0,
     overwrite: bool = False,
@@ -139,6 +145,7 @@ def search_each(
         supernet: see ``search``.
         resolution_px: see ``search``.
         limits: see ``search``.
+        classes: see ``search``.
         threads: see ``search``.
         seed: see ``search``.
         overwrite: replace an earlier result at ``out``.
@@ -164,6 +171,7 @@ def search_each(
         supernet=supernet,
         resolution_px=resolution_px,
         threads=threads,
+        classes=classes,
         seed=seed,
         progress=progress,
         say=say,
@@ -188,7 +196,9 @@ def package(job: Job, winner: Confirmed, out: Path, *, overwrite: bool, evaluate
         kept = Path(scratch, HISTORY)
         kept.write_text(history_text(winner.result, budget_ms=job.budget.latency_ms), "utf-8", newline="\n")
         history = [Attachment(path=HISTORY, source=kept)]
-        card = write_package(out, card=card, backbone=winner.backbone, overwrite=overwrite, attachments=history)
+        card = write_package(
+            out, card=card, backbone=winner.backbone, head=winner.head, overwrite=overwrite, attachments=history
+        )
     return Made(path=out, card=card)
 
 
@@ -209,7 +219,15 @@ def _card(job: Job, winner: Confirmed, evaluated: int) -> ModelCard:
         images=job.photos.about,
         commit=commit(),
         zoo_version=zoo_version(),
+        head=_head(job),
+        split=winner.split,
     )
+
+
+def _head(job: Job) -> HeadCard | None:
+    if not isinstance(job.family, Headed):
+        return None
+    return HeadCard(kind="light", task=job.family.task, classes=class_names(job), trained=False)
 
 
 def _provenance(job: Job, winner: Confirmed, evaluated: int) -> Provenance:

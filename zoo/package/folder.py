@@ -14,12 +14,14 @@ from pathlib import Path, PurePosixPath
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.types import ExportReport
 from search.errors import SearchError
 from search.nets import NETS, Backbone
 from search.nets.cell import CELL
+from search.nets.heads import make_head
+from search.nets.whole import map_channels
 from search.types import Architecture
 from zoo.errors import BadPackage
 from zoo.names import shown
@@ -33,6 +35,8 @@ from zoo.plots import plot_cell
 from zoo.types import ModelCard
 
 WEIGHTS, GOLDEN = "model.safetensors", "golden.safetensors"
+# Of a whole model's weights.
+_BACKBONE, _HEAD = "backbone.", "head."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +47,13 @@ class Package:
         card: what is known of the network.
         backbone: the network with its weights, in eval mode.
         folder: where it lies.
+        head: of a whole model, with its weights, in eval mode.
     """
 
     card: ModelCard
     backbone: Backbone
     folder: Path
+    head: nn.Module | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ def write_package(
     *,
     card: ModelCard,
     backbone: Backbone,
+    head: nn.Module | None = None,
     overwrite: bool = False,
     attachments: Sequence[Attachment] = (),
 ) -> ModelCard:
@@ -80,6 +87,7 @@ def write_package(
         card: what is known of the network; the paths in ``card.reports`` are where the artefacts lie now, and their
             file names are kept.
         backbone: the network, in eval mode.
+        head: what ``card.head`` speaks of; its weights are kept as ``head.*`` beside ``backbone.*``.
         overwrite: replace an earlier package.
         attachments: what else goes into it.
 
@@ -93,12 +101,13 @@ def write_package(
         (draft / "onnx").mkdir()
         reports = tuple(_adopt(report, draft) for report in card.reports)
         card = replace(card, reports=reports)
-        params = sum(p.numel() for p in backbone.parameters())
+        modules = [backbone] if head is None else [backbone, head]
+        params = sum(p.numel() for module in modules for p in module.parameters())
         texts = reports_texts(reports)
         texts[README] = render_readme(card, params=params, embedding_dim=backbone.embedding_dim)
         for file, text in texts.items():
             (draft / file).write_text(text, "utf-8", newline="\n")
-        (draft / WEIGHTS).write_bytes(_tensors(backbone.state_dict()))
+        (draft / WEIGHTS).write_bytes(_tensors(_weights(backbone, head)))
         golden = make_golden(backbone, card.architecture.resolution_px)
         golden |= artefact_golden(golden, reports, draft)
         (draft / GOLDEN).write_bytes(_tensors(golden))
@@ -132,13 +141,13 @@ def load_package(folder: Path, *, verify: bool = False, files: Collection[str] |
     for report in card.reports:
         required(found, report.path.as_posix())
     check_bounds(card, manifest)
-    backbone = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
+    backbone, head = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
     if verify:
         golden = _read_tensors(folder / GOLDEN, required(found, GOLDEN))
         if INPUT not in golden:
             raise BadPackage(f"{folder / GOLDEN} has no tensor {INPUT!r}; get the package again")
         replay(backbone, golden, card.reports, folder, card.preprocess)
-    return Package(card=card, backbone=backbone, folder=folder)
+    return Package(card=card, backbone=backbone, folder=folder, head=head)
 
 
 def _pictures(architecture: Architecture, draft: Path) -> list[str]:
@@ -162,16 +171,31 @@ def _attach(one: Attachment, draft: Path) -> str | None:
     return one.path if one.listed else None
 
 
-def _build(card: ModelCard, weights: dict[str, Tensor]) -> Backbone:
+def _weights(backbone: nn.Module, head: nn.Module | None) -> dict[str, Tensor]:
+    if head is None:
+        return backbone.state_dict()
+    parts = {_BACKBONE: backbone, _HEAD: head}
+    return {f"{prefix}{name}": w for prefix, module in parts.items() for name, w in module.state_dict().items()}
+
+
+def _build(card: ModelCard, weights: dict[str, Tensor]) -> tuple[Backbone, nn.Module | None]:
     architecture = card.architecture
     if architecture.net not in NETS:
         raise BadPackage(f"net {shown(architecture.net)} is unknown; this version has {', '.join(NETS)}")
     try:
-        backbone = NETS[architecture.net].build(architecture)
-        backbone.load_state_dict(weights)
+        net, head = NETS[architecture.net], None
+        backbone = net.build(architecture)
+        if card.head is not None:
+            head = make_head(card.head.task, map_channels(net), len(card.head.classes)).eval()
+            head.load_state_dict(_under(_HEAD, weights))
+        backbone.load_state_dict(weights if head is None else _under(_BACKBONE, weights))
     except (SearchError, ValueError, RuntimeError) as error:
         raise BadPackage(f"{WEIGHTS} does not fit the architecture: {str(error).splitlines()[0]}") from None
-    return backbone.eval()
+    return backbone.eval(), head
+
+
+def _under(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
 
 
 def _tensors(tensors: dict[str, Tensor]) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from zoo.types import Evaluation, ModelCard
+from zoo.types import Evaluation, ModelCard, split_text
 
 README, CELLS = "README.md", "cells.png"
 LIBRARY = "subnet-zoo"
@@ -35,7 +35,8 @@ def render_readme(card: ModelCard, *, params: int, embedding_dim: int, repo: str
     picture = CELLS if card.architecture.net == "cell" else None
     template = environment.get_template("README.md.jinja")
     head = yaml.safe_dump(card_head(card), sort_keys=False, allow_unicode=True).rstrip()
-    values = {"params": params, "embedding_dim": embedding_dim, "repo": repo, "picture": picture}
+    values: dict[str, Any] = {"params": params, "embedding_dim": embedding_dim, "repo": repo, "picture": picture}
+    values["split"] = None if card.split is None else split_text(card.split)
     return template.render(card=card, head=head, **values) + "\n"
 
 

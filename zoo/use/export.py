@@ -27,6 +27,7 @@ from export.types import ExportReport, ExportTarget, Precision
 from search.images.read import read_images
 from search.images.synthesize import dead_leaves
 from search.images.views import center
+from search.nets.heads import Whole
 from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, OutputExists
 from zoo.heads import deployable
@@ -139,7 +140,14 @@ def export_package(
         raise UnsupportedTarget(f"the head was trained at another resolution than {px} px; leave --resolution out")
     ready = ready.at(px, pixels)
     x_NCHW = center(pixels, px, ready.card.preprocess.mean, ready.card.preprocess.std).contiguous()
-    module = deployed(ready.backbone, ready.card.task) if head is None else deployable(head)
+    if head is not None:  # in place of the package's own
+        ready = replace(ready, head=None, card=replace(ready.card, head=None, split=None))
+        module = deployable(head)
+    elif ready.head is not None and ready.card.head is not None:
+        module = Whole(ready.backbone, ready.head, ready.card.head.task).eval()
+        classes = classes or ready.card.head.classes
+    else:
+        module = deployed(ready.backbone, ready.card.task)
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         work = _Work(
             module=module,
@@ -159,7 +167,9 @@ def export_package(
             raise ComparisonFailed(_kept(delivered, out))
         card = replace(ready.card, reports=delivered.reports)
         attachments = _attachments(delivered, Path(scratch), card.name)
-        card = write_package(out, card=card, backbone=ready.backbone, overwrite=overwrite, attachments=attachments)
+        card = write_package(
+            out, card=card, backbone=ready.backbone, head=ready.head, overwrite=overwrite, attachments=attachments
+        )
     write_beside(out, say=say)
     return Exported(path=out, card=card, delivered=delivered)
 

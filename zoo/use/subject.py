@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.types import Preprocess
 from hardware_profiles.types import DeviceProfile
@@ -157,11 +157,13 @@ class Exportable:
         backbone: in eval mode.
         card: what is known of it; its reports, if any, are of earlier artefacts.
         is_calibrated: whether its normalization statistics are of images already.
+        head: of a whole model, in eval mode.
     """
 
     backbone: Backbone
     card: ModelCard
     is_calibrated: bool
+    head: nn.Module | None = None
 
     def at(self, resolution_px: int, pixels: Tensor) -> Exportable:
         """The network at a resolution; with new statistics where it never had any, or had them at another one."""
@@ -177,8 +179,9 @@ class Exportable:
             preprocess=replace(how, size_px=(resolution_px, resolution_px)),
             evaluation=(),
             reports=(),
+            split=None,
         )
-        return Exportable(backbone=backbone, card=card, is_calibrated=True)
+        return Exportable(backbone=backbone, card=card, is_calibrated=True, head=self.head)
 
     def predicted_ms(self, device: DeviceProfile) -> float | None:
         """What the table said of it for ``device``, where it was asked."""
@@ -207,7 +210,7 @@ def find_exportable(source: str | Path, *, architecture: str | None, say: Say, p
     if architecture is not None:
         raise BadCheckpoint(f"{source} is one network already; leave --architecture out")
     model = load_package(locate(source, say=say, progress=progress))
-    return Exportable(backbone=model.backbone, card=model.card, is_calibrated=True)
+    return Exportable(backbone=model.backbone, card=model.card, is_calibrated=True, head=model.head)
 
 
 def _from_checkpoint(ready: Ready, text: str) -> Exportable:
