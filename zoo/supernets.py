@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from search.supernet import Supernet
 
 DEFAULT = "mobile-mocov2"
+# The net that names without a size are answered with, where a supernet of it is here, and the least side it takes.
+PHOTO_NET, LEAST_PHOTO_PX = "mobile-photo", 96
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,7 +65,9 @@ def supernets_for(name: Name, asked: str | None = None) -> list[Path]:
     Raises:
         UnknownName: it does not fit the name, or there is none that does.
     """
-    known = {one.folder: f"{one.method}-{one.objective}" for one in supernet_names()}
+    small = name.size_px is not None and max(name.size_px) < LEAST_PHOTO_PX
+    names = sorted(supernet_names(), key=lambda one: (one.net == PHOTO_NET) == small)  # photos first, unless too small
+    known = {one.folder: f"{one.method}-{one.objective}" for one in names}
     if asked is not None:
         from search.supernet import load_supernet
 

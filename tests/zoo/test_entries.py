@@ -15,13 +15,14 @@ from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import LatencyTable
 from search.nets import NETS
 from search.nets.cell import CELL
+from search.nets.whole import family_for
 from search.supernet import save_supernet
 from search.types import Task
 from tests.search.small_cells import DARTS_V2, single_network
 from tests.search.small_supernets import made_up_table
 from zoo.catalogue import Entry, find_entry, load_entries
 from zoo.catalogue.build import make_entries, package_entry
-from zoo.catalogue.contents import REFERENCE_DEVICE, WANTED, Ask, cell_asks, round_up_ms
+from zoo.catalogue.contents import PHOTOS, REFERENCE_DEVICE, Ask, cell_asks, round_up_ms, wanted
 from zoo.catalogue.entries import entries_text, read_entries
 from zoo.catalogue.get import get
 from zoo.catalogue.locate import entry_of, locate
@@ -35,7 +36,7 @@ SIDE_PX = 16
 
 def test_the_catalogue_answers_all_that_is_wanted_for_three_tasks_on_every_kind_of_device() -> None:
     entries = load_entries()
-    assert {entry.name for entry in entries} == {ask.name for ask in (*WANTED, *cell_asks())} and len(entries) >= 12
+    assert {entry.name for entry in entries} == {ask.name for ask in (*wanted(), *cell_asks())} and len(entries) >= 12
     assert {entry.task for entry in entries} == set(Task)
     assert len({entry.device for entry in entries}) >= 5
     assert any(entry.name == "data-mocov2-det-3ms" for entry in entries)
@@ -45,11 +46,18 @@ def test_the_catalogue_answers_all_that_is_wanted_for_three_tasks_on_every_kind_
 def test_an_entry_is_what_its_table_and_its_supernet_say(entry: Entry) -> None:
     table = table_of(entry.device, entry.net, entry.resolution_px)
     assert table.device.source == entry.source != "estimated"
-    ops = NETS[entry.net].ops(entry.candidate.architecture)
+    net = NETS[entry.net]
+    ops = (family_for(net, entry.task, entry.classes) if entry.classes else net).ops(entry.candidate.architecture)
     assert entry.predicted_ms == pytest.approx(estimate_ms(table, ops), abs=2e-6)
     assert entry.predicted_ms <= (entry.question.budget.latency_ms or 0)
     again = "the catalogue is stale: run `python -m zoo.catalogue`"
     assert entry.supernet_sha256 == read_supernet(BUNDLED / entry.supernet).sha256, again
+
+
+def test_the_catalogue_at_photo_size_is_one_of_today() -> None:
+    assert len({ask.name for ask in PHOTOS}) >= 30 and len({ask.device for ask in PHOTOS}) >= 10
+    assert {parse_name(ask.name).task for ask in PHOTOS} == set(Task)
+    assert all(ask.resolution_px in range(96, 321, 32) for ask in PHOTOS)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from search.nets.whole import Headed, family_for
 from search.subnets.evolution import Goal
 from search.subnets.find import find_each
 from search.types import SearchResult, Task
-from zoo.catalogue.contents import REFERENCE_DEVICE, REFERENCE_TABLES, WANTED, Ask, cell_asks
+from zoo.catalogue.contents import REFERENCE_DEVICE, Ask, cell_asks, reference_tables, wanted
 from zoo.catalogue.entries import ENTRIES, Entry, entries_text
 from zoo.cli.console import Talk
 from zoo.devices.fitted import find_table
@@ -159,7 +159,7 @@ def measure_reference(*, force: bool, progress: Progress, say: Say, folder: Path
         NoisyMachine: other work runs here, and not ``force``.
     """
     paths = []
-    for net, size_px in REFERENCE_TABLES:
+    for net, size_px in reference_tables():
         table = measure_here(net, size_px, force=force, validate_on=_NETWORKS, progress=progress)
         device = replace(table.device, id=REFERENCE_DEVICE, reference="python -m zoo.catalogue --measure")
         table = replace(table, device=device)
@@ -182,7 +182,7 @@ def main() -> int:
         with talk.progress() as progress:
             if args.measure:
                 measure_reference(force=args.force, progress=progress, say=talk.say)
-            asks = (*WANTED, *cell_asks())
+            asks = (*wanted(), *cell_asks())
             entries = make_entries(asks, evaluations=args.evaluations, seed=args.seed, progress=progress, say=talk.say)
         draft = args.out.with_name(f".{args.out.name}.{os.getpid()}.partial")
         draft.write_text(entries_text(entries), "utf-8", newline="\n")

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from hardware_profiles.estimate import estimate_ms
 from search.types import Budget, Task
 from zoo.devices.fitted import find_table
-from zoo.names import Name
-from zoo.supernets import BUNDLED, read_supernet, supernet_names
+from zoo.make.request import PHOTO_PX
+from zoo.names import Name, parse_name
+from zoo.supernets import BUNDLED, PHOTO_NET, read_supernet, supernet_names
 
 REFERENCE_DEVICE = "epyc-avx2"
-REFERENCE_TABLES = (("mobile", 32), ("mobile", 64), ("cell", 32))
 SUPERNET = "mobile-mocov2"
+PHOTO_SUPERNET = "mobile-photo-mocov2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,38 @@ def _published(device: str, *questions: str) -> tuple[Ask, ...]:
     return tuple(Ask(name=f"data-mocov2-{q}@{device}", device=device, resolution_px=32) for q in questions)
 
 
-WANTED = (
+def _today(device: str, *questions: str) -> tuple[Ask, ...]:
+    return tuple(_photo(f"data-mocov2-{q}@{device}", device) for q in questions)
+
+
+def _photo(name: str, device: str, resolution_px: int | None = None) -> Ask:
+    px = resolution_px or PHOTO_PX[PHOTO_NET][parse_name(name).task]
+    return Ask(name=name, device=device, resolution_px=px, supernet=PHOTO_SUPERNET)
+
+
+# Photo-size names: whole models with heads of 20 classes; budgets lie between the smallest and the largest network.
+PHOTOS = (
+    _photo("data-mocov2-cls-2ms", REFERENCE_DEVICE),
+    _photo("data-mocov2-cls-4ms", REFERENCE_DEVICE),
+    _photo("data-mocov2-det-3ms", REFERENCE_DEVICE, 160),
+    _photo("data-mocov2-det-6ms", REFERENCE_DEVICE),
+    _photo("data-mocov2-seg-3ms", REFERENCE_DEVICE, 160),
+    _photo("data-mocov2-seg-6ms", REFERENCE_DEVICE),
+    *_today("galaxy-s24", "cls-0.45ms", "det-0.5ms", "seg-0.5ms"),
+    *_today("galaxy-s25", "cls-0.35ms", "det-0.4ms", "seg-0.4ms"),
+    *_today("snapdragon-8-elite-gen5", "cls-0.3ms", "det-0.35ms", "seg-0.3ms"),
+    *_today("snapdragon-7-gen4-int8", "cls-0.4ms", "det-0.4ms"),
+    *_today("iq-9075", "cls-0.9ms", "det-1ms", "seg-1ms"),
+    *_today("sa8775p", "det-1.1ms", "seg-1.1ms"),
+    *_today("qcs8550", "cls-0.65ms", "det-0.7ms", "seg-0.7ms"),
+    *_today("rb3-gen2-int8", "cls-1.1ms", "det-1.1ms", "seg-1.1ms"),
+    *_today("i9-10940x", "cls-3ms", "det-5ms", "seg-4ms"),
+    *_today("rtx-3090", "cls-2ms", "det-4ms", "seg-4ms"),
+    *_today("rtx-5090", "cls-1ms", "det-2ms", "seg-2ms"),
+)
+
+# Names at 32 and 64 px, which hold until a supernet for photos is bundled.
+SMALL = (
     _reference("data-mocov2-cls-0.7ms", 32),
     _reference("data-mocov2-cls-1ms", 32),
     _reference("data-mocov2-cls-2ms", 32),
@@ -52,6 +84,17 @@ WANTED = (
     *_published("gold-6240", "cls-25ms", "det-30ms", "seg-30ms"),
     *_published("eyeriss", "cls-5ms"),
 )
+
+
+def wanted() -> tuple[Ask, ...]:
+    """The names of the bundled supernets, those of cells apart: at photo size where there is one for photos."""
+    return PHOTOS if (BUNDLED / PHOTO_SUPERNET).is_dir() else SMALL
+
+
+def reference_tables() -> tuple[tuple[str, int], ...]:
+    """Net and side of the input of every table of the reference device that the names need."""
+    photo = dict.fromkeys((PHOTO_NET, ask.resolution_px) for ask in PHOTOS if ask.device == REFERENCE_DEVICE)
+    return (*photo, ("cell", 32)) if wanted() is PHOTOS else (("mobile", 32), ("mobile", 64), ("cell", 32))
 
 
 _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)

@@ -22,14 +22,14 @@ from zoo.errors import BadRequest
 from zoo.home import own_tables
 from zoo.make.images import Photos, read_photos
 from zoo.names import Name
-from zoo.supernets import Ready, method_of, read_supernet
+from zoo.supernets import LEAST_PHOTO_PX, PHOTO_NET, Ready, method_of, read_supernet
 from zoo.types import Progress, Say, stage
 
 _SHOWN_SKIPPED = 5
 # A photo keeps what cls needs at 160 px; small objects and borders need more. The price grows with the square.
-PHOTO_PX = {"mobile-photo": {Task.CLS: 160, Task.DET: 224, Task.SEG: 224}}
+PHOTO_PX = {PHOTO_NET: {Task.CLS: 160, Task.DET: 224, Task.SEG: 224}}
 # The net halves its input five times; beyond 320 px a budget of milliseconds is not met, below 96 a map has 2 px.
-PHOTO_STRIDE, PHOTO_LEAST, PHOTO_MOST = 32, 96, 320
+PHOTO_STRIDE, PHOTO_MOST = 32, 320
 # Objects and their borders need pixels: dense tasks look at twice the supernet's resolution where that has a table.
 _DENSE_SCALE = 2
 
@@ -171,10 +171,10 @@ def check_size(net: str, size_px: int) -> None:
     Raises:
         BadRequest: it is no multiple of 32, or outside 96-320 px.
     """
-    if net in PHOTO_PX and (size_px % PHOTO_STRIDE or not PHOTO_LEAST <= size_px <= PHOTO_MOST):
+    if net in PHOTO_PX and (size_px % PHOTO_STRIDE or not LEAST_PHOTO_PX <= size_px <= PHOTO_MOST):
         raise BadRequest(
-            f"{net} takes {PHOTO_LEAST} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {size_px}; ask for"
-            f" {min(PHOTO_MOST, max(PHOTO_LEAST, PHOTO_STRIDE * round(size_px / PHOTO_STRIDE)))}"
+            f"{net} takes {LEAST_PHOTO_PX} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {size_px}; ask for"
+            f" {min(PHOTO_MOST, max(LEAST_PHOTO_PX, PHOTO_STRIDE * round(size_px / PHOTO_STRIDE)))}"
         )
 
 
