@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -82,6 +83,15 @@ class Evaluation:
     protocol: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class HeadCard:
+    """What was trained on top of the backbone, and the names of its classes in the order of their labels."""
+
+    kind: Literal["linear", "fcos", "lraspp"]
+    task: Task
+    classes: tuple[str, ...]
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ModelCard:
     """All that is known of a packaged network, its weights apart.
@@ -90,6 +100,7 @@ class ModelCard:
         name: of the grammar, e.g. ``data-mocov2-cls-1ms@this``.
         reports: one for each artefact, its ``path`` relative to the package.
         commit: of the code that made it, where known.
+        head: of a whole model; None where the package holds a backbone alone.
     """
 
     name: str
@@ -103,6 +114,7 @@ class ModelCard:
     images: Images
     commit: str | None
     zoo_version: str
+    head: HeadCard | None = None
 
     def __repr__(self) -> str:
         """What fits a screen; ``dataclasses.asdict`` has all."""

@@ -26,7 +26,7 @@ from search.types import Architecture, Task
 from zoo.errors import BadPackage
 from zoo.names import printable, shown
 from zoo.package.manifest import Digest, check_manifest, describe, read_checked
-from zoo.types import Evaluation, Images, ModelCard, Provenance
+from zoo.types import Evaluation, HeadCard, Images, ModelCard, Provenance
 
 SCHEMA = 1
 CONFIG, PERF, NUMERICS = "config.json", "perf.yaml", "numerics.yaml"
@@ -53,6 +53,7 @@ class _ConfigFile(BaseModel):
     license: str
     commit: str | None
     zoo_version: str
+    head: HeadCard | None = None
     manifest: dict[str, Digest]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from export.types import ExportReport
 from search.errors import SearchError
@@ -22,6 +22,8 @@ from search.nets import NETS, Backbone
 from search.nets.cell import CELL
 from search.types import Architecture
 from zoo.errors import BadPackage
+from zoo.heads.attach import AllOutputs
+from zoo.heads.network import Network, make_network
 from zoo.names import shown
 from zoo.package.bounds import check_bounds
 from zoo.package.card import CONFIG, config_text, read_manifest, reports_texts, required, with_reports
@@ -43,11 +45,18 @@ class Package:
         card: what is known of the network.
         backbone: the network with its weights, in eval mode.
         folder: where it lies.
+        network: backbone and head, of a whole model.
     """
 
     card: ModelCard
     backbone: Backbone
     folder: Path
+    network: Network | None = None
+
+    @property
+    def params(self) -> int:
+        """Weights of all that the package holds."""
+        return sum(p.numel() for p in (self.network or self.backbone).parameters())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +79,7 @@ def write_package(
     *,
     card: ModelCard,
     backbone: Backbone,
+    network: Network | None = None,
     overwrite: bool = False,
     attachments: Sequence[Attachment] = (),
 ) -> ModelCard:
@@ -80,6 +90,7 @@ def write_package(
         card: what is known of the network; the paths in ``card.reports`` are where the artefacts lie now, and their
             file names are kept.
         backbone: the network, in eval mode.
+        network: backbone and head, of a whole model; the card has its head then.
         overwrite: replace an earlier package.
         attachments: what else goes into it.
 
@@ -93,13 +104,14 @@ def write_package(
         (draft / "onnx").mkdir()
         reports = tuple(_adopt(report, draft) for report in card.reports)
         card = replace(card, reports=reports)
-        params = sum(p.numel() for p in backbone.parameters())
+        whole: nn.Module = backbone if network is None else network
+        params = sum(p.numel() for p in whole.parameters())
         texts = reports_texts(reports)
         texts[README] = render_readme(card, params=params, embedding_dim=backbone.embedding_dim)
         for file, text in texts.items():
             (draft / file).write_text(text, "utf-8", newline="\n")
-        (draft / WEIGHTS).write_bytes(_tensors(backbone.state_dict()))
-        golden = make_golden(backbone, card.architecture.resolution_px)
+        (draft / WEIGHTS).write_bytes(_tensors(whole.state_dict()))
+        golden = make_golden(AllOutputs(backbone) if network is None else network, card.architecture.resolution_px)
         golden |= artefact_golden(golden, reports, draft)
         (draft / GOLDEN).write_bytes(_tensors(golden))
         attached = [_attach(one, draft) for one in attachments]
@@ -132,13 +144,13 @@ def load_package(folder: Path, *, verify: bool = False, files: Collection[str] |
     for report in card.reports:
         required(found, report.path.as_posix())
     check_bounds(card, manifest)
-    backbone = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
+    backbone, network = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
     if verify:
         golden = _read_tensors(folder / GOLDEN, required(found, GOLDEN))
         if INPUT not in golden:
             raise BadPackage(f"{folder / GOLDEN} has no tensor {INPUT!r}; get the package again")
-        replay(backbone, golden, card.reports, folder, card.preprocess)
-    return Package(card=card, backbone=backbone, folder=folder)
+        replay(AllOutputs(backbone) if network is None else network, golden, card.reports, folder, card.preprocess)
+    return Package(card=card, backbone=backbone, folder=folder, network=network)
 
 
 def _pictures(architecture: Architecture, draft: Path) -> list[str]:
@@ -162,16 +174,17 @@ def _attach(one: Attachment, draft: Path) -> str | None:
     return one.path if one.listed else None
 
 
-def _build(card: ModelCard, weights: dict[str, Tensor]) -> Backbone:
+def _build(card: ModelCard, weights: dict[str, Tensor]) -> tuple[Backbone, Network | None]:
     architecture = card.architecture
     if architecture.net not in NETS:
         raise BadPackage(f"net {shown(architecture.net)} is unknown; this version has {', '.join(NETS)}")
     try:
         backbone = NETS[architecture.net].build(architecture)
-        backbone.load_state_dict(weights)
+        network = None if card.head is None else make_network(backbone, card.head, architecture.resolution_px)
+        (backbone if network is None else network).load_state_dict(weights)
     except (SearchError, ValueError, RuntimeError) as error:
         raise BadPackage(f"{WEIGHTS} does not fit the architecture: {str(error).splitlines()[0]}") from None
-    return backbone.eval()
+    return backbone.eval(), None if network is None else network.eval()
 
 
 def _tensors(tensors: dict[str, Tensor]) -> bytes:

@@ -134,16 +134,26 @@ def export_package(
             f"the network's statistics are to be measured at {px} px, for which images are needed; give a folder of"
             " them with --calibration"
         )
-    pixels = dead_leaves(_GENERATED, px) if calibration is None else _read(Path(calibration), px, progress)
-    if head is not None and px != ready.card.architecture.resolution_px:
+    pixels = (
+        dead_leaves(_GENERATED, px)
+        if calibration is None
+        else _read(Path(calibration), px, progress, letterbox=ready.card.preprocess.fit == "letterbox")
+    )
+    if ready.network is not None and head is not None:
+        raise UnsupportedTarget(f"{ready.card.name} has a head already; leave the other one out")
+    if (head is not None or ready.network is not None) and px != ready.card.architecture.resolution_px:
         raise UnsupportedTarget(f"the head was trained at another resolution than {px} px; leave --resolution out")
     ready = ready.at(px, pixels)
     x_NCHW = center(pixels, px, ready.card.preprocess.mean, ready.card.preprocess.std).contiguous()
-    module = deployed(ready.backbone, ready.card.task) if head is None else deployable(head)
+    module: nn.Module | None = ready.network
+    if module is None:
+        module = deployed(ready.backbone, ready.card.task) if head is None else deployable(head)
+    elif ready.card.head is not None:
+        classes = classes or ready.card.head.classes
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         work = _Work(
             module=module,
-            is_bare=head is None,
+            is_bare=head is None and ready.network is None,
             images=x_NCHW,
             classes=tuple(classes),
             scratch=Path(scratch),
@@ -159,7 +169,9 @@ def export_package(
             raise ComparisonFailed(_kept(delivered, out))
         card = replace(ready.card, reports=delivered.reports)
         attachments = _attachments(delivered, Path(scratch), card.name)
-        card = write_package(out, card=card, backbone=ready.backbone, overwrite=overwrite, attachments=attachments)
+        card = write_package(
+            out, card=card, backbone=ready.backbone, network=ready.network, overwrite=overwrite, attachments=attachments
+        )
     write_beside(out, say=say)
     return Exported(path=out, card=card, delivered=delivered)
 
@@ -176,7 +188,7 @@ def _possible(delivery: Delivery, options: Options, calibration: object) -> tupl
     return replace(delivery, precisions=tuple(one for one in delivery.precisions if one != "int8")), note
 
 
-def _read(folder: Path, px: int, progress: Progress) -> Tensor:
+def _read(folder: Path, px: int, progress: Progress, *, letterbox: bool) -> Tensor:
     """Pixels of a folder's images, uint8 [N, 3, R, R]."""
     told = stage(progress, "images")
     limit = _COMPARED + _CALIBRATED

@@ -25,6 +25,7 @@ from zoo.catalogue.list import nearest_models
 from zoo.catalogue.locate import as_folder, locate, on_hub
 from zoo.devices.tables import this_device
 from zoo.errors import BadCheckpoint, BadName, BadRequest, UnknownName
+from zoo.heads.network import Network
 from zoo.home import commit, zoo_version
 from zoo.names import nearest, parse_name, shown
 from zoo.package.folder import load_package
@@ -157,11 +158,13 @@ class Exportable:
         backbone: in eval mode.
         card: what is known of it; its reports, if any, are of earlier artefacts.
         is_calibrated: whether its normalization statistics are of images already.
+        network: backbone and head, of a whole model.
     """
 
     backbone: Backbone
     card: ModelCard
     is_calibrated: bool
+    network: Network | None = None
 
     def at(self, resolution_px: int, pixels: Tensor) -> Exportable:
         """The network at a resolution; with new statistics where it never had any, or had them at another one."""
@@ -207,7 +210,7 @@ def find_exportable(source: str | Path, *, architecture: str | None, say: Say, p
     if architecture is not None:
         raise BadCheckpoint(f"{source} is one network already; leave --architecture out")
     model = load_package(locate(source, say=say, progress=progress))
-    return Exportable(backbone=model.backbone, card=model.card, is_calibrated=True)
+    return Exportable(backbone=model.backbone, card=model.card, is_calibrated=True, network=model.network)
 
 
 def _from_checkpoint(ready: Ready, text: str) -> Exportable:
