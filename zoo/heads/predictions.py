@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from export.verify.detections import select
 from export.verify.outputs import artefact_outputs
 from hardware_profiles.runners import Runner
 from search.evaluate.scores import MaskCounts, Score, score_boxes, score_classes
-from search.images.read import FORMATS, upright
+from search.images.read import FORMATS, open_picture, upright
 from search.labels.checks import read_mask
 from search.labels.inputs import Input, Placed
 from search.labels.samples import IGNORED, Samples
@@ -34,7 +34,7 @@ from zoo.types import HeadCard
 
 Array = NDArray[Any]
 Run = Callable[[Tensor], Mapping[str, Array]]
-Picture = str | Path | Image.Image | NDArray[Any]
+Picture = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
 _BATCH = 16
 _SHOWN = 5
 
@@ -231,7 +231,7 @@ def opened(picture: Picture) -> Image.Image:
     if isinstance(picture, Image.Image):
         return upright(picture)
     try:
-        with Image.open(picture, formats=FORMATS) as image:
+        with open_picture(picture) as image:
             return upright(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableImage(f"{picture} cannot be read as an image: {error}") from None
