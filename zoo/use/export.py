@@ -192,7 +192,9 @@ def _read(folder: Path, px: int, progress: Progress, *, letterbox: bool) -> Tens
     """Pixels of a folder's images, uint8 [N, 3, R, R]."""
     told = stage(progress, "images")
     limit = _COMPARED + _CALIBRATED
-    return read_images(folder, size_px=px, min_images=MIN_IMAGES, limit=limit, progress=told).pixels
+    return read_images(
+        folder, size_px=px, min_images=MIN_IMAGES, limit=limit, progress=told, letterbox=letterbox
+    ).pixels
 
 
 def _aim(name: str, options: Options, resolution_px: int) -> ExportTarget:
