@@ -19,7 +19,8 @@ Calibrator = Literal["percentile", "minmax", "entropy"]
 class Preprocess:
     """How a picture becomes the artefact's input: ``(uint8 * scale - mean) / std`` per channel, float32.
 
-    Before that: RGB, the center square cut out, resized to ``size_px`` (bilinear, antialiased).
+    Before that: RGB, the center square cut out or the whole put on grey (``fit``), resized to ``size_px`` (bilinear,
+    antialiased).
 
     Args:
         size_px: height and width of the input, in pixels.
@@ -36,6 +37,7 @@ class Preprocess:
     layout: Literal["NCHW"] = "NCHW"
     crop: Literal["center_square"] = "center_square"
     interpolation: Literal["bilinear"] = "bilinear"
+    fit: Literal["crop", "letterbox"] = "crop"
 
     def __post_init__(self) -> None:
         """Refuse numbers that no picture survives."""

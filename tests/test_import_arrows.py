@@ -18,7 +18,8 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "nni": "search/oneshot/",
-    "pytorch_lightning": "search/oneshot/",
+    "pytorch_lightning": ("search/oneshot/", "search/finetune/loop.py"),
+    "faster_coco_eval": "search/evaluate/scores.py",
     "huggingface_hub": "zoo/",
     "tensorrt": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),
     "tensorrt_rtx": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 OFFER = re.compile(r"^from (\S+) import (\w+) as (\w+)$")
 # DESIGN: what the command does, ``zoo.`` does.
 SURFACE = {
-    "get", "search", "pretrain", "darts", "evaluate", "export", "benchmark", "push", "pull", "list", "devices",
-    "Model", "ModelCard", "__version__",
+    "get", "search", "pretrain", "darts", "evaluate", "finetune", "predict", "export", "benchmark",
+    "push", "pull", "list", "devices", "Model", "ModelCard", "__version__",
 }  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 Make: search (images, device, budget -> package) · pretrain (a supernet) · darts (cells)
 Have: get (a name or a package -> Model) · list (what is here) · push, pull (to and from the Hub)
-Use: evaluate · export (artefacts for a device) · benchmark · report (a page) · devices (latency tables)
+Labels: finetune (a whole model) · evaluate · predict
+Use: export (artefacts for a device) · benchmark · report (a page) · devices (latency tables)
 """
 
 # ruff: noqa: F401 - __getattr__ offers what is imported here for type checkers.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from zoo.use.benchmark import benchmark as benchmark
     from zoo.use.evaluate import evaluate as evaluate
     from zoo.use.export import export_package as export
+    from zoo.use.finetune import finetune as finetune
+    from zoo.use.predict import predict as predict
 
     __version__: str
 
@@ -41,8 +44,10 @@ _WHERE = {
     "devices": "zoo.devices",
     "evaluate": "zoo.use.evaluate.evaluate",
     "export": "zoo.use.export.export_package",
+    "finetune": "zoo.use.finetune.finetune",
     "get": "zoo.catalogue.get.get",
     "list": "zoo.catalogue.list.list_models",
+    "predict": "zoo.use.predict.predict",
     "pretrain": "zoo.make.pretrain.pretrain",
     "pull": "zoo.catalogue.get.pull",
     "push": "zoo.hub.push.push",

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -87,16 +88,16 @@ class HeadCard:
     """The head that makes a whole model of a backbone.
 
     Args:
-        kind: ``light``, that of ``search.nets.heads``.
-        task: ``det`` or ``seg``.
-        classes: their names, in the order of the outputs.
+        kind: ``linear`` for cls, and the light heads of ``search.nets.heads``: ``fcos`` for det, ``lraspp`` for seg.
+        task: what it answers.
+        classes: their names, in the order of the labels.
         trained: on labels; until then its weights are those of a seed and its outputs mean nothing.
     """
 
-    kind: str
+    kind: Literal["linear", "fcos", "lraspp"]
     task: Task
     classes: tuple[str, ...]
-    trained: bool
+    trained: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

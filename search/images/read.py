@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -45,9 +46,11 @@ SUFFIXES = frozenset(
     }
 )
 MIN_SIDE_PX = 8
+# Around a picture that has not the shape of the input: near the mean of photos, as YOLO has it.
+LETTERBOX_GREY = 114
 _MAX_THREADS = 16  # each may hold a picture of half a gigabyte
 # Only these decoders may touch a stranger's file, whatever its name says.
-_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF")
 # How files of the formats begin, for those without a suffix.
 _BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"BM", b"II*\0", b"MM\0*", b"GIF8")
 _TWELVE_BITS, _SIXTEEN_BITS = 4095, 65535
@@ -92,6 +95,7 @@ def read_images(
     min_images: int = 64,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    letterbox: bool = False,
 ) -> ImageSet:
     """Read every image under a folder, in sorted order.
 
@@ -103,6 +107,7 @@ def read_images(
         min_images: fewer usable images than this are an error.
         limit: read at most this many files, evenly spread over the sorted list (so over all its folders).
         progress: called with (files done, files in all) after each file.
+        letterbox: put the whole image on grey; the center square is cut out otherwise.
 
     Raises:
         NotEnoughImages: the folder is missing or has fewer than ``min_images`` usable images.
@@ -120,7 +125,7 @@ def read_images(
     files, skipped = image_files(folder, limit=limit)
     pixels = np.empty((len(files), 3, size_px, size_px), dtype=np.uint8)
     sides_px = np.zeros(len(files), dtype=np.int32)
-    reasons = _decode_all(files, pixels, sides_px, progress)
+    reasons = _decode_all(files, pixels, sides_px, progress, letterbox=letterbox)
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     skipped += [Skipped(path=path, reason=reason) for path, reason in zip(files, reasons, strict=True) if reason]
     if len(kept) < min_images:
@@ -147,7 +152,7 @@ def open_picture(source: str | Path | bytes | BinaryIO) -> Image.Image:
         from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
 
         register_heif_opener()
-    formats = (*_FORMATS, *(["HEIF"] if "HEIF" in Image.OPEN else []))
+    formats = (*FORMATS, *(["HEIF"] if "HEIF" in Image.OPEN else []))
     return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
 
 
@@ -165,6 +170,37 @@ def to_square(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
         ValueError: pixels that no screen shows as they were meant: floating point, 12 bits, or beyond 16.
     """
     return np.array(_center_square(to_rgb(ImageOps.exif_transpose(image)), size_px))
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """One opened image in RGB, turned as its EXIF says."""
+    return to_rgb(ImageOps.exif_transpose(image))
+
+
+def to_letterbox(image: Image.Image, size_px: tuple[int, int]) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
+    """One opened image whole: upright, RGB, resized until it fits, grey around it.
+
+    Args:
+        image: as ``Image.open`` gives it, not decoded yet where possible.
+        size_px: height and width of the result, in pixels.
+
+    Returns:
+        uint8 RGB [height, width, 3]; the scale; and where the image begins (x, y). A point x of the upright image is
+        at ``x * scale + dx`` of the result.
+    """
+    height, width = size_px
+    full = image.size
+    image.draft(None, (2 * width, 2 * height))
+    drafted = image.size
+    whole = upright(image)
+    if whole.size != drafted:  # it was turned on its side
+        full = full[::-1]
+    scale = min(width / full[0], height / full[1])
+    inner = (max(1, round(full[0] * scale)), max(1, round(full[1] * scale)))
+    dx, dy = (width - inner[0]) // 2, (height - inner[1]) // 2
+    canvas = np.full((height, width, 3), LETTERBOX_GREY, np.uint8)
+    canvas[dy : dy + inner[1], dx : dx + inner[0]] = np.asarray(whole.resize(inner, Image.Resampling.BILINEAR))
+    return canvas, scale, (dx, dy)
 
 
 def image_files(folder: Path, *, limit: int | None = None) -> tuple[list[Path], list[Skipped]]:
@@ -199,6 +235,11 @@ def _find(folder: Path) -> tuple[list[Path], list[Skipped]]:
     return sorted(files), skipped
 
 
+def is_image(path: Path) -> bool:
+    """Whether a path is a file that may be an image, by its suffix or its beginning, and is not hidden."""
+    return not path.name.startswith(".") and path.is_file() and _may_be_image(str(path.parent), path.name)
+
+
 def _may_be_image(parent: str, name: str) -> bool:
     suffix = Path(name).suffix.lower()
     if suffix:
@@ -215,6 +256,8 @@ def _decode_all(
     pixels: NDArray[np.uint8],
     sides_px: NDArray[np.int32],
     progress: Callable[[int, int], None] | None,
+    *,
+    letterbox: bool,
 ) -> list[str | None]:
     """Fill ``pixels`` and ``sides_px`` row by row; the reason a file was skipped, or None, for each."""
     reasons: list[str | None] = []
@@ -223,7 +266,9 @@ def _decode_all(
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF or TIFF tags
         try:
-            results: Iterable[str | None] = pool.map(_decode_into, files, pixels, sides_px[:, None])
+            results: Iterable[str | None] = pool.map(
+                partial(_decode_into, letterbox=letterbox), files, pixels, sides_px[:, None]
+            )
             for reason in results:
                 reasons.append(reason)
                 if progress is not None:
@@ -233,7 +278,7 @@ def _decode_all(
     return reasons
 
 
-def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32]) -> str | None:
+def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32], *, letterbox: bool) -> str | None:
     size_px = row.shape[-1]
     try:
         if not path.is_file():
@@ -244,7 +289,8 @@ def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32])
             if min(image.size) < MIN_SIDE_PX:
                 return f"{image.width}x{image.height} px; the shorter side must be at least {MIN_SIDE_PX} px"
             side_px[:] = min(image.size)
-            row[:] = to_square(image, size_px).transpose(2, 0, 1)
+            square = to_letterbox(image, (size_px, size_px))[0] if letterbox else to_square(image, size_px)
+            row[:] = square.transpose(2, 0, 1)
     except UnidentifiedImageError:
         return _unidentified(path)
     except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run

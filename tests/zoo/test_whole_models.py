@@ -12,7 +12,6 @@ from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.tables.find import find_table
 from hardware_profiles.types import LatencyTable
 from search.nets import NETS
-from search.nets.heads import Whole
 from search.nets.whole import Headed
 from search.subnets.costs import CostModel
 from search.subnets.find import find_each
@@ -46,7 +45,7 @@ def test_a_package_holds_the_whole_model_that_was_timed(
     total_ms = split.measured_backbone_ms + split.measured_head_ms
     assert total_ms == pytest.approx(card.reports[0].measured.median_ms, abs=1e-5)
     assert {one.output for one in card.reports[0].comparison.outputs} == set(
-        Whole(found.backbone, found.head, task)(torch.zeros(1, 3, SIDE_PX, SIDE_PX))
+        found.network(torch.zeros(1, 3, SIDE_PX, SIDE_PX))
     )
     assert "not trained yet" in (made.path / "README.md").read_text()
 

@@ -18,6 +18,8 @@ from search.types import Architecture, Task
 from zoo.catalogue.locate import locate
 from zoo.errors import BadRequest, UnreadableImage
 from zoo.heads.features import FeatureInfo, feature_info
+from zoo.heads.network import Network
+from zoo.heads.predictions import Prediction, by_torch, input_of, opened, predict
 from zoo.package.card import CONFIG, read_manifest, shrink_package
 from zoo.package.folder import Package, load_package
 from zoo.package.staging import staged
@@ -51,6 +53,7 @@ class Model(nn.Module):
     def __init__(self, package: Package) -> None:
         super().__init__()
         self.backbone = package.backbone
+        self.head = None if package.network is None else package.network.head
         self.card = package.card
         self.folder = package.folder
         self.eval()
@@ -126,6 +129,9 @@ class Model(nn.Module):
             BadRequest: something else, or an array or a tensor of another type or shape.
         """
         how = self.card.preprocess
+        if how.fit == "letterbox":
+            reader = input_of(how)
+            return torch.stack([reader.read(opened(picture))[0] for picture in _each(pictures)])
         x_NCHW = torch.stack(  # noqa: N806
             [pixels_of(picture, how.size_px[0]) for picture in _each(pictures)]
         ).float()
@@ -140,9 +146,37 @@ class Model(nn.Module):
         """Input [N, 3, R, R] -> pooled embeddings [N, D]."""
         return self.backbone(x_NCHW)  # type: ignore[no-any-return]
 
-    def forward(self, x_NCHW: Tensor) -> Tensor:
-        """The same as ``embed``."""
-        return self.embed(x_NCHW)
+    def forward(self, x_NCHW: Tensor) -> Tensor | dict[str, Tensor]:
+        """The same as ``embed``; of a whole model all its outputs by name, see ``zoo.heads.network.Network``."""
+        return self.embed(x_NCHW) if self.head is None else self.network(x_NCHW)
+
+    @property
+    def network(self) -> Network:
+        """Backbone and head in one, to train on or to export.
+
+        Raises:
+            BadRequest: the package holds a backbone alone.
+        """
+        if self.head is None:
+            raise BadRequest(f"{self.card.name} is a backbone without a head; `zoo finetune` trains one on labels")
+        return Network(self.backbone, self.head, self.card.task).train(self.training)
+
+    def predict(self, pictures: Pictures) -> list[Prediction]:
+        """What a whole model sees in pictures, in the pixels of each: classes, boxes or a mask.
+
+        Args:
+            pictures: as for ``preprocess``.
+
+        Raises:
+            BadRequest: the package holds a backbone alone.
+            UnreadableImage: a file that cannot be decoded.
+
+        Example:
+            >>> zoo.get("cell-counter").predict(["blood.jpg"])[0].boxes  # doctest: +SKIP
+        """
+        run = by_torch(self.network.eval())
+        assert self.card.head is not None
+        return list(predict(run, self.card.head, self.card.preprocess, _each(pictures)))
 
     def with_head(
         self, num_classes: int, *, task: Task | str | None = None, frozen: bool = False
@@ -170,7 +204,16 @@ class Model(nn.Module):
         """What it is, and how to use it."""
         size, report = self.card.preprocess.size_px[0], self.card.reports[0]
         measured = f"{report.measured.median_ms:.3g} ms measured" if report.measured else "not measured"
-        params = sum(p.numel() for p in self.backbone.parameters())
+        params = sum(p.numel() for p in self.parameters())
+        if self.card.head is not None:
+            names = ", ".join(self.card.head.classes[:8])
+            return (
+                f"Model {self.card.name}\n"
+                f"  {params / 1e6:.2f} M parameters, {size}x{size} px, {measured} on {report.device}\n"
+                f"  {self.card.task} of {len(self.card.head.classes)} classes: {names}\n"
+                "  model.predict(['photo.jpg'])        # in the pixels of each picture\n"
+                f"  model.onnx_path                     # {self.onnx_path}"
+            )
         return (
             f"Model {self.card.name}\n"
             f"  {params / 1e6:.2f} M parameters, {size}x{size} px, {measured} on {report.device}\n"

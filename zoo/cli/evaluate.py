@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 def evaluate_command(
     what: Annotated[str, typer.Argument(help="Name or folder of a supernet, or of a package.")],
-    train: Annotated[Path, typer.Option(help="A folder with one sub-folder a class, for the classifiers to know.")],
-    test: Annotated[Path, typer.Option(help="Another one, whose images they classify.")],
+    data: Annotated[Path | None, typer.Option(help="Labelled pictures, to judge a whole model by.")] = None,
+    artefact: Annotated[str, typer.Option(help="Of a whole model: torch, onnx, fp16 or int8.")] = "torch",
+    skip: Annotated[bool, typer.Option("--skip", help="With --data: leave faulty pictures out.")] = False,
+    train: Annotated[
+        Path | None, typer.Option(help="A folder with one sub-folder a class, for classifiers of features to know.")
+    ] = None,
+    test: Annotated[Path | None, typer.Option(help="Another one, whose images they classify.")] = None,
     subnets: Annotated[
         int, typer.Option(min=0, help="Random networks of a supernet, besides its largest and its smallest.")
     ] = 2,
@@ -31,10 +36,17 @@ def evaluate_command(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge frozen features on labelled images, by weighted k-NN and by a linear classifier."""
+    """Judge a whole model on labelled pictures (--data), or frozen features by k-NN and a linear classifier."""
+    talk = Talk(as_json=as_json, quiet=quiet)
+    if data is not None:
+        if train is not None or test is not None:
+            raise typer.BadParameter("--data judges a whole model, --train and --test judge features; give one kind")
+        _whole(what, data, artefact, skip, talk)
+        return
+    if train is None or test is None:
+        raise typer.BadParameter("give --data for a whole model, or --train and --test for features")
     from zoo.use.evaluate import evaluate
 
-    talk = Talk(as_json=as_json, quiet=quiet)
     with talk.progress() as progress:
         found = evaluate(
             what,
@@ -55,6 +67,21 @@ def evaluate_command(
     heading = ("network", "parameters", f"{k}-NN", "linear", *(("untrained", "linear") if untrained else ()))
     document = {**asdict(found), "standard_error": found.standard_error, "k": k, "seed": seed}
     talk.data(document, [title, *columns([heading, *map(_row, found.networks)])])
+
+
+def _whole(what: str, data: Path, artefact: str, skip: bool, talk: Talk) -> None:
+    from zoo.use.score import score
+
+    with talk.progress() as progress:
+        found = score(what, data=data, artefact=artefact, skip=skip, progress=progress, say=talk.say)
+    known = {name: value if value == value else None for name, value in found.per_class.items()}
+    lines = [
+        f"{found.name} ({found.artefact}) on {found.images} images, {found.skipped} skipped",
+        *columns([(name, f"{100 * value:.1f} %") for name, value in found.values.items()]),
+        "",
+        *columns([(name, "-" if value is None else f"{100 * value:.1f} %") for name, value in known.items()]),
+    ]
+    talk.data({**asdict(found), "per_class": known}, lines)
 
 
 def _row(one: Quality) -> tuple[str, ...]:

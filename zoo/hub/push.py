@@ -101,8 +101,7 @@ def _published(package: Path, repo: str) -> dict[str, bytes]:
     model = load_package(package, verify=True)
     card, manifest = read_manifest(package)
     files = {file: read_checked(package, file, manifest) for file in manifest}
-    params = sum(p.numel() for p in model.backbone.parameters())
-    text = render_readme(model.card, params=params, embedding_dim=model.backbone.embedding_dim, repo=repo)
+    text = render_readme(model.card, params=model.params, embedding_dim=model.backbone.embedding_dim, repo=repo)
     files[README] = text.encode()
     digests = {file: digest_of(content) for file, content in sorted(files.items())}
     return {**files, CONFIG: config_text(card, digests).encode()}

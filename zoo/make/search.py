@@ -12,6 +12,7 @@ from typing import Any
 from search.nets.whole import Headed
 from search.types import Budget, Candidate, SearchResult, Task
 from zoo.errors import BadRequest, MissingExtra
+from zoo.heads.network import KINDS, Network
 from zoo.home import commit, zoo_version
 from zoo.make.confirm import Confirmed, class_names, find_winner, search_jobs
 from zoo.make.request import Job, Limits, Request, prepare
@@ -196,8 +197,9 @@ def package(job: Job, winner: Confirmed, out: Path, *, overwrite: bool, evaluate
         kept = Path(scratch, HISTORY)
         kept.write_text(history_text(winner.result, budget_ms=job.budget.latency_ms), "utf-8", newline="\n")
         history = [Attachment(path=HISTORY, source=kept)]
+        network = None if winner.head is None else Network(winner.backbone, winner.head, job.name.task).eval()
         card = write_package(
-            out, card=card, backbone=winner.backbone, head=winner.head, overwrite=overwrite, attachments=history
+            out, card=card, backbone=winner.backbone, network=network, overwrite=overwrite, attachments=history
         )
     return Made(path=out, card=card)
 
@@ -227,7 +229,7 @@ def _card(job: Job, winner: Confirmed, evaluated: int) -> ModelCard:
 def _head(job: Job) -> HeadCard | None:
     if not isinstance(job.family, Headed):
         return None
-    return HeadCard(kind="light", task=job.family.task, classes=class_names(job), trained=False)
+    return HeadCard(kind=KINDS[job.family.task], task=job.family.task, classes=class_names(job), trained=False)
 
 
 def _provenance(job: Job, winner: Confirmed, evaluated: int) -> Provenance:

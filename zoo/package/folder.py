@@ -20,10 +20,10 @@ from export.types import ExportReport
 from search.errors import SearchError
 from search.nets import NETS, Backbone
 from search.nets.cell import CELL
-from search.nets.heads import make_head
-from search.nets.whole import map_channels
 from search.types import Architecture
 from zoo.errors import BadPackage
+from zoo.heads.attach import AllOutputs
+from zoo.heads.network import Network, make_network
 from zoo.names import shown
 from zoo.package.bounds import check_bounds
 from zoo.package.card import CONFIG, config_text, read_manifest, reports_texts, required, with_reports
@@ -47,13 +47,18 @@ class Package:
         card: what is known of the network.
         backbone: the network with its weights, in eval mode.
         folder: where it lies.
-        head: of a whole model, with its weights, in eval mode.
+        network: backbone and head, of a whole model.
     """
 
     card: ModelCard
     backbone: Backbone
     folder: Path
-    head: nn.Module | None = None
+    network: Network | None = None
+
+    @property
+    def params(self) -> int:
+        """Weights of all that the package holds."""
+        return sum(p.numel() for p in (self.network or self.backbone).parameters())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +81,7 @@ def write_package(
     *,
     card: ModelCard,
     backbone: Backbone,
-    head: nn.Module | None = None,
+    network: Network | None = None,
     overwrite: bool = False,
     attachments: Sequence[Attachment] = (),
 ) -> ModelCard:
@@ -87,7 +92,7 @@ def write_package(
         card: what is known of the network; the paths in ``card.reports`` are where the artefacts lie now, and their
             file names are kept.
         backbone: the network, in eval mode.
-        head: what ``card.head`` speaks of; its weights are kept as ``head.*`` beside ``backbone.*``.
+        network: backbone and head, of a whole model; the card has its head then.
         overwrite: replace an earlier package.
         attachments: what else goes into it.
 
@@ -101,14 +106,14 @@ def write_package(
         (draft / "onnx").mkdir()
         reports = tuple(_adopt(report, draft) for report in card.reports)
         card = replace(card, reports=reports)
-        modules = [backbone] if head is None else [backbone, head]
-        params = sum(p.numel() for module in modules for p in module.parameters())
+        whole: nn.Module = backbone if network is None else network
+        params = sum(p.numel() for p in whole.parameters())
         texts = reports_texts(reports)
         texts[README] = render_readme(card, params=params, embedding_dim=backbone.embedding_dim)
         for file, text in texts.items():
             (draft / file).write_text(text, "utf-8", newline="\n")
-        (draft / WEIGHTS).write_bytes(_tensors(_weights(backbone, head)))
-        golden = make_golden(backbone, card.architecture.resolution_px)
+        (draft / WEIGHTS).write_bytes(_tensors(whole.state_dict()))
+        golden = make_golden(AllOutputs(backbone) if network is None else network, card.architecture.resolution_px)
         golden |= artefact_golden(golden, reports, draft)
         (draft / GOLDEN).write_bytes(_tensors(golden))
         attached = [_attach(one, draft) for one in attachments]
@@ -141,13 +146,13 @@ def load_package(folder: Path, *, verify: bool = False, files: Collection[str] |
     for report in card.reports:
         required(found, report.path.as_posix())
     check_bounds(card, manifest)
-    backbone, head = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
+    backbone, network = _build(card, _read_tensors(folder / WEIGHTS, required(found, WEIGHTS)))
     if verify:
         golden = _read_tensors(folder / GOLDEN, required(found, GOLDEN))
         if INPUT not in golden:
             raise BadPackage(f"{folder / GOLDEN} has no tensor {INPUT!r}; get the package again")
-        replay(backbone, golden, card.reports, folder, card.preprocess)
-    return Package(card=card, backbone=backbone, folder=folder, head=head)
+        replay(AllOutputs(backbone) if network is None else network, golden, card.reports, folder, card.preprocess)
+    return Package(card=card, backbone=backbone, folder=folder, network=network)
 
 
 def _pictures(architecture: Architecture, draft: Path) -> list[str]:
@@ -171,31 +176,17 @@ def _attach(one: Attachment, draft: Path) -> str | None:
     return one.path if one.listed else None
 
 
-def _weights(backbone: nn.Module, head: nn.Module | None) -> dict[str, Tensor]:
-    if head is None:
-        return backbone.state_dict()
-    parts = {_BACKBONE: backbone, _HEAD: head}
-    return {f"{prefix}{name}": w for prefix, module in parts.items() for name, w in module.state_dict().items()}
-
-
-def _build(card: ModelCard, weights: dict[str, Tensor]) -> tuple[Backbone, nn.Module | None]:
+def _build(card: ModelCard, weights: dict[str, Tensor]) -> tuple[Backbone, Network | None]:
     architecture = card.architecture
     if architecture.net not in NETS:
         raise BadPackage(f"net {shown(architecture.net)} is unknown; this version has {', '.join(NETS)}")
     try:
-        net, head = NETS[architecture.net], None
-        backbone = net.build(architecture)
-        if card.head is not None:
-            head = make_head(card.head.task, map_channels(net), len(card.head.classes)).eval()
-            head.load_state_dict(_under(_HEAD, weights))
-        backbone.load_state_dict(weights if head is None else _under(_BACKBONE, weights))
+        backbone = NETS[architecture.net].build(architecture)
+        network = None if card.head is None else make_network(backbone, card.head, architecture.resolution_px)
+        (backbone if network is None else network).load_state_dict(weights)
     except (SearchError, ValueError, RuntimeError) as error:
         raise BadPackage(f"{WEIGHTS} does not fit the architecture: {str(error).splitlines()[0]}") from None
-    return backbone.eval(), head
-
-
-def _under(prefix: str, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+    return backbone.eval(), None if network is None else network.eval()
 
 
 def _tensors(tensors: dict[str, Tensor]) -> bytes:

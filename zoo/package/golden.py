@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from export.errors import ExportError
@@ -26,9 +26,7 @@ from export.types import Comparison, ExportReport, Precision, Preprocess, Tolera
 from export.verify.compare import compare_outputs
 from export.verify.contained import ContainedRunner, GraphError
 from export.verify.outputs import artefact_outputs, torch_outputs
-from search.nets import Backbone
 from zoo.errors import VerificationFailed
-from zoo.heads.attach import AllOutputs
 from zoo.names import printable
 
 INPUT = "input"
@@ -42,12 +40,12 @@ _NOISE: Mapping[Precision, Tolerance] = {
 }
 
 
-def make_golden(backbone: Backbone, resolution_px: int) -> dict[str, Tensor]:
-    """``input`` [4, 3, R, R] and every output of ``backbone`` for it: ``p0``, ``p1``, ..., ``embedding``."""
+def make_golden(network: nn.Module, resolution_px: int) -> dict[str, Tensor]:
+    """``input`` [4, 3, R, R] and every output of ``network`` for it, by name."""
     generator = torch.Generator().manual_seed(0)
     coarse = F.interpolate(torch.randn(_IMAGES, 3, 4, 4, generator=generator), size=resolution_px, mode="bilinear")
     x_NCHW = coarse + 0.1 * torch.randn(_IMAGES, 3, resolution_px, resolution_px, generator=generator)
-    outputs = torch_outputs(AllOutputs(backbone), x_NCHW)
+    outputs = torch_outputs(network, x_NCHW)
     return {INPUT: x_NCHW, **{name: torch.from_numpy(output) for name, output in outputs.items()}}
 
 
@@ -71,7 +69,7 @@ def artefact_golden(golden: Mapping[str, Tensor], reports: Sequence[ExportReport
 
 
 def replay(
-    backbone: Backbone,
+    network: nn.Module,
     golden: Mapping[str, Tensor],
     reports: tuple[ExportReport, ...],
     folder: Path,
@@ -84,7 +82,7 @@ def replay(
     golden outputs, for nothing else is known of it.
 
     Args:
-        backbone: as loaded from the package.
+        network: as loaded from the package, with all its outputs by name.
         golden: what ``make_golden`` returned.
         reports: of the artefacts; their paths are relative to ``folder``.
         folder: the package.
@@ -99,7 +97,7 @@ def replay(
         raise VerificationFailed(f"the golden input is {found}, not float32 {[_IMAGES, 3, *size_px]}; get it again")
     stored = {name: tensor.numpy() for name, tensor in golden.items() if name != INPUT and " " not in name}
     tolerance = TOLERANCES["fp32"]
-    reference = torch_outputs(AllOutputs(backbone), x_NCHW)
+    reference = torch_outputs(network, x_NCHW)
     _require("model.safetensors in torch", compare_outputs(stored, reference, tolerance), tolerance)
     for report in reports:
         path = report.path.as_posix()
@@ -111,7 +109,7 @@ def replay(
             _require(path, compare_outputs(own, made, tolerance), tolerance)
         expected = reference
         if report.target.uint8_input:
-            expected = torch_outputs(AllOutputs(backbone), _as_images(_as_pixels(x_NCHW), preprocess))
+            expected = torch_outputs(network, _as_images(_as_pixels(x_NCHW), preprocess))
         names = [name for name in made if name in expected]
         if not names and not own:
             raise VerificationFailed(f"{path} has no output that the package's network has; do not deploy it")

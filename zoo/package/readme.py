@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from search.types import Task
 from zoo.types import Evaluation, ModelCard, split_text
 
 README, CELLS = "README.md", "cells.png"
@@ -16,7 +17,15 @@ LIBRARY = "subnet-zoo"
 
 _TEMPLATES = Path(__file__).parent
 # What the Hub calls a metric, by a word in ours.
-_METRICS = {"top1": "accuracy", "accuracy": "accuracy", "miou": "mean_iou", "ap": "mean_average_precision"}
+_METRICS = {
+    "top1": "accuracy",
+    "accuracy": "accuracy",
+    "miou": "mean_iou",
+    "ap": "mean_average_precision",
+    "map": "mean_average_precision",
+}
+
+_PIPELINES = {Task.CLS: "image-classification", Task.DET: "object-detection", Task.SEG: "image-segmentation"}
 
 
 def render_readme(card: ModelCard, *, params: int, embedding_dim: int, repo: str | None = None) -> str:
@@ -45,7 +54,7 @@ def card_head(card: ModelCard) -> dict[str, Any]:
     tags = [LIBRARY, "onnx", "neural-architecture-search", "self-supervised"]
     head: dict[str, Any] = {
         "library_name": LIBRARY,
-        "pipeline_tag": "image-feature-extraction",
+        "pipeline_tag": _pipeline(card),
         "license": card.license,
         "base_model": card.recipe.supernet,
         "tags": [*tags, card.architecture.net, f"task:{card.task}", f"device:{card.recipe.device.id}"],
@@ -54,15 +63,22 @@ def card_head(card: ModelCard) -> dict[str, Any]:
         head["datasets"] = [_slug(str(trained_on).partition(",")[0], "-")]
     if card.evaluation:
         head["metrics"] = sorted({_metric(evaluation) for evaluation in card.evaluation})
-        head["model-index"] = [{"name": card.name, "results": [_result(one) for one in card.evaluation]}]
+        head["model-index"] = [
+            {"name": card.name, "results": [_result(one, _pipeline(card)) for one in card.evaluation]}
+        ]
     return head
 
 
-def _result(evaluation: Evaluation) -> dict[str, Any]:
+def _pipeline(card: ModelCard) -> str:
+    """What the Hub calls the task: a backbone extracts features, whatever it was searched for."""
+    return "image-feature-extraction" if card.head is None else _PIPELINES[card.head.task]
+
+
+def _result(evaluation: Evaluation, pipeline: str) -> dict[str, Any]:
     """https://github.com/huggingface/hub-docs/blob/main/modelcard.md, ``model-index.results``."""
     name = f"{evaluation.metric} ({evaluation.protocol})"
     return {
-        "task": {"type": "image-feature-extraction"},
+        "task": {"type": pipeline},
         "dataset": {"type": _slug(evaluation.data, "-"), "name": evaluation.data},
         "metrics": [{"type": _metric(evaluation), "name": name, "value": evaluation.value}],
     }

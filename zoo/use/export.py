@@ -27,7 +27,6 @@ from export.types import ExportReport, ExportTarget, Precision
 from search.images.read import read_images
 from search.images.synthesize import dead_leaves
 from search.images.views import center
-from search.nets.heads import Whole
 from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, OutputExists
 from zoo.heads import deployable
@@ -135,23 +134,26 @@ def export_package(
             f"the network's statistics are to be measured at {px} px, for which images are needed; give a folder of"
             " them with --calibration"
         )
-    pixels = dead_leaves(_GENERATED, px) if calibration is None else _read(Path(calibration), px, progress)
-    if head is not None and px != ready.card.architecture.resolution_px:
+    pixels = (
+        dead_leaves(_GENERATED, px)
+        if calibration is None
+        else _read(Path(calibration), px, progress, letterbox=ready.card.preprocess.fit == "letterbox")
+    )
+    if ready.network is not None and head is not None:
+        raise UnsupportedTarget(f"{ready.card.name} has a head already; leave the other one out")
+    if (head is not None or ready.network is not None) and px != ready.card.architecture.resolution_px:
         raise UnsupportedTarget(f"the head was trained at another resolution than {px} px; leave --resolution out")
     ready = ready.at(px, pixels)
     x_NCHW = center(pixels, px, ready.card.preprocess.mean, ready.card.preprocess.std).contiguous()
-    if head is not None:  # in place of the package's own
-        ready = replace(ready, head=None, card=replace(ready.card, head=None, split=None))
-        module = deployable(head)
-    elif ready.head is not None and ready.card.head is not None:
-        module = Whole(ready.backbone, ready.head, ready.card.head.task).eval()
+    module: nn.Module | None = ready.network
+    if module is None:
+        module = deployed(ready.backbone, ready.card.task) if head is None else deployable(head)
+    elif ready.card.head is not None:
         classes = classes or ready.card.head.classes
-    else:
-        module = deployed(ready.backbone, ready.card.task)
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         work = _Work(
             module=module,
-            is_bare=head is None,
+            is_bare=head is None and ready.network is None,
             images=x_NCHW,
             classes=tuple(classes),
             scratch=Path(scratch),
@@ -168,7 +170,7 @@ def export_package(
         card = replace(ready.card, reports=delivered.reports)
         attachments = _attachments(delivered, Path(scratch), card.name)
         card = write_package(
-            out, card=card, backbone=ready.backbone, head=ready.head, overwrite=overwrite, attachments=attachments
+            out, card=card, backbone=ready.backbone, network=ready.network, overwrite=overwrite, attachments=attachments
         )
     write_beside(out, say=say)
     return Exported(path=out, card=card, delivered=delivered)
@@ -186,11 +188,13 @@ def _possible(delivery: Delivery, options: Options, calibration: object) -> tupl
     return replace(delivery, precisions=tuple(one for one in delivery.precisions if one != "int8")), note
 
 
-def _read(folder: Path, px: int, progress: Progress) -> Tensor:
+def _read(folder: Path, px: int, progress: Progress, *, letterbox: bool) -> Tensor:
     """Pixels of a folder's images, uint8 [N, 3, R, R]."""
     told = stage(progress, "images")
     limit = _COMPARED + _CALIBRATED
-    return read_images(folder, size_px=px, min_images=MIN_IMAGES, limit=limit, progress=told).pixels
+    return read_images(
+        folder, size_px=px, min_images=MIN_IMAGES, limit=limit, progress=told, letterbox=letterbox
+    ).pixels
 
 
 def _aim(name: str, options: Options, resolution_px: int) -> ExportTarget:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from export.types import Preprocess
 from hardware_profiles.types import DeviceProfile
@@ -25,6 +25,7 @@ from zoo.catalogue.list import nearest_models
 from zoo.catalogue.locate import as_folder, locate, on_hub
 from zoo.devices.tables import this_device
 from zoo.errors import BadCheckpoint, BadName, BadRequest, UnknownName
+from zoo.heads.network import Network
 from zoo.home import commit, zoo_version
 from zoo.names import nearest, parse_name, shown
 from zoo.package.folder import load_package
@@ -157,22 +158,24 @@ class Exportable:
         backbone: in eval mode.
         card: what is known of it; its reports, if any, are of earlier artefacts.
         is_calibrated: whether its normalization statistics are of images already.
-        head: of a whole model, in eval mode.
+        network: backbone and head, of a whole model.
     """
 
     backbone: Backbone
     card: ModelCard
     is_calibrated: bool
-    head: nn.Module | None = None
+    network: Network | None = None
 
     def at(self, resolution_px: int, pixels: Tensor) -> Exportable:
         """The network at a resolution; with new statistics where it never had any, or had them at another one."""
         card = self.card
         if self.is_calibrated and resolution_px == card.architecture.resolution_px:
             return self
-        backbone, how = copy.deepcopy(self.backbone), card.preprocess
+        how = card.preprocess
+        network = copy.deepcopy(self.network)
+        backbone = copy.deepcopy(self.backbone) if network is None else network.backbone
         x_NCHW = center(pixels, resolution_px, how.mean, how.std)
-        recalibrate(backbone, torch.split(x_NCHW, _BATCH))
+        recalibrate(backbone if network is None else network, torch.split(x_NCHW, _BATCH))
         card = replace(
             card,
             architecture=replace(card.architecture, resolution_px=resolution_px),
@@ -181,7 +184,7 @@ class Exportable:
             reports=(),
             split=None,
         )
-        return Exportable(backbone=backbone, card=card, is_calibrated=True, head=self.head)
+        return Exportable(backbone=backbone, card=card, is_calibrated=True, network=network)
 
     def predicted_ms(self, device: DeviceProfile) -> float | None:
         """What the table said of it for ``device``, where it was asked."""
@@ -210,7 +213,7 @@ def find_exportable(source: str | Path, *, architecture: str | None, say: Say, p
     if architecture is not None:
         raise BadCheckpoint(f"{source} is one network already; leave --architecture out")
     model = load_package(locate(source, say=say, progress=progress))
-    return Exportable(backbone=model.backbone, card=model.card, is_calibrated=True, head=model.head)
+    return Exportable(backbone=model.backbone, card=model.card, is_calibrated=True, network=model.network)
 
 
 def _from_checkpoint(ready: Ready, text: str) -> Exportable:

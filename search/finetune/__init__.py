@@ -1,0 +1,4 @@
+"""Training a whole network on labels: losses, and the loop on Lightning.
+
+losses (of each task) · loop (optimizer, schedule, average of weights, early stop, checkpoints)
+"""

@@ -1,0 +1,85 @@
+"""Fine-tune a model by its name: labelled pictures in, a whole model out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from search.labels.read import read_split
+from search.types import Task
+from zoo.errors import BadRequest
+from zoo.make.finetune import Finetuned, Recipe, finetune_backbone
+from zoo.names import shown
+from zoo.package.card import CONFIG
+from zoo.package.staging import check_free
+from zoo.types import Progress, Say, no_progress, tell
+from zoo.use.subject import find_exportable
+
+
+def finetune(
+    source: str | Path,
+    *,
+    data: str | Path,
+    out: str | Path,
+    task: str | Task | None = None,
+    size_px: int | None = None,
+    val_fraction: float = 0.2,
+    skip: bool = False,
+    architecture: str | None = None,
+    recipe: Recipe | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = tell,
+) -> Finetuned:
+    """Train a model with a new head on labelled pictures, and package the whole.
+
+    Args:
+        source: a package's folder, a name, or a supernet with ``architecture``.
+        data: class folders or a CSV; COCO, VOC or YOLO boxes; or images and masks: see ``search.labels``.
+        out: the package's folder.
+        task: ``cls``, ``det`` or ``seg``; None takes the source's.
+        size_px: side of the input; None takes the source's.
+        val_fraction: share of the pictures that judges, where the data has no folders for that.
+        skip: leave faulty pictures out.
+        architecture: of a supernet: ``largest``, ``smallest``, or its choices as a JSON list.
+        recipe: how to train.
+        resume: go on where an interrupted run stopped.
+        overwrite: replace an earlier package.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        BadLabels: the first fault of the data, found before any training.
+        BadRequest: the source is of another task; see also ``zoo.make.finetune``.
+        UnknownName: nothing is called ``source``.
+
+    Example:
+        >>> zoo.finetune("data-mocov2-det-3ms", data="cells", out="cell-counter").scores  # doctest: +SKIP
+        {'mAP': 0.52, 'mAP50': 0.84}
+    """
+    out, data = Path(out), Path(data)
+    check_free(out, mark=CONFIG, overwrite=overwrite)
+    if not 0 < val_fraction < 1:
+        raise BadRequest(f"val_fraction is {val_fraction:g}; it is a share between 0 and 1")
+    ready = find_exportable(source, architecture=architecture, say=say, progress=progress)
+    wanted = ready.card.task if task is None else Task(task)
+    if architecture is None and wanted is not ready.card.task:
+        raise BadRequest(
+            f"{shown(str(source))} was made for {ready.card.task}, not for {wanted}; name a model for {wanted}"
+        )
+    split = read_split(data, wanted, val_fraction=val_fraction, seed=(recipe or Recipe()).seed, skip=skip)
+    if skipped := (*split.train.skipped, *split.val.skipped):
+        say(f"{len(skipped)} faults skipped, first {skipped[0].path.name}: {skipped[0].reason}")
+    return finetune_backbone(
+        ready.backbone,
+        ready.card,
+        split,
+        out,
+        data=data.resolve().name,
+        size_px=size_px,
+        recipe=recipe,
+        resume=resume,
+        overwrite=overwrite,
+        progress=progress,
+        say=say,
+    )

@@ -1,0 +1,152 @@
+"""Predict: what a whole model sees in pictures, drawn on them and written as JSON."""
+
+# ruff: noqa: N806 - a tensor's name ends in its shape.
+
+from __future__ import annotations
+
+import colorsys
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from search.images.read import is_image, upright
+from zoo.catalogue.locate import locate
+from zoo.errors import BadRequest, UnreadableImage
+from zoo.heads.predictions import Prediction
+from zoo.heads.predictions import predict as predict_each
+from zoo.package.folder import load_package
+from zoo.package.staging import staged
+from zoo.types import Progress, Say, no_progress, tell
+from zoo.use.score import running, whole_of
+
+PREDICTIONS = "predictions.json"
+# An eye tells neighbors apart when hues are this part of a turn apart: the golden ratio.
+_HUE_STEP = 0.618
+_MASK_SHARE = 0.5
+
+
+def predict(
+    package: str | Path,
+    pictures: Sequence[str | Path],
+    *,
+    out: str | Path | None = None,
+    artefact: str = "torch",
+    min_score: float = 0.3,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    say: Say = tell,
+) -> list[Prediction]:
+    """What a whole model sees in pictures, in the pixels of each.
+
+    Args:
+        package: a folder or a name.
+        pictures: files, or folders of them.
+        out: a new folder for the pictures with what was seen drawn on them, and ``predictions.json``.
+        artefact: ``torch``, ``onnx``, ``fp16`` or ``int8``.
+        min_score: boxes below it are left out.
+        overwrite: replace an earlier result.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        BadRequest: no head, no such artefact, or no picture.
+        UnreadableImage: a picture that cannot be decoded; nothing is written.
+    """
+    files = [file for one in pictures for file in _files(Path(one))]
+    if not files:
+        raise BadRequest(
+            f"no image in {', '.join(map(str, pictures)) or 'nothing'}; name image files or folders of them"
+        )
+    ready = load_package(locate(package, say=say, progress=progress))
+    head = whole_of(ready)
+    found = []
+    with running(ready, artefact) as run:
+        for one in predict_each(run, head, ready.card.preprocess, files):
+            found.append(_confident(one, min_score))
+            progress("predict", len(found), len(files))
+    if out is not None:
+        with staged(Path(out), mark=PREDICTIONS, overwrite=overwrite) as draft:
+            names = list(_names(files))
+            for one, name in zip(found, names, strict=True):
+                draw(one).save(draft / name)
+                if one.mask_HW is not None:
+                    Image.fromarray(one.mask_HW).save(draft / f"{Path(name).stem}.mask.png")
+            rows = [{"drawn": name, **document(one)} for one, name in zip(found, names, strict=True)]
+            text = json.dumps({"model": ready.card.name, "artefact": artefact, "pictures": rows}, indent=1)
+            (draft / PREDICTIONS).write_text(text + "\n", "utf-8")
+    return found
+
+
+def document(one: Prediction) -> dict[str, Any]:
+    """A prediction as plain values for JSON; of a mask the share of each class."""
+    rows: dict[str, Any] = {"source": one.source, "width_px": one.size_px[0], "height_px": one.size_px[1]}
+    if one.classes:
+        rows["classes"] = [{"name": name, "share": round(share, 5)} for name, share in one.classes]
+    elif one.mask_HW is not None:
+        shares = np.bincount(one.mask_HW.ravel(), minlength=len(one.names)) / one.mask_HW.size
+        rows["classes"] = {one.names[k]: round(float(shares[k]), 5) for k in np.flatnonzero(shares)}
+    else:
+        rows["boxes"] = [
+            {
+                "name": box.name,
+                "score": round(box.score, 5),
+                "box_px": [round(side, 2) for side in (box.x0_px, box.y0_px, box.x1_px, box.y1_px)],
+            }
+            for box in one.boxes
+        ]
+    return rows
+
+
+def draw(one: Prediction) -> Image.Image:
+    """The picture with its boxes, its mask or its class on it."""
+    with Image.open(one.source) as opened:
+        image = upright(opened)
+    if one.mask_HW is not None:
+        palette_K3 = np.array([_color(k) for k in range(len(one.names))], np.uint8)
+        return Image.blend(image, Image.fromarray(palette_K3[one.mask_HW]), _MASK_SHARE)
+    pen = ImageDraw.Draw(image)
+    width = max(1, round(min(image.size) / 200))
+    for box in reversed(one.boxes):  # the best one on top
+        color = _color(one.names.index(box.name))
+        pen.rectangle((box.x0_px, box.y0_px, box.x1_px, box.y1_px), outline=color, width=width)
+        _label(pen, (box.x0_px, box.y0_px), f"{box.name} {100 * box.score:.0f}", color)
+    if one.classes:
+        name, share = one.classes[0]
+        _label(pen, (0, 0), f"{name} {100 * share:.0f} %", _color(one.names.index(name)))
+    return image
+
+
+def _label(pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, color: tuple[int, int, int]) -> None:
+    pen.rectangle(pen.textbbox(at, text), fill=color)
+    pen.text(at, text, fill="black")
+
+
+def _color(label: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(label * _HUE_STEP % 1, 0.75, 1)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def _confident(one: Prediction, min_score: float) -> Prediction:
+    from dataclasses import replace
+
+    return replace(one, boxes=tuple(box for box in one.boxes if box.score >= min_score))
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if is_image(file))
+    if not path.is_file():
+        raise UnreadableImage(f"{path} is not there; name image files or folders of them")
+    return [path]
+
+
+def _names(files: Sequence[Path]) -> Iterator[str]:
+    """A file name for each picture; those that come twice get a number."""
+    seen: dict[str, int] = {}
+    for file in files:
+        count = seen[file.stem] = seen.get(file.stem, 0) + 1
+        yield f"{file.stem}.png" if count == 1 else f"{file.stem}-{count}.png"

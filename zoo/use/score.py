@@ -1,0 +1,105 @@
+"""Score: how good a whole model is on labelled pictures, by torch or by one of its artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from export.types import Precision
+from hardware_profiles.runners import OnnxRunner
+from search.labels.read import read_samples
+from zoo.catalogue.locate import locate
+from zoo.errors import BadRequest
+from zoo.heads.predictions import Run, by_onnx, by_torch, judge
+from zoo.package.folder import Package, load_package
+from zoo.types import HeadCard, Progress, Say, no_progress, tell
+
+ARTEFACTS: Mapping[str, Precision] = {"onnx": "fp32", "fp16": "fp16", "int8": "int8"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """Shares, 0 to 1: ``values`` by metric, ``per_class`` by name, NaN for a class that the pictures do not show."""
+
+    name: str
+    artefact: str
+    values: Mapping[str, float]
+    per_class: Mapping[str, float]
+    images: int
+    skipped: int
+
+
+def score(
+    package: str | Path,
+    *,
+    data: str | Path,
+    artefact: str = "torch",
+    skip: bool = False,
+    progress: Progress = no_progress,
+    say: Say = tell,
+) -> Scored:
+    """Judge a whole model on labelled pictures, each in its own pixels.
+
+    Args:
+        package: a folder or a name.
+        data: a folder of the package's task, see ``search.labels``; its classes are the package's.
+        artefact: ``torch``, ``onnx``, ``fp16`` or ``int8``.
+        skip: leave faulty pictures out.
+        progress: called with (stage, done, all) where the package has to be fetched.
+        say: receives one line for each thing that happened.
+
+    Raises:
+        BadRequest: no head, or no such artefact.
+        BadLabels: a fault of the data.
+    """
+    ready = load_package(locate(package, say=say, progress=progress))
+    head = whole_of(ready)
+    with running(ready, artefact) as run:
+        samples = read_samples(Path(data), head.task, classes=head.classes, skip=skip)
+        found = judge(run, samples, ready.card.preprocess)
+    if samples.skipped:
+        say(f"{len(samples.skipped)} faults skipped, first {samples.skipped[0].path.name}: {samples.skipped[0].reason}")
+    return Scored(
+        name=ready.card.name,
+        artefact=artefact,
+        values=dict(found.values),
+        per_class=dict(zip(head.classes, found.per_class, strict=True)),
+        images=found.images,
+        skipped=len(samples.skipped),
+    )
+
+
+def whole_of(package: Package) -> HeadCard:
+    """The head of a whole model.
+
+    Raises:
+        BadRequest: there is none.
+    """
+    if package.card.head is None:
+        raise BadRequest(f"{package.card.name} is a backbone without a head; `zoo finetune` trains one on labels")
+    return package.card.head
+
+
+@contextmanager
+def running(package: Package, artefact: str) -> Iterator[Run]:
+    """Torch or an artefact of a package, loaded.
+
+    Raises:
+        BadRequest: it has no such artefact.
+    """
+    if artefact == "torch":
+        assert package.network is not None
+        yield by_torch(package.network)
+        return
+    if artefact not in ARTEFACTS:
+        raise BadRequest(f"artefact is {artefact!r}; there are torch, {', '.join(ARTEFACTS)}")
+    fits = [one for one in package.card.reports if one.target.precision == ARTEFACTS[artefact]]
+    if not fits or fits[0].target.uint8_input:
+        there = ", ".join(sorted({one.target.precision for one in package.card.reports}))
+        raise BadRequest(
+            f"{package.card.name} has no {artefact} file of floats (it has {there}); `zoo export` makes one"
+        )
+    with OnnxRunner(package.folder / fits[0].path, threads=fits[0].threads) as runner:
+        yield by_onnx(runner, fits[0].target)
