@@ -189,10 +189,6 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 def build_plan(
     trt: Any,
     onnx_bytes: bytes,
@@ -327,3 +323,7 @@ def _dequantized(node: onnx.NodeProto, weights: dict[str, onnx.TensorProto]) -> 
     values, scale, *zero = (numpy_helper.to_array(weights[name]) for name in node.input if name)
     bias: npt.NDArray[Any] = (values - zero[0] if zero else values).astype(scale.dtype) * scale
     return bias
+
+
+if __name__ == "__main__":
+    sys.exit(main())

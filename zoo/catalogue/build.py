@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 from hardware_profiles.tables.find import BUNDLED, keep_table
@@ -17,7 +18,7 @@ from search.subnets.evolution import Goal
 from search.subnets.find import find_each
 from search.types import SearchResult, Task
 from zoo.catalogue.contents import REFERENCE_DEVICE, Ask, cell_asks, reference_tables, wanted
-from zoo.catalogue.entries import ENTRIES, Entry, entries_text
+from zoo.catalogue.entries import ENTRIES, Entry, entries_text, load_entries
 from zoo.cli.console import Talk
 from zoo.devices.fitted import find_table
 from zoo.devices.tables import Table, quality, this_device
@@ -174,6 +175,7 @@ def main() -> int:
     parser.add_argument("-o", "--out", type=Path, default=ENTRIES)
     parser.add_argument("--evaluations", type=int, default=64, help="networks scored for each name")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", default=["*"], help="make names like '*@galaxy-*' anew, and keep the rest")
     parser.add_argument("--measure", action="store_true", help="measure this machine as the reference device first")
     parser.add_argument("--force", action="store_true", help="measure although other work runs here")
     args = parser.parse_args()
@@ -183,7 +185,12 @@ def main() -> int:
             if args.measure:
                 measure_reference(force=args.force, progress=progress, say=talk.say)
             asks = (*wanted(), *cell_asks())
+            names = {ask.name for ask in asks}
+            kept = [] if args.only == ["*"] else [one for one in load_entries() if one.name in names]
+            kept = [one for one in kept if not any(fnmatch(one.name, like) for like in args.only)]
+            asks = tuple(ask for ask in asks if ask.name not in {one.name for one in kept})
             entries = make_entries(asks, evaluations=args.evaluations, seed=args.seed, progress=progress, say=talk.say)
+            entries = (*kept, *entries)
         draft = args.out.with_name(f".{args.out.name}.{os.getpid()}.partial")
         draft.write_text(entries_text(entries), "utf-8", newline="\n")
         draft.replace(args.out)

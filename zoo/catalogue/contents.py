@@ -50,12 +50,6 @@ def _photo(name: str, device: str, resolution_px: int | None = None) -> Ask:
 
 # Photo-size names: whole models with heads of 20 classes; budgets lie between the smallest and the largest network.
 PHOTOS = (
-    _photo("data-mocov2-cls-2ms", REFERENCE_DEVICE),
-    _photo("data-mocov2-cls-4ms", REFERENCE_DEVICE),
-    _photo("data-mocov2-det-3ms", REFERENCE_DEVICE, 160),
-    _photo("data-mocov2-det-6ms", REFERENCE_DEVICE),
-    _photo("data-mocov2-seg-3ms", REFERENCE_DEVICE, 160),
-    _photo("data-mocov2-seg-6ms", REFERENCE_DEVICE),
     *_today("galaxy-s24", "cls-0.45ms", "det-0.5ms", "seg-0.5ms"),
     *_today("galaxy-s25", "cls-0.35ms", "det-0.4ms", "seg-0.4ms"),
     *_today("snapdragon-8-elite-gen5", "cls-0.3ms", "det-0.35ms", "seg-0.3ms"),
@@ -69,7 +63,7 @@ PHOTOS = (
     *_today("rtx-5090", "cls-1ms", "det-2ms", "seg-2ms"),
 )
 
-# Names at 32 and 64 px, which hold until a supernet for photos is bundled.
+# Names at 32 and 64 px, for devices whose tables hold for small images alone.
 SMALL = (
     _reference("data-mocov2-cls-0.7ms", 32),
     _reference("data-mocov2-cls-1ms", 32),
@@ -80,21 +74,18 @@ SMALL = (
     _reference("data-mocov2-seg-6ms", 64),
     *_published("raspi4", "cls-20ms", "cls-40ms", "det-30ms", "seg-40ms"),
     *_published("pixel3", "cls-10ms", "cls-20ms", "det-15ms", "seg-20ms"),
-    *_published("titan-rtx", "cls-8ms", "det-9ms", "seg-9ms"),
-    *_published("gold-6240", "cls-25ms", "det-30ms", "seg-30ms"),
     *_published("eyeriss", "cls-5ms"),
 )
 
 
 def wanted() -> tuple[Ask, ...]:
-    """The names of the bundled supernets, those of cells apart: at photo size where there is one for photos."""
-    return PHOTOS if (BUNDLED / PHOTO_SUPERNET).is_dir() else SMALL
+    """The names of the bundled supernets, those of cells apart; at photo size, too, where there is one for photos."""
+    return (*SMALL, *(PHOTOS if (BUNDLED / PHOTO_SUPERNET).is_dir() else ()))
 
 
 def reference_tables() -> tuple[tuple[str, int], ...]:
     """Net and side of the input of every table of the reference device that the names need."""
-    photo = dict.fromkeys((PHOTO_NET, ask.resolution_px) for ask in PHOTOS if ask.device == REFERENCE_DEVICE)
-    return (*photo, ("cell", 32)) if wanted() is PHOTOS else (("mobile", 32), ("mobile", 64), ("cell", 32))
+    return (("mobile", 32), ("mobile", 64), ("cell", 32))
 
 
 _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)

@@ -113,10 +113,6 @@ def _object(path: Path) -> dict[str, Any]:
     return document
 
 
-if __name__ == "__main__":
-    sys.exit(main())
-
-
 SIDE_PX = 64
 MAX_IMAGES = 8192
 
@@ -137,3 +133,7 @@ def keep_statistics(images: Path, supernet: str | Path) -> Path:
     pixels = read_images(images, size_px=SIDE_PX, limit=MAX_IMAGES).pixels
     statistics: ImageStatistics = measure_statistics(pixels)
     return save_statistics(statistics, folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
