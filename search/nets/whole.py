@@ -95,7 +95,9 @@ def family_for(net: Net, task: Task, classes: int) -> Net:
 
 
 def takes_heads(net: Net) -> bool:
-    """Whether heads of blocks fit all networks of a net."""
+    """Whether heads of blocks fit all networks of a net; not those of a single network, whose table may have none."""
+    if net.size == 1:
+        return False
     try:
         levels_of(map_channels(net))
     except BadHead:
@@ -122,18 +124,17 @@ def map_channels(net: Net) -> Mapping[str, int]:
     Raises:
         BadHead: they differ from network to network.
     """
-    if net.name in _CHANNELS:
-        found = _CHANNELS[net.name]
-    else:
-        found = [_channels(net, one) for one in (net.smallest(_ANY_PX), net.largest(_ANY_PX))]
-        _CHANNELS[net.name] = found
-    if found[0] != found[1]:
+    ends = (net.smallest(_ANY_PX), net.largest(_ANY_PX))  # of a single network both are that one
+    for one in ends:
+        if one not in _CHANNELS:
+            _CHANNELS[one] = _channels(net, one)
+    if _CHANNELS[ends[0]] != _CHANNELS[ends[1]]:
         raise BadHead(f"the maps of {net.name} differ from network to network; a head of blocks needs one width")
-    return found[0]
+    return _CHANNELS[ends[0]]
 
 
-# By net: building the largest network, even without memory, takes a tenth of a second.
-_CHANNELS: dict[str, list[dict[str, int]]] = {}
+# Building the largest network, even without memory, takes a tenth of a second.
+_CHANNELS: dict[Architecture, dict[str, int]] = {}
 
 
 def _channels(net: Net, architecture: Architecture) -> dict[str, int]:

@@ -104,10 +104,3 @@ def test_pixels_that_no_screen_shows_are_refused_by_the_reader_and_by_preprocess
         with pytest.raises(NotEnoughImages, match=r"floating-point|12 bits"):
             read_images(tmp_path, size_px=16, min_images=1)
         (tmp_path / name).unlink()
-
-
-def test_a_model_can_be_traced(model: Model) -> None:
-    x = torch.rand(1, 3, 16, 16)
-    traced = torch.jit.trace(model, x)
-    assert torch.equal(traced(x), model(x)) or torch.allclose(traced(x), model(x), atol=1e-6)
-    assert torch.allclose(torch.func.vmap(model.backbone)(x[None])[0], model.backbone(x), atol=1e-5)

@@ -111,7 +111,7 @@ def test_networks_are_written_for_timing(tmp_path: Path) -> None:
 
 
 def test_a_table_that_lacks_a_block_is_not_valid(own_table: LatencyTable) -> None:
-    entries = dict(list(own_table.entries.items())[:-1])
+    entries = dict(list(own_table.entries.items())[1:])  # the last ones are a head's
     with pytest.raises(MissingOp):
         validate_table(replace(own_table, entries=entries), None)
 

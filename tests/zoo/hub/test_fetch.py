@@ -4,12 +4,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 from hub_faults import Fault
 from hub_names import ADDRESS, REPO, TOKEN
 from hub_server import HubServer
 
 import zoo.package.card
+from export.graph.finish import to_fp16
 from search.nets import Backbone
 from zoo.catalogue.get import get, pull
 from zoo.catalogue.locate import card_of, locate
@@ -39,18 +41,21 @@ def downloaded(server: HubServer) -> list[str]:
 
 @pytest.fixture
 def variants(card: ModelCard, backbone: Backbone, pristine: Path, tmp_path: Path) -> Path:
-    """A package with three artefacts: cloud fp32, edge fp32 for a phone, edge int8."""
+    """A package with three artefacts: cloud fp32, edge fp32 for a phone, edge fp16."""
     reports = []
     for name, target, precision, device in (
         ("model", "cloud", "fp32", "bench"),
         ("model_edge", "edge", "fp32", "phone"),
-        ("model_int8", "edge", "int8", "bench"),
+        ("model_fp16", "edge", "fp16", "bench"),
     ):
         path = tmp_path / f"{name}.onnx"
-        shutil.copyfile(pristine / "onnx/model.onnx", path)
+        graph = onnx.load(pristine / "onnx/model.onnx")
+        onnx.save(to_fp16(graph) if precision == "fp16" else graph, path)
         (one,) = card.reports
         chosen = replace(one.target, name=target, precision=precision)
-        reports.append(replace(one, path=path, target=chosen, device=device))
+        content = path.read_bytes()
+        about = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        reports.append(replace(one, path=path, target=chosen, device=device, **about))
     write_package(tmp_path / "variants", card=replace(card, reports=tuple(reports)), backbone=backbone)
     return tmp_path / "variants"
 
@@ -94,8 +99,8 @@ def test_a_revision_is_a_version_of_its_own(
 @pytest.mark.parametrize(
     ("wanted", "artefacts"),
     [
-        (Wanted(target="edge"), {"onnx/model_edge.onnx", "onnx/model_int8.onnx"}),
-        (Wanted(precision="int8"), {"onnx/model_int8.onnx"}),
+        (Wanted(target="edge"), {"onnx/model_edge.onnx", "onnx/model_fp16.onnx"}),
+        (Wanted(precision="fp16"), {"onnx/model_fp16.onnx"}),
         (Wanted(device="phone"), {"onnx/model_edge.onnx"}),
         (Wanted(target="cloud", device="bench"), {"onnx/model.onnx"}),
     ],
@@ -118,7 +123,7 @@ def test_only_the_files_for_what_is_wanted_are_downloaded(
 
 def test_what_no_artefact_is_for_is_one_line_with_those_there_are(server: HubServer, variants: Path) -> None:
     push(variants, REPO)
-    with pytest.raises(UnknownName, match=r"no artefact for device 'moon'; it has cloud fp32 for 'bench', edge fp32"):
+    with pytest.raises(UnknownName, match=r"no artefact for device 'moon'; it has cloud fp32 for 'bench', edge fp16"):
         pull(REPO, wanted=Wanted(device="moon"))
 
 
