@@ -101,7 +101,9 @@ def test_an_unpacked_kit_runs_too_and_an_interrupted_one_goes_on(kit, bare, tmp_
     assert other.returncode == 1 and "started by another kit or with other settings" in other.stderr
     done = run_kit(tmp_path / "kit", bare, *arguments)
     assert done.returncode == 0 and f"{had + 1} of " in done.stderr and "\r1 of" not in done.stderr
-    assert read_result(out).entries.keys() == set(BLOCKS)
+    # Of two rounds on a busy machine no table can be made; that all was timed is what going on is about.
+    models = {model["name"] for model in json.loads((tmp_path / "kit" / "kit.json").read_text())["models"]}
+    assert json.loads(out.read_text())["times"].keys() == models
     assert sorted(path.name for path in tmp_path.iterdir()) == ["kit", "r.json"]
 
 
