@@ -86,3 +86,17 @@ def test_get_copies_what_the_manifest_lists_and_nothing_else(pristine: Path, hom
     }
     manifest = json.loads((pristine / "config.json").read_text("utf-8"))["manifest"]
     assert files == {"config.json", *manifest}
+
+
+def test_whatever_a_command_prints_no_control_character_reaches_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from zoo.cli.console import Talk
+
+    for as_json in (True, False):
+        talk = Talk(as_json=as_json, quiet=False)
+        talk.data({"name": "a\x1b[2J\x9bm"}, ["a\x1b[2J\x9bm", "b"])
+        talk.say("c\x07")
+    seen = capsys.readouterr()
+    assert not set("\x1b\x07\x9b") & set(seen.out + seen.err)
+    assert "\\u001b[2J\\u009bm\nb\n" in seen.out

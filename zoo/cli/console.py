@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk and no bars on stderr; errors still show.")]
 
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # What an interrupted command leaves; the command that leaves something puts its sentence here.
 _left: list[Callable[[], str | None]] = []
@@ -57,14 +60,14 @@ class Talk:
     def say(self, line: str) -> None:
         """Talk: one line on stderr."""
         if not self._quiet:
-            self._stderr.print(line)
+            self._stderr.print(harmless(line))
 
     def data(self, value: Any, lines: Iterable[str]) -> None:
         """The result: ``value`` as JSON, or ``lines`` for people."""
         if not is_first():
             return
         text = json.dumps(value, indent=2, ensure_ascii=False) if self._as_json else "\n".join(lines)
-        sys.stdout.write(f"{text}\n" if text else "")
+        sys.stdout.write(f"{harmless(text)}\n" if text else "")
 
     def next(self, *commands: str) -> None:
         """Talk: commands to paste."""
@@ -91,6 +94,11 @@ class Talk:
                 bars.update(tasks[name], completed=done, total=total)
 
             yield progress
+
+
+def harmless(text: str) -> str:
+    """Text with a stranger's control characters spelled out, as JSON does it; line ends and tabs stay."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
