@@ -20,9 +20,10 @@ from export.formats.ort import to_ort
 from export.formats.triton import triton_repository
 from export.targets import Delivery, check_target, with_precision
 from export.tensorrt.try_engine import Tried, engine_of
-from export.types import ExportReport, ExportTarget, Precision
+from export.types import ExportReport, ExportTarget
 from export.verify.drift import MOST, measure_drift
 from export.verify.outputs import torch_outputs
+from hardware_profiles.types import Precision
 
 Array = npt.NDArray[Any]
 

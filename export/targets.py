@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from export.errors import UnsupportedTarget
-from export.types import ExportTarget, Precision, Tolerance
+from export.types import ExportTarget, Tolerance
+from hardware_profiles.types import Precision
 
 MIN_OPSET, MAX_OPSET = 13, 18
 MAX_IR_VERSION = 10

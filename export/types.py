@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from hardware_profiles import Latency
+from hardware_profiles.types import Precision
 
-Precision = Literal["fp32", "fp16", "int8"]
 Format = Literal["onnx", "ort", "engine"]
 Calibrator = Literal["percentile", "minmax", "entropy"]
 

@@ -11,9 +11,8 @@ from typing import Any, Literal
 from search.images.views import Views
 from search.nets import NETS
 from search.objectives import OBJECTIVES
-from search.types import Architecture
+from search.types import Architecture, Compute
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Optimizer = Literal["sgd", "adamw"]
 # The objectives that compare with a queue.
 QUEUED = ("mocov2", "densecl", "ressl")
@@ -104,7 +103,7 @@ class Recipe:
     teacher_views: Views | None = None
     dense_weight: float = 0.5
     seed: int = 0
-    precision: Precision = "auto"
+    precision: Compute = "auto"
     architecture: tuple[str | int, ...] | None = None
 
     def __post_init__(self) -> None:

@@ -5,6 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
+
+# What networks are trained in; auto: bf16 where the hardware is fast at it.
+Compute = Literal["auto", "fp32", "bf16", "fp16"]
+# Where images are kept that are trained on; auto: the first of memory and a file that has space; none: decoded anew.
+Cache = Literal["auto", "ram", "disk", "none"]
+# How an edge of a searched cell mixes its operations.
+Strategy = Literal["darts", "gumbel"]
 
 
 class Task(StrEnum):
@@ -38,6 +46,12 @@ class Budget:
     max_params: int | None = None
     max_macs: int | None = None
     max_memory_bytes: int | None = None
+
+    def within(self, limits: Budget | None) -> Budget:
+        """These limits and the others together; the lower one where both have one."""
+        theirs = vars(limits) if limits is not None else {}
+        both = {name: (value, theirs.get(name)) for name, value in vars(self).items()}
+        return Budget(**{name: min((v for v in pair if v is not None), default=None) for name, pair in both.items()})
 
     def __post_init__(self) -> None:
         """Refuse budgets that nothing can meet."""

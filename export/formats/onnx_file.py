@@ -11,7 +11,8 @@ import onnx
 
 from export.documents import read_document, to_document
 from export.errors import MalformedReport, UnusableInput
-from export.types import ExportTarget, Precision, Preprocess
+from export.types import ExportTarget, Preprocess
+from hardware_profiles.types import Precision
 
 _OWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
 

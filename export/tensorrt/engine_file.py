@@ -24,7 +24,7 @@ from export.documents import read_document, to_document
 from export.errors import EngineRefused, MalformedReport, MissingBackend
 from export.staging import draft_of, move
 from export.tensorrt.seal import is_sealed, read_key, seal_of
-from export.types import Precision
+from hardware_profiles.types import Precision
 
 Backend = Literal["tensorrt", "tensorrt_rtx"]
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 from search.images.views import Views
 from search.nets.cell import CELL
 from search.nets.genotype import Genotype
-from search.recipes import Precision, Recipe, Stage
-
-Strategy = Literal["darts", "gumbel"]
+from search.recipes import Recipe, Stage
+from search.types import Compute, Strategy
 
 
 def simclr_views(crop_px: int) -> Views:
@@ -75,7 +74,7 @@ class DartsRecipe:
     selection_epochs: float = 10.0
     images: int | None = None
     seed: int = 0
-    precision: Precision = "auto"
+    precision: Compute = "auto"
 
     def __post_init__(self) -> None:
         """Refuse what cannot search."""

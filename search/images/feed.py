@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 from torch import Tensor
@@ -15,8 +14,8 @@ from search.errors import NotEnoughImages
 from search.images.read import read_images
 from search.images.sources import Files, source_of
 from search.images.stored import Decoded, Stored, in_memory, store, usable
+from search.types import Cache
 
-Cache = Literal["auto", "ram", "disk", "none"]
 Pixels = Tensor | Stored | Decoded
 _SHARE = 0.5  # of the free memory, or disk, that images may take unasked
 

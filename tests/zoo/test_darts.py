@@ -2,7 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -16,11 +16,12 @@ from search.errors import InfeasibleBudget
 from search.nets.cell import CELL
 from search.nets.genotype import Genotype, Origin, read_genotype, read_origin, write_genotype
 from search.supernet import load_supernet, save_supernet
+from search.types import Strategy
 from tests.search.small_cells import DARTS_V2, random_alphas, single_network
 from tests.search.small_supernets import made_up_table
 from zoo.catalogue.locate import fullest
 from zoo.cli.app import program
-from zoo.cli.darts import Preset, Strategy
+from zoo.cli.train import Preset
 from zoo.devices.tables import own_tables, table_for
 from zoo.errors import BadRecipe, BudgetMissed, OutputExists, UnknownName
 from zoo.home import zoo_home
@@ -216,9 +217,9 @@ def test_a_network_is_timed_here_and_the_table_and_the_estimate_agree_on_what_it
 
 
 def test_the_commands_choices_are_the_code_s() -> None:
-    assert [preset.value for preset in Preset] == list(PRESETS)
-    for strategy in Strategy:
-        assert recipe_of("quick", strategy=strategy.value, epochs=None, seed=3).seed == 3
+    assert list(get_args(Preset)) == list(PRESETS)
+    for strategy in get_args(Strategy):
+        assert recipe_of("quick", strategy=strategy, epochs=None, seed=3).seed == 3
     assert recipe_of("quick", strategy="darts", epochs=1, seed=0).warmup_epochs == 0
     with pytest.raises(BadRecipe, match="epochs is 0"):
         recipe_of("quick", strategy="darts", epochs=0, seed=0)

@@ -18,7 +18,7 @@ from search.subnets.find import find_each
 from search.types import Budget, SearchResult, Task
 from zoo.cli.app import program
 from zoo.errors import BadName, BadRequest, OutputExists
-from zoo.make.request import Limits, Request, prepare, resolution_for
+from zoo.make.job import prepare, resolution_for
 from zoo.make.search import search, search_each
 from zoo.names import parse_amount, parse_budget, parse_bytes
 from zoo.package.card import read_config
@@ -105,20 +105,21 @@ def test_limits_hold_beside_the_budget_and_are_in_the_card(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo.make.confirm, "find_each", noted)
-        limits = Limits(params=10**7, memory_bytes=10**8)
+        limits = Budget(max_params=10**7, max_memory_bytes=10**8)
         made = search(image_folder, device="quick", budget="20ms", out=tmp_path / "out", limits=limits)
     budget = Budget(latency_ms=20, max_params=10**7, max_memory_bytes=10**8)
     assert asked == [budget] and made.card.recipe.limits == budget
     assert made.card.name == "data-mocov2-cls-20ms@quick"
     assert read_config((made.path / "config.json").read_text())[0].recipe.limits == budget
     with pytest.raises(InfeasibleBudget, match="no network meets 10 parameters"):
-        search(image_folder, device="quick", budget="20ms", out=tmp_path / "none", limits=Limits(params=10))
+        search(image_folder, device="quick", budget="20ms", out=tmp_path / "none", limits=Budget(max_params=10))
 
 
 def test_the_lower_of_two_limits_counts() -> None:
-    assert Limits(params=5).within(Budget(max_params=3)).max_params == 3
-    assert Limits(macs=5).within(Budget(max_macs=9)).max_macs == 5
-    assert Limits().within(Budget(latency_ms=1)) == Budget(latency_ms=1)
+    assert Budget(max_params=3).within(Budget(max_params=5)).max_params == 3
+    assert Budget(max_macs=9).within(Budget(max_macs=5)).max_macs == 5
+    assert Budget(latency_ms=1).within(Budget(max_params=5)) == Budget(latency_ms=1, max_params=5)
+    assert Budget(latency_ms=1).within(None) == Budget(latency_ms=1)
 
 
 def test_a_name_without_milliseconds_is_searched_and_packaged(
@@ -149,9 +150,9 @@ def test_dense_tasks_take_twice_the_pixels_only_where_their_times_are_known(
 
 
 def test_supernet_and_images_are_read_once_for_all_devices(boards: tuple[str, str], image_folder: Path) -> None:
-    requests = [Request(device=one, budget=Budget(latency_ms=50), limits=Limits()) for one in boards]
     first, second = prepare(
-        requests,
+        boards,
+        [Budget(latency_ms=50)],
         images=image_folder,
         task=Task.CLS,
         supernet="mobile-mocov2",

@@ -18,7 +18,7 @@ from search.subnets.find import find_each
 from search.types import Task
 from zoo.devices.this_machine import blocks_of, networks_of
 from zoo.errors import BadRequest
-from zoo.make.request import check_size
+from zoo.make.job import check_size
 from zoo.make.search import search
 from zoo.package.folder import load_package
 

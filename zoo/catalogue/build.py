@@ -26,7 +26,7 @@ from zoo.devices.this_machine import measure_here
 from zoo.errors import StaleEntry, exit_code, one_line
 from zoo.make.confirm import confirm
 from zoo.make.images import Photos, read_photos
-from zoo.make.request import Job
+from zoo.make.job import Job
 from zoo.make.search import Made, package
 from zoo.names import parse_name
 from zoo.supernets import Ready, read_supernet

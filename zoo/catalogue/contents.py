@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hardware_profiles.estimate import estimate_ms
 from search.types import Budget, Task
 from zoo.devices.fitted import find_table
-from zoo.make.request import PHOTO_PX
+from zoo.make.job import PHOTO_PX
 from zoo.names import Name, parse_name
 from zoo.supernets import BUNDLED, PHOTO_NET, read_supernet, supernet_names
 

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from hardware_profiles.types import Kind, Precision
 from zoo.cli.console import Json, Quiet, Talk, size_text
 
-
-class PrecisionOption(StrEnum):
-    """Of weights and activations."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
-
-
 _LONGEST_ID = 64
-_Precisions = Annotated[list[PrecisionOption] | None, typer.Option("--precision", help="fp32; again for more.")]
+_Precisions = Annotated[list[Precision] | None, typer.Option("--precision", help="fp32; again for more.")]
 _Resolutions = Annotated[
     list[int] | None,
     typer.Option("--resolution", min=8, help="Side of the input in px, 32; again for more."),
@@ -60,12 +51,12 @@ def measure_command(
     from zoo.home import own_tables
 
     talk, folder, found = Talk(as_json=as_json, quiet=quiet), out or own_tables(), []
-    precisions = precision or [PrecisionOption.FP32]
+    precisions = precision or ["fp32"]
     if name is not None:
         _check_id(name, precisions)
     for px in resolution or [32]:
         for each in precisions:
-            used = Setting(precision=each.value, batch=batch, threads=threads or DEFAULT_THREADS, runtime=runtime)
+            used = Setting(precision=each, batch=batch, threads=threads or DEFAULT_THREADS, runtime=runtime)
             with talk.progress() as progress:
                 table = measure_here(
                     net,
@@ -91,7 +82,7 @@ def measure_command(
     talk.next(*(f"zoo devices show {t.device.id} --net {net} --resolution {t.resolution_px}" for _, t in found))
 
 
-def _check_id(name: str, precisions: list[PrecisionOption]) -> None:
+def _check_id(name: str, precisions: list[Precision]) -> None:
     from hardware_profiles.measure.probe import slug
 
     if name != slug(name) or len(name) > _LONGEST_ID:
@@ -107,7 +98,7 @@ def kit_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("kit.zip"),
     net: Annotated[str, typer.Option(help="The family of networks.")] = "mobile",
     resolution: Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")] = 32,
-    precision: Annotated[PrecisionOption, typer.Option(help="Of weights and activations.")] = PrecisionOption.FP32,
+    precision: Annotated[Precision, typer.Option(help="Of weights and activations.")] = "fp32",
     batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -117,7 +108,7 @@ def kit_command(
 
     talk = Talk(as_json=as_json, quiet=quiet)
     with talk.progress() as progress:
-        path = pack_kit(net, resolution, out, precision=precision.value, batch=batch, progress=progress)
+        path = pack_kit(net, resolution, out, precision=precision, batch=batch, progress=progress)
     size_bytes = path.stat().st_size
     talk.data({"path": str(path), "bytes": size_bytes}, [f"{path}  {size_text(size_bytes)}"])
     talk.say("on the machine to measure, which needs Python >= 3.9, numpy and onnxruntime:")
@@ -130,26 +121,21 @@ def import_command(
     result: Annotated[Path, typer.Argument(help="The JSON file that the kit wrote.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The YAML file to write.")] = None,
     name: Annotated[str | None, typer.Option("--id", help="What to call the device; its chip by default.")] = None,
-    kind: Annotated[str | None, typer.Option(help="point, edge, mobile or cloud.")] = None,
+    kind: Annotated[Kind | None, typer.Option(help="Of device.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result of a kit.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make the latency table of what a device kit measured."""
-    from typing import get_args
-
     from hardware_profiles.kit.result import read_result
     from hardware_profiles.tables.files import save_table
     from hardware_profiles.tables.find import table_name
-    from hardware_profiles.types import Kind
     from zoo.devices.fitted import refuse_foreign
     from zoo.devices.tables import quality
     from zoo.errors import OutputExists
     from zoo.home import own_tables
 
-    if kind is not None and kind not in get_args(Kind):
-        raise typer.BadParameter(f"{kind!r} is no kind of device; there are {', '.join(get_args(Kind))}")
-    table = read_result(result, device_id=name, kind=kind)  # type: ignore[arg-type]  # checked above
+    table = read_result(result, device_id=name, kind=kind)
     path = out or own_tables() / table_name(table)
     if out is None:
         refuse_foreign(table.device)

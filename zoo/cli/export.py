@@ -13,7 +13,7 @@ from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
 from zoo.errors import VERIFICATION_FAILED
 
 if TYPE_CHECKING:
-    from export.types import Precision
+    from hardware_profiles.types import Precision
     from zoo.use.export import Exported
 
 

@@ -1,4 +1,4 @@
-"""``zoo list``, ``zoo info``, ``zoo get``, ``zoo env``."""
+"""``zoo list``, ``zoo info``, ``zoo get``, ``zoo report``, ``zoo env``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from search.types import Task
 from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
+from zoo.errors import BadRequest
 
 Name = Annotated[str, typer.Argument(help="A package's folder, or a name such as data-mocov2-cls-1ms.")]
 Images = Annotated[Path | None, typer.Option("--images", help="Unlabelled images to search on, where needed.")]
@@ -106,6 +107,47 @@ def get_command(
         folder = Model(package).save_pretrained(to, overwrite=overwrite)  # what the manifest lists, and nothing else
     talk.data({"name": package.card.name, "path": str(folder)}, [str(folder)])
     talk.next(f"zoo info {folder}", f"python -c \"import zoo; print(zoo.get('{folder}'))\"")
+
+
+def report_command(
+    packages: Annotated[
+        list[str] | None, typer.Argument(help="Packages' folders or names; several are compared.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file; without it report.html in the first package.")
+    ] = None,
+    catalogue: Annotated[bool, typer.Option("--catalogue", help="The whole zoo in place of packages.")] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="Show some images of this folder, each with its nearest others.")
+    ] = None,
+    evaluation: Annotated[Path | None, typer.Option(help="What `zoo evaluate PACKAGE --json` printed.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier page.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a page to look at: one HTML file that needs no network."""
+    if catalogue == bool(packages):
+        raise BadRequest("name one or more packages, or ask for --catalogue")
+    talk = Talk(as_json=as_json, quiet=quiet)
+    if catalogue:
+        from zoo.report.catalogue import report_catalogue
+
+        file = report_catalogue(out or Path("catalogue.html"), overwrite=overwrite)
+    else:
+        from zoo.report.write import report
+
+        with talk.progress() as progress:
+            file = report(
+                *(packages or ()),
+                out=out,
+                images=images,
+                evaluation=evaluation,
+                overwrite=overwrite,
+                progress=progress,
+                say=talk.say,
+            )
+    size = file.stat().st_size
+    talk.data({"path": str(file), "bytes": size}, [f"{file}  {size_text(size)}"])
 
 
 def env_command(as_json: Json = False, quiet: Quiet = False) -> None:

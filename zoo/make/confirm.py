@@ -29,7 +29,7 @@ from search.subnets.find import find_each
 from search.types import Budget, Candidate, SearchResult
 from zoo.errors import BudgetMissed
 from zoo.heads.attach import deployed
-from zoo.make.request import Job
+from zoo.make.job import Job
 from zoo.types import Progress, Say, Split, Try, stage
 
 # ruff: noqa: N803 - a tensor's name ends in its shape.

@@ -11,8 +11,9 @@ import numpy as np
 import psutil
 import torch
 
-from search.images.feed import Cache, feed
+from search.images.feed import feed
 from search.recipes import Recipe, Stage
+from search.types import Cache
 from zoo.errors import MissingExtra
 from zoo.home import home_folder
 from zoo.types import Progress, no_progress, stage

@@ -12,11 +12,12 @@ from typing import Any, TypedDict
 
 from search.first import is_first
 from search.gaia import read_gaia
-from search.images.feed import Cache, feed
+from search.images.feed import feed
 from search.nets import NETS
 from search.objectives import OBJECTIVES
-from search.recipes import Precision, Recipe, Stage, recipe_for
+from search.recipes import Recipe, Stage, recipe_for
 from search.supernet import CARD, Supernet, SupernetCard, save_supernet
+from search.types import Cache, Compute
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.home import home_folder
 from zoo.make.settings import with_settings
@@ -35,7 +36,7 @@ class Changes(TypedDict, total=False):
     """Fields of a recipe that a user may set, as ``search.recipes.Recipe`` explains them."""
 
     lr: float
-    precision: Precision
+    precision: Compute
     accumulate: int
     norm_groups: int
     random_subnets: int

@@ -11,11 +11,11 @@ from typing import Any
 
 from search.nets.whole import Headed
 from search.types import Budget, Candidate, SearchResult, Task
-from zoo.errors import BadRequest, MissingExtra
+from zoo.errors import MissingExtra
 from zoo.heads.network import KINDS, Network
 from zoo.home import commit, zoo_version
 from zoo.make.confirm import Confirmed, class_names, find_winner, search_jobs
-from zoo.make.request import Job, Limits, Request, prepare
+from zoo.make.job import Job, prepare
 from zoo.names import format_budget, parse_budget
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
@@ -56,7 +56,7 @@ def search(
     device: str = "this",
     supernet: str | Path = DEFAULT,
     resolution_px: int | None = None,
-    limits: Limits | None = None,
+    limits: Budget | None = None,
     classes: int | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -100,7 +100,9 @@ def search(
     out = Path(out)
     check_free(out, mark=CONFIG, overwrite=overwrite)
     (job,) = prepare(
-        [Request(device=device, budget=_budget(budget), limits=limits or Limits())],
+        [device],
+        [_budget(budget)],
+        limits=limits,
         images=None if images is None else Path(images),
         task=Task(task),
         supernet=supernet,
@@ -127,7 +129,7 @@ def search_each(
     task: str | Task = Task.CLS,
     supernet: str | Path = DEFAULT,
     resolution_px: int | None = None,
-    limits: Limits | None = None,
+    limits: Budget | None = None,
     classes: int | None = None,
     threads: int | None = None,
     seed: int = 0,
@@ -158,15 +160,10 @@ def search_each(
     """
     out = Path(out)
     check_free(out, mark=FRONTS, overwrite=overwrite)
-    wanted = [_budget(budget) for budget in budgets]
-    if len(wanted) not in (1, len(devices)):
-        raise BadRequest(f"{len(wanted)} budgets for {len(devices)} devices; give one for all, or one for each")
-    requests = [
-        Request(device=device, budget=budget, limits=limits or Limits())
-        for device, budget in zip(devices, wanted * (len(devices) if len(wanted) == 1 else 1), strict=True)
-    ]
     jobs = prepare(
-        requests,
+        devices,
+        [_budget(budget) for budget in budgets],
+        limits=limits,
         images=None if images is None else Path(images),
         task=Task(task),
         supernet=supernet,

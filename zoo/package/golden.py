@@ -22,10 +22,11 @@ from torch.nn import functional as F
 from export.errors import ExportError
 from export.formats.onnx_file import check_self_contained, read_onnx
 from export.targets import TOLERANCES
-from export.types import Comparison, ExportReport, Precision, Preprocess, Tolerance
+from export.types import Comparison, ExportReport, Preprocess, Tolerance
 from export.verify.compare import compare_outputs
 from export.verify.contained import ContainedRunner, GraphError
 from export.verify.outputs import artefact_outputs, torch_outputs
+from hardware_profiles.types import Precision
 from zoo.errors import VerificationFailed
 from zoo.names import printable
 

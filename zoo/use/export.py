@@ -23,7 +23,8 @@ from export.errors import ComparisonFailed, UnsupportedTarget
 from export.formats.onnx_file import metadata_props
 from export.page import render_page
 from export.targets import DELIVERIES, Delivery, check_target, target_at
-from export.types import ExportReport, ExportTarget, Precision
+from export.types import ExportReport, ExportTarget
+from hardware_profiles.types import Precision
 from search.images.read import read_images
 from search.images.synthesize import dead_leaves
 from search.images.views import center

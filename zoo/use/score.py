@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.types import Precision
 from hardware_profiles.runners import OnnxRunner
+from hardware_profiles.types import Precision
 from search.labels.read import read_samples
 from zoo.catalogue.locate import locate
 from zoo.errors import BadRequest

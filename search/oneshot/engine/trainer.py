@@ -23,7 +23,7 @@ from search.oneshot.compat import forget_children
 from search.oneshot.engine.checkpoints import CheckpointFile
 from search.oneshot.engine.ranks import Together
 from search.oneshot.engine.schedule import ENDLESS, Plan
-from search.recipes import Precision
+from search.types import Compute
 
 T = TypeVar("T")
 _PATIENCE_S = 30.0  # for a process to end when all is done
@@ -62,7 +62,7 @@ def make_trainer(
     out: Path,
     callbacks: Sequence[Callback],
     *,
-    precision: Precision,
+    precision: Compute,
     max_steps: int = -1,
     max_epochs: int = -1,
     machines: Machines = Machines(),
@@ -157,7 +157,7 @@ class TellProgress(Callback):
             self._progress(trainer.global_step, trainer.max_steps)
 
 
-def _name_of(precision: Precision) -> str:
+def _name_of(precision: Compute) -> str:
     """Lightning's name; bf16 only where the hardware multiplies it.
 
     Raises:

@@ -1,9 +1,9 @@
-"""Prepare: from what somebody asks for to the jobs that answer it, one for each device."""
+"""Job: a supernet, images, a device's table and a budget; all that a search needs to answer what was asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -32,163 +32,6 @@ PHOTO_PX = {PHOTO_NET: {Task.CLS: 160, Task.DET: 224, Task.SEG: 224}}
 PHOTO_STRIDE, PHOTO_MOST = 32, 320
 # Objects and their borders need pixels: dense tasks look at twice the supernet's resolution where that has a table.
 _DENSE_SCALE = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """A device, its name's budget, and limits beside it."""
-
-    device: str
-    budget: Budget
-    limits: Limits
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a network may cost besides its name's budget; None is no limit."""
-
-    params: int | None = None
-    macs: int | None = None
-    memory_bytes: int | None = None
-
-    def within(self, budget: Budget) -> Budget:
-        """``budget`` and these limits together; the lower one where both have one."""
-        return replace(
-            budget,
-            max_params=_least(budget.max_params, self.params),
-            max_macs=_least(budget.max_macs, self.macs),
-            max_memory_bytes=_least(budget.max_memory_bytes, self.memory_bytes),
-        )
-
-
-def prepare(
-    requests: Sequence[Request],
-    *,
-    images: Path | None,
-    task: Task,
-    supernet: str | Path,
-    resolution_px: int | None,
-    threads: int | None,
-    seed: int,
-    classes: int | None = None,
-    progress: Progress,
-    say: Say,
-) -> list[Job]:
-    """A job a request; supernet and images are read once.
-
-    Args:
-        requests: at least one, each for another device.
-        images: a folder; None takes generated images.
-        task: what the networks are for.
-        supernet: a name or a folder.
-        resolution_px: side of the input; None takes ``resolution_for``.
-        threads: of the runtime on this machine.
-        seed: of the searches.
-        classes: of the head that a detector or a segmenter is budgeted with; None takes 20.
-        progress: called with (stage, done, all).
-        say: receives one line for each thing that happened.
-
-    Raises:
-        BadRequest: no device, or one twice; a size that the net does not take; no class, or classes without a head.
-        UnknownName: no such supernet.
-        UnknownDevice: no such device.
-        NotEnoughImages: too few images can be read.
-    """
-    ids = [device_id(request.device) for request in requests]
-    if not ids or len(set(ids)) != len(ids):
-        raise BadRequest(f"devices {', '.join(ids) or 'none'}: name at least one, and each once")
-    _check_classes(classes, task)
-    ready = read_supernet(supernet)
-    about = ready.supernet.card
-    # One network alone keeps the layers, and so the input, that it was trained with.
-    wanted = Task.CLS if about.architecture is not None else task
-    sizes = [
-        resolution_px or resolution_for(wanted, request.device, about.net, about.resolution_px) for request in requests
-    ]
-    for size_px in sizes:
-        check_size(about.net, size_px)
-    family = family_for(ready.supernet.net, task, classes or CLASSES)
-    if family is ready.supernet.net and task is not Task.CLS:
-        say(f"heads of blocks do not fit {about.net}: the budget is of the backbone and its maps alone")
-    photos = {size_px: _photos(images, size_px, ready, progress, say) for size_px in dict.fromkeys(sizes)}
-    jobs = []
-    for request, size_px in zip(requests, sizes, strict=True):
-        heads = family.classes if isinstance(family, Headed) else None
-        table = table_for(
-            request.device, about.net, size_px, threads=threads, classes=heads, progress=progress, say=say
-        )
-        name = _name(request, ready, table, task, size_px if resolution_px else None)
-        budget = request.limits.within(request.budget)
-        jobs.append(
-            Job(name=name, budget=budget, ready=ready, photos=photos[size_px], table=table, seed=seed, family=family)
-        )
-    return jobs
-
-
-def resolution_for(task: Task, device: str, net: str, trained_px: int) -> int:
-    """Side of the input for a task on a device, in pixels: one at which its times are known.
-
-    ``cls`` takes what the supernet was trained at. ``det`` and ``seg`` take twice that on this machine, which can be
-    measured, and wherever there is a table for it; elsewhere a scaled table would only be an estimate, so they take the
-    trained resolution, too.
-    """
-    if net in PHOTO_PX:
-        return PHOTO_PX[net][task]
-    if task is Task.CLS:
-        return trained_px
-    dense_px = _DENSE_SCALE * trained_px
-    if device == THIS or device_id(device) == device_id(THIS):
-        return dense_px
-    known = {(t.device_id, t.net, t.resolution_px) for t in list_tables([own_tables()])}
-    return dense_px if (device_id(device), net, dense_px) in known else trained_px
-
-
-def _photos(folder: Path | None, size_px: int, ready: Ready, progress: Progress, say: Say) -> Photos:
-    photos = read_photos(folder, size_px=size_px, beside=ready.folder, progress=stage(progress, "images"))
-    say(f"{photos.about.count} images at {size_px} px, {photos.about.skipped} skipped")
-    for line in photos.skipped[:_SHOWN_SKIPPED]:
-        say(f"  skipped {line}")
-    return photos
-
-
-def _name(request: Request, ready: Ready, table: Table, task: Task, size_px: int | None) -> Name:
-    """The question; an input's size is part of it where it was asked for and is not the default."""
-    about = ready.supernet.card
-    default_px = resolution_for(task, request.device, about.net, about.resolution_px)
-    return Name(
-        method=method_of(about.net),
-        objective=about.objective,
-        task=task,
-        budget=request.budget,
-        size_px=None if size_px in (None, default_px) else (size_px, size_px),
-        device=table.latencies.device.id,
-    )
-
-
-def check_size(net: str, size_px: int) -> None:
-    """Refuse an input that a net for photos does not take.
-
-    Raises:
-        BadRequest: it is no multiple of 32, or outside 96-320 px.
-    """
-    if net in PHOTO_PX and (size_px % PHOTO_STRIDE or not LEAST_PHOTO_PX <= size_px <= PHOTO_MOST):
-        raise BadRequest(
-            f"{net} takes {LEAST_PHOTO_PX} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {size_px}; ask for"
-            f" {min(PHOTO_MOST, max(LEAST_PHOTO_PX, PHOTO_STRIDE * round(size_px / PHOTO_STRIDE)))}"
-        )
-
-
-def _check_classes(classes: int | None, task: Task) -> None:
-    if classes is None:
-        return
-    if task is Task.CLS:
-        raise BadRequest(f"{classes} classes for task cls, whose embedding has none; ask for --task det or seg")
-    if not 1 <= classes <= MOST_CLASSES:
-        raise BadRequest(f"{classes} classes; a head has 1 to {MOST_CLASSES}")
-
-
-def _least(a: int | None, b: int | None) -> int | None:
-    return min((value for value in (a, b) if value is not None), default=None)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -233,3 +76,135 @@ class Job:
         """The images, preprocessed, float32 [N, 3, R, R]."""
         about = self.ready.supernet.card
         return center(self.photos.pixels, self.resolution_px, about.mean, about.std)
+
+
+def prepare(
+    devices: Sequence[str],
+    budgets: Sequence[Budget],
+    *,
+    limits: Budget | None = None,
+    images: Path | None,
+    task: Task,
+    supernet: str | Path,
+    resolution_px: int | None,
+    threads: int | None,
+    seed: int,
+    classes: int | None = None,
+    progress: Progress,
+    say: Say,
+) -> list[Job]:
+    """A job a device; supernet and images are read once.
+
+    Args:
+        devices: ids or aliases, at least one.
+        budgets: one for all devices, or one for each.
+        limits: that hold beside each budget.
+        images: a folder; None takes generated images.
+        task: what the networks are for.
+        supernet: a name or a folder.
+        resolution_px: side of the input; None takes ``resolution_for``.
+        threads: of the runtime on this machine.
+        seed: of the searches.
+        classes: of the head that a detector or a segmenter is budgeted with; None takes 20.
+        progress: called with (stage, done, all).
+        say: receives one line for each thing that happened.
+
+    Raises:
+        BadRequest: no device, or one twice; as many budgets as neither one nor the devices; a size that the
+            net does not take; no class, or classes without a head.
+        UnknownName: no such supernet.
+        UnknownDevice: no such device.
+        NotEnoughImages: too few images can be read.
+    """
+    if len(budgets) not in (1, len(devices)):
+        raise BadRequest(f"{len(budgets)} budgets for {len(devices)} device(s); give one for all, or one for each")
+    asked = budgets if len(budgets) > 1 else [*budgets] * len(devices)
+    ids = [device_id(device) for device in devices]
+    if not ids or len(set(ids)) != len(ids):
+        raise BadRequest(f"devices {', '.join(ids) or 'none'}: name at least one, and each once")
+    _check_classes(classes, task)
+    ready = read_supernet(supernet)
+    about = ready.supernet.card
+    # One network alone keeps the layers, and so the input, that it was trained with.
+    wanted = Task.CLS if about.architecture is not None else task
+    sizes = [resolution_px or resolution_for(wanted, device, about.net, about.resolution_px) for device in devices]
+    for size_px in sizes:
+        check_size(about.net, size_px)
+    family = family_for(ready.supernet.net, task, classes or CLASSES)
+    if family is ready.supernet.net and task is not Task.CLS:
+        say(f"heads of blocks do not fit {about.net}: the budget is of the backbone and its maps alone")
+    photos = {size_px: _photos(images, size_px, ready, progress, say) for size_px in dict.fromkeys(sizes)}
+    jobs = []
+    for device, budget, size_px in zip(devices, asked, sizes, strict=True):
+        heads = family.classes if isinstance(family, Headed) else None
+        table = table_for(device, about.net, size_px, threads=threads, classes=heads, progress=progress, say=say)
+        default_px = resolution_for(task, device, about.net, about.resolution_px)
+        name = Name(
+            method=method_of(about.net),
+            objective=about.objective,
+            task=task,
+            budget=budget,
+            # The input's size is part of the question where it was asked for and is not the default.
+            size_px=None if resolution_px in (None, default_px) else (size_px, size_px),
+            device=table.latencies.device.id,
+        )
+        jobs.append(
+            Job(
+                name=name,
+                budget=budget.within(limits),
+                ready=ready,
+                photos=photos[size_px],
+                table=table,
+                seed=seed,
+                family=family,
+            )
+        )
+    return jobs
+
+
+def resolution_for(task: Task, device: str, net: str, trained_px: int) -> int:
+    """Side of the input for a task on a device, in pixels: one at which its times are known.
+
+    ``cls`` takes what the supernet was trained at. ``det`` and ``seg`` take twice that on this machine, which can be
+    measured, and wherever there is a table for it; elsewhere a scaled table would only be an estimate, so they take the
+    trained resolution, too.
+    """
+    if net in PHOTO_PX:
+        return PHOTO_PX[net][task]
+    if task is Task.CLS:
+        return trained_px
+    dense_px = _DENSE_SCALE * trained_px
+    if device == THIS or device_id(device) == device_id(THIS):
+        return dense_px
+    known = {(t.device_id, t.net, t.resolution_px) for t in list_tables([own_tables()])}
+    return dense_px if (device_id(device), net, dense_px) in known else trained_px
+
+
+def _photos(folder: Path | None, size_px: int, ready: Ready, progress: Progress, say: Say) -> Photos:
+    photos = read_photos(folder, size_px=size_px, beside=ready.folder, progress=stage(progress, "images"))
+    say(f"{photos.about.count} images at {size_px} px, {photos.about.skipped} skipped")
+    for line in photos.skipped[:_SHOWN_SKIPPED]:
+        say(f"  skipped {line}")
+    return photos
+
+
+def check_size(net: str, size_px: int) -> None:
+    """Refuse an input that a net for photos does not take.
+
+    Raises:
+        BadRequest: it is no multiple of 32, or outside 96-320 px.
+    """
+    if net in PHOTO_PX and (size_px % PHOTO_STRIDE or not LEAST_PHOTO_PX <= size_px <= PHOTO_MOST):
+        raise BadRequest(
+            f"{net} takes {LEAST_PHOTO_PX} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {size_px}; ask for"
+            f" {min(PHOTO_MOST, max(LEAST_PHOTO_PX, PHOTO_STRIDE * round(size_px / PHOTO_STRIDE)))}"
+        )
+
+
+def _check_classes(classes: int | None, task: Task) -> None:
+    if classes is None:
+        return
+    if task is Task.CLS:
+        raise BadRequest(f"{classes} classes for task cls, whose embedding has none; ask for --task det or seg")
+    if not 1 <= classes <= MOST_CLASSES:
+        raise BadRequest(f"{classes} classes; a head has 1 to {MOST_CLASSES}")
