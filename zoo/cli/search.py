@@ -75,7 +75,7 @@ def search_command(
         if len(devices) > 1:
             each = search_each(images, devices=devices, budgets=budgets, **same)
         elif len(budgets) > 1:
-            raise BadRequest(f"{len(budgets)} budgets for one device; give one, or one --device for each")
+            raise BadRequest(f"{len(budgets)} budgets for 1 device; give one, or a --device for each")
         else:
             made = search(images, device=devices[0], budget=budgets[0], **same)
     if len(devices) > 1:

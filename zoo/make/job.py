@@ -117,7 +117,7 @@ def prepare(
         NotEnoughImages: too few images can be read.
     """
     if len(budgets) not in (1, len(devices)):
-        raise BadRequest(f"{len(budgets)} budgets for {len(devices)} device(s); give one for all, or one for each")
+        raise BadRequest(f"{len(budgets)} budgets for {len(devices)} devices; give one for all, or one for each")
     asked = budgets if len(budgets) > 1 else [*budgets] * len(devices)
     ids = [device_id(device) for device in devices]
     if not ids or len(set(ids)) != len(ids):
