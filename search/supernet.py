@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from hardware_profiles.plain_text import escape_controls
+from hardware_profiles.replace_file import replace_file, replaced
 from search.errors import BadSupernet, WriteFailed
 from search.nets import NETS, Backbone, Net, PlainLayers
 from search.nets.layers import projector_of
@@ -188,12 +188,9 @@ def save_supernet(supernet: Supernet, folder: Path) -> None:
     fields = {"schema": SCHEMA, "sha256": hashlib.sha256(data).hexdigest(), **vars(supernet.card)}
     text = json.dumps(fields, indent=1) + "\n"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
-            for name, content in ((WEIGHTS, data), (CARD, text.encode())):
-                (Path(temporary) / name).write_bytes(content)
-            for name in (WEIGHTS, CARD):
-                (Path(temporary) / name).replace(folder / name)
+        with replaced(folder / CARD) as card:  # the card last: it names the weights' sha256
+            card.write_text(text, "utf-8")
+            replace_file(folder / WEIGHTS, data)
     except OSError as error:
         raise WriteFailed(f"the supernet cannot be written to {folder} ({error.strerror}); free some space") from error
 

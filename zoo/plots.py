@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.errors import BadProfile
+from hardware_profiles.replace_file import replaced
 from hardware_profiles.types import LatencyTable
 from search.nets.genotype import INPUTS, NODES, ROLES, Genotype
 from search.types import SearchResult
@@ -47,17 +48,12 @@ def new_figure(width_in: float, height_in: float) -> Figure:
 
 def save_figure(figure: Figure, path: Path, *, dpi: int = 160) -> Path:
     """Write a figure in one step, in the format that the suffix names; returns ``path``."""
-    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
-    try:
-        import matplotlib as mpl
+    import matplotlib as mpl
 
-        # Without a date and a random salt the same figure gives the same bytes.
-        date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
-        with mpl.rc_context({"svg.hashsalt": "subnet-zoo"}):
-            figure.savefig(partial, dpi=dpi, metadata=date)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    # Without a date and a random salt the same figure gives the same bytes.
+    date = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix)
+    with replaced(path) as draft, mpl.rc_context({"svg.hashsalt": "subnet-zoo"}):
+        figure.savefig(draft, format=path.suffix[1:], dpi=dpi, metadata=date)
     return path
 
 

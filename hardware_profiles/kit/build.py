@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -17,6 +17,7 @@ from torch import nn
 from hardware_profiles.errors import BadKit
 from hardware_profiles.measure.models import Bench, Network, Progress, set_up
 from hardware_profiles.measure.runtimes import onnx_files
+from hardware_profiles.replace_file import replaced
 from hardware_profiles.runners import OnnxRunner
 from hardware_profiles.types import OpKey, Precision
 
@@ -67,20 +68,11 @@ def build_kit(
             fill=_repeat_weights,
             progress=progress,
         )
-        temporary = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-                temporary = Path(file.name)
-                with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as kit:
-                    _fill(kit, bench, precision, batch)
-            temporary.chmod(0o644)
-            temporary.replace(path)
+            with replaced(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as kit:
+                _fill(kit, bench, precision, batch)
         except OSError as error:
             raise BadKit(f"{path}: cannot be written: {error.strerror}; choose another place") from error
-        finally:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
     return path
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import NamedTemporaryFile, TemporaryDirectory
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import nn
@@ -17,6 +17,7 @@ from torch import nn
 from hardware_profiles.errors import BadKit
 from hardware_profiles.measure.models import Bench, Network, Progress, set_up
 from hardware_profiles.measure.runtimes import OpenOnnx, find_runtime, onnx_files
+from hardware_profiles.replace_file import replace_file
 from hardware_profiles.timing.noise import NoiseWatch, Patience
 from hardware_profiles.timing.rounds import Clock, Turn, take_turns, unsettled
 from hardware_profiles.timing.timing import Lend, latency_of, lender
@@ -75,16 +76,9 @@ class Started:
         if not now and self._clock() - self._saved_at < _SAVE_SECONDS:
             return
         document = {"schema": SCHEMA, "settings": self._settings, "turns": turns}
-        temporary = None
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with NamedTemporaryFile("w", dir=self._path.parent, prefix=f"{self._path.name}.", delete=False) as file:
-                temporary = Path(file.name)
-                json.dump(document, file)
-            temporary.replace(self._path)
+            replace_file(self._path, json.dumps(document))
         except OSError as error:
-            if temporary is not None:
-                temporary.unlink(missing_ok=True)
             raise BadKit(f"{self._path}: cannot be written: {error.strerror}; choose another folder") from error
         self._saved_at = self._clock()
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tempfile
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -30,6 +29,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, 
 
 from hardware_profiles.errors import BadOp, BadProfile
 from hardware_profiles.ops import parse_op
+from hardware_profiles.replace_file import replace_file
 from hardware_profiles.tables.strict_yaml import MAX_BYTES, flow_yaml, read_strict_yaml
 from hardware_profiles.types import (
     Check,
@@ -265,17 +265,9 @@ def _write(path: Path, lines: list[str]) -> None:
     content = ("\n".join(lines) + "\n").encode("utf-8")
     if len(content) > MAX_BYTES:
         raise BadProfile(f"{path}: would be {len(content)} bytes, the limit is {MAX_BYTES}; split the table")
-    temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(content)
-        temporary.chmod(0o644)  # temporary files are private, a table is not
-        temporary.replace(path)
+        replace_file(path, content)
     except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
         raise BadProfile(f"{path}: cannot be written: {error.strerror}; choose another folder") from error
 
 

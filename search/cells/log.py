@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hardware_profiles.replace_file import replace_file
 from search.cells.derive import Alphas, derive
 from search.cells.recipe import DartsRecipe
 from search.errors import WriteFailed
@@ -137,11 +138,7 @@ def _shape(genotype: Genotype) -> list[int | str]:
 def _write(path: Path, rows: list[list[Any]]) -> None:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    temporary = path.with_name(f".{path.name}.writing")
     try:
-        temporary.write_text(text.getvalue(), "utf-8")
-        temporary.replace(path)
+        replace_file(path, text.getvalue())
     except OSError as error:
         raise WriteFailed(f"{path} cannot be written ({error.strerror}); free some space, resume") from error
-    finally:
-        temporary.unlink(missing_ok=True)

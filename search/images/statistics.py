@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor
 
+from hardware_profiles.replace_file import replace_file
 from search.errors import BadSupernet, WriteFailed
 
 SCHEMA = 1
@@ -146,12 +146,9 @@ def save_statistics(statistics: ImageStatistics, folder: Path) -> Path:
     path = folder / STATISTICS
     text = json.dumps({"schema": SCHEMA, **asdict(statistics)}, indent=1) + "\n"
     try:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
-            (Path(temporary) / STATISTICS).write_text(text, "utf-8")
-            (Path(temporary) / STATISTICS).replace(path)
+        return replace_file(path, text)
     except OSError as error:
         raise WriteFailed(f"{path} cannot be written ({error.strerror}); free some space") from error
-    return path
 
 
 class _File(BaseModel):

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hardware_profiles.replace_file import replace_file
 from search.errors import BadGenotype, WriteFailed
 
 SCHEMA = 1
@@ -179,14 +180,10 @@ def write_genotype(genotype: Genotype, path: Path, found: Origin | None = None) 
     Raises:
         WriteFailed: the disk is full, for instance.
     """
-    temporary = path.with_name(f".{path.name}.writing")
     try:
-        temporary.write_text(json.dumps(to_document(genotype, found)) + "\n", "utf-8")
-        temporary.replace(path)
+        replace_file(path, json.dumps(to_document(genotype, found)) + "\n")
     except OSError as error:
         raise WriteFailed(f"{path} cannot be written ({error.strerror}); free some space") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> tuple[Genotype, Origin | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+from hardware_profiles.replace_file import replace_file
 from hardware_profiles.tables.find import BUNDLED, keep_table
 from search.nets.heads import CLASSES
 from search.nets.whole import Headed, family_for
@@ -191,9 +191,7 @@ def main() -> int:
             asks = tuple(ask for ask in asks if ask.name not in {one.name for one in kept})
             entries = make_entries(asks, evaluations=args.evaluations, seed=args.seed, progress=progress, say=talk.say)
             entries = (*kept, *entries)
-        draft = args.out.with_name(f".{args.out.name}.{os.getpid()}.partial")
-        draft.write_text(entries_text(entries), "utf-8", newline="\n")
-        draft.replace(args.out)
+        replace_file(args.out, entries_text(entries))
     except Exception as error:
         print(f"zoo: {one_line(error)}", file=sys.stderr)
         return exit_code(error)

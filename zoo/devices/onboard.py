@@ -18,6 +18,7 @@ from hardware_profiles.fit.adapt import adapt_table, pick_diverse
 from hardware_profiles.fit.calibrate import validate
 from hardware_profiles.fit.fit import fit_table
 from hardware_profiles.measure.models import to_onnx_bytes
+from hardware_profiles.replace_file import replace_file
 from hardware_profiles.tables.find import find_device, list_tables
 from hardware_profiles.types import DeviceProfile, LatencyTable, Validation
 from search.nets import NETS, Net
@@ -58,10 +59,7 @@ def write_networks(architectures: list[Architecture], folder: Path, *, batch: in
     for i, architecture in enumerate(architectures):
         module = NETS[architecture.net].build(architecture).eval()
         content = to_onnx_bytes(module, (batch, 3, architecture.resolution_px, architecture.resolution_px))
-        path = folder / f"{network_label(i)}.onnx"
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_bytes(content)
-        paths.append(partial.replace(path))
+        paths.append(replace_file(folder / f"{network_label(i)}.onnx", content))
     return paths
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from hardware_profiles import count_compute
+from hardware_profiles.replace_file import replace_file
 from search.cells.derive import cell_costs
 from search.cells.recipe import PRESETS, DartsRecipe
 from search.errors import BadArchitecture
@@ -220,6 +221,4 @@ def _write_result(out: Path, found: Sequence[Seed], chosen: Seed, job: Job) -> N
         plot_cell(chosen.genotype, out / picture)
     seeds = [{**vars(seed), "genotype": to_document(seed.genotype), "folder": f"{_MARK}/{seed.seed}"} for seed in found]
     document = {"schema": SCHEMA, "chosen": chosen.seed, "recipe": asdict(job.recipe), "seeds": seeds}
-    temporary = out / f".{RESULT}.writing"
-    temporary.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
-    temporary.replace(out / RESULT)
+    replace_file(out / RESULT, json.dumps(document, indent=1) + "\n")

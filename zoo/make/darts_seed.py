@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hardware_profiles import DeviceProfile, OnnxRunner, time_call, to_onnx_bytes
+from hardware_profiles.replace_file import replace_file
 from search.cells.derive import Alphas, CellCosts, derive_within
 from search.cells.log import complaint
 from search.cells.recipe import DartsRecipe, single
@@ -258,9 +259,7 @@ def derive_by_clock(
 def write_timed(timed: Timed, folder: Path) -> None:
     """Keep the decision in ``derived.json``."""
     document = {"schema": SCHEMA, **vars(timed), "genotype": to_document(timed.genotype)}
-    temporary = folder / f".{DERIVED}.writing"
-    temporary.write_text(json.dumps(document) + "\n", "utf-8")
-    temporary.replace(folder / DERIVED)
+    replace_file(folder / DERIVED, json.dumps(document) + "\n")
 
 
 def read_timed(folder: Path) -> Timed | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from hardware_profiles.replace_file import replace_file
 from zoo.errors import OutputExists
 
 _HERE = Path(__file__).parent
@@ -57,10 +57,4 @@ def check_page(out: Path, *, overwrite: bool) -> None:
 
 def write_page(text: str, out: Path) -> Path:
     """Write it in one step; returns ``out``."""
-    partial = out.with_name(f".report.{secrets.token_hex(4)}.partial")
-    try:
-        partial.write_text(text, "utf-8", errors="replace", newline="\n")
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
-    return out
+    return replace_file(out, text.encode("utf-8", "replace"))

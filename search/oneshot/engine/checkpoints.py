@@ -18,6 +18,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
+from hardware_profiles.replace_file import replace_file
 from search.cells.recipe import DartsRecipe
 from search.errors import Preempted, TrainingError, WriteFailed
 from search.images.feed import Pixels
@@ -39,17 +40,12 @@ class CheckpointFile(CheckpointIO):
         whole = io.BytesIO()
         torch.save(checkpoint, whole)
         path = Path(path)
-        temporary = path.with_name(f".{path.name}.writing")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(whole.getbuffer())
-            temporary.replace(path)
+            replace_file(path, whole.getbuffer())
         except OSError as error:
             raise WriteFailed(
                 f"{path} cannot be written ({error.strerror}); free {1 + (len(whole.getbuffer()) >> 20)} MiB and resume"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Read tensors and plain values, never code.
