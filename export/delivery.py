@@ -82,7 +82,6 @@ def deliver(
     time: bool = True,
     simplify: bool = True,
     min_agreement: float | None = None,
-    seal_key: Path | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Delivered:
     """Make, compare and time all artefacts of ``delivery`` in the folder ``out``.
@@ -102,7 +101,6 @@ def deliver(
         time: measure each artefact.
         simplify: let onnxslim remove what the graphs do not need.
         min_agreement: share of images on which int8 must see what torch sees; None takes the target's.
-        seal_key: of this installation, for engines.
         say: receives one line for each thing that happened.
 
     Raises:
@@ -154,7 +152,6 @@ def deliver(
             batch=ENGINE_BATCH if target.dynamic_batch else None,
             preprocess=read_preprocess(metadata),
             time=time,
-            seal_key=seal_key,
         )
         refused += tried.refused
     engines = tuple(report for report in [tried.report] if report is not None and report.comparison.passed)

@@ -1,4 +1,4 @@
 """TensorRT engines: build, keep with what they need, check, load, time.
 
-build · seal · engine_file · runner · try_engine
+build · engine_file · runner · try_engine
 """

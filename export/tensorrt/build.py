@@ -29,7 +29,6 @@ from export.errors import ExportError, InvalidGraph, MissingBackend, Unsupported
 from export.formats.onnx_file import OnnxFile, read_onnx
 from export.staging import draft_of, move
 from export.tensorrt.engine_file import Backend, EngineFile, Gpu, find_gpu, install, write_engine
-from export.tensorrt.seal import own_key
 
 BACKENDS: tuple[Backend, ...] = ("tensorrt", "tensorrt_rtx")
 
@@ -46,7 +45,6 @@ def build_engine(
     compute_capability: str | None = None,
     timing_cache: Path | None = None,
     tf32: bool = False,
-    seal_key: Path | None = None,
 ) -> EngineFile:
     """Build the engine of ``onnx`` at ``out``, with its sidecar beside it; each appears whole or not at all.
 
@@ -59,7 +57,6 @@ def build_engine(
             portable one.
         timing_cache: with ``tensorrt``: measured kernel times, read and written, which make the next build faster.
         tf32: let fp32 convolutions round their inputs to 10 bits: faster, and no longer within fp32's tolerance.
-        seal_key: of this installation, made on first use; without it ``read_engine`` asks its caller to vouch.
 
     Raises:
         MissingBackend: no such library, or no GPU for ``tensorrt``.
@@ -76,7 +73,6 @@ def build_engine(
     capabilities = _capabilities(trt, chosen, compute_capability, gpu)
     if timing_cache is not None and chosen == "tensorrt_rtx":
         raise UnsupportedTarget("tensorrt_rtx times nothing while it builds, so it has no timing cache; leave it out")
-    key = own_key(seal_key) if seal_key else None
     plan = build_plan(
         trt,
         with_float_biases(graph.content) if graph.precision == "int8" else graph.content,
@@ -100,7 +96,7 @@ def build_engine(
         batch=batch,
         tf32=tf32,
     )
-    write_engine(engine, plan, key=key)
+    write_engine(engine, plan)
     return engine
 
 
@@ -177,7 +173,6 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--compute-capability", metavar="smXY")
     parser.add_argument("--timing-cache", type=Path)
     parser.add_argument("--tf32", action="store_true")
-    parser.add_argument("--seal-key", type=Path)
     options = vars(parser.parse_args(words))
     batch = options.pop("batch")
     try:

@@ -3,8 +3,7 @@
 EngineFile (what an engine is) · write_engine · read_engine · rebuild_command
 
 Loading an engine runs native code that it may carry, whatever the runtime's flags say (TensorRT documentation,
-"Engine Deserialization and the Trust Boundary"). So an engine is loaded only if this installation sealed its sidecar,
-or if the caller vouches for it.
+"Engine Deserialization and the Trust Boundary"). So an engine is loaded only if the caller vouches for it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ import torch
 from export.documents import read_document, to_document
 from export.errors import EngineRefused, MalformedReport, MissingBackend
 from export.staging import draft_of, move
-from export.tensorrt.seal import is_sealed, read_key, seal_of
 from hardware_profiles.types import Precision
 
 Backend = Literal["tensorrt", "tensorrt_rtx"]
@@ -67,15 +65,13 @@ def sidecar_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def write_engine(engine: EngineFile, content: bytes, *, key: bytes | None) -> None:
-    """Write an engine and its sidecar, sealed where there is a key; each appears whole or not at all.
+def write_engine(engine: EngineFile, content: bytes) -> None:
+    """Write an engine and its sidecar; each appears whole or not at all.
 
     Raises:
         WriteFailed: there is no room, or no right, to write them; neither was changed.
     """
-    document = to_document(replace(engine, path=Path(engine.path.name)))
-    seal = seal_of(document, key) if key else None
-    text = json.dumps({**document, "seal": seal}, indent=2) + "\n"
+    text = json.dumps(to_document(replace(engine, path=Path(engine.path.name))), indent=2) + "\n"
     sidecar = sidecar_of(engine.path)
     with draft_of(engine.path, content) as draft, draft_of(sidecar, text.encode("utf-8")) as sidecar_draft:
         # Interrupted between the two moves, the sidecar is another engine's, and the new engine is refused.
@@ -89,7 +85,6 @@ def read_engine(
     gpu: Gpu | None,
     installed: Mapping[Backend, str],
     onnx: Path | None = None,
-    seal_key: Path | None = None,
     trusted: bool = False,
 ) -> tuple[EngineFile, bytes]:
     """Return an engine that may be loaded, and the very bytes that were checked.
@@ -99,21 +94,20 @@ def read_engine(
         gpu: that it is to run on.
         installed: version of each back end that is installed.
         onnx: the graph that it must have been built from, where that is known.
-        seal_key: of this installation, as given to ``build_engine``.
-        trusted: the caller built this engine elsewhere, or had it over a channel that nobody else can write to.
+        trusted: the caller built this engine, or had it over a channel that nobody else can write to.
 
     Raises:
-        EngineRefused: no or a foreign sidecar, other bytes, another graph, another library or another GPU.
+        EngineRefused: nobody vouches; no sidecar, other bytes, another graph, another library or another GPU.
         MissingBackend: its library is not installed, or there is no GPU.
     """
-    anew = _command(path, onnx, seal_key, ())  # without a word of a sidecar that anyone may have written
-    engine, sealed = _read_sidecar(path, seal_key, anew)
-    if not (sealed or trusted):
+    anew = _command(path, onnx, ())  # without a word of a sidecar that anyone may have written
+    if not trusted:
         raise EngineRefused(
-            f"{path} was not built by this installation, and loading an engine can run code; build it here: {anew};"
+            f"loading an engine can run code, and {path} may be anyone's; build it here: {anew};"
             f" or vouch for it with trusted=True"
         )
-    command = rebuild_command(engine, onnx, seal_key)
+    engine = _read_sidecar(path, anew)
+    command = rebuild_command(engine, onnx)
     content = _content(path, engine, command)
     if onnx is not None and _sha256(onnx) != engine.onnx_sha256:
         raise EngineRefused(f"{path} was built from another graph than {onnx}; build it again: {command}")
@@ -122,14 +116,14 @@ def read_engine(
     return engine, content
 
 
-def rebuild_command(engine: EngineFile, onnx: Path | None = None, seal_key: Path | None = None) -> str:
+def rebuild_command(engine: EngineFile, onnx: Path | None = None) -> str:
     """What a user types to build the same engine again, with the library and for the GPU at hand."""
     options = ["--backend", engine.backend]
     if engine.batch:
         options += ["--batch", *map(str, engine.batch)]
     if engine.backend == "tensorrt_rtx" and len(engine.compute_capabilities) == 1:
         options += ["--compute-capability", engine.compute_capabilities[0]]
-    return _command(engine.path, onnx, seal_key, [*options, *(["--tf32"] if engine.tf32 else [])])
+    return _command(engine.path, onnx, [*options, *(["--tf32"] if engine.tf32 else [])])
 
 
 def install(backend: Backend) -> str:
@@ -137,26 +131,21 @@ def install(backend: Backend) -> str:
     return f"install it: pip install 'subnet-zoo[{backend.replace('_', '-')}]'"
 
 
-def _command(path: Path, onnx: Path | None, seal_key: Path | None, options: Sequence[str]) -> str:
-    words = ["python", "-m", "export.tensorrt.build", str(onnx or "MODEL.onnx"), str(path), *options]
-    return shlex.join([*words, *(["--seal-key", str(seal_key)] if seal_key else [])])
+def _command(path: Path, onnx: Path | None, options: Sequence[str]) -> str:
+    return shlex.join(["python", "-m", "export.tensorrt.build", str(onnx or "MODEL.onnx"), str(path), *options])
 
 
-def _read_sidecar(path: Path, seal_key: Path | None, anew: str) -> tuple[EngineFile, bool]:
+def _read_sidecar(path: Path, anew: str) -> EngineFile:
     sidecar = sidecar_of(path)
     try:
-        document = json.loads(sidecar.read_text("utf-8"))
-        seal = document.pop("seal")
-        engine = read_document(EngineFile, document)
+        engine = read_document(EngineFile, json.loads(sidecar.read_text("utf-8")))
     except OSError as error:
         raise EngineRefused(f"{sidecar} cannot be read ({error.strerror}); build it here: {anew}") from error
     except (ValueError, KeyError, AttributeError, TypeError, MalformedReport) as error:
         raise EngineRefused(f"{sidecar} is not an engine's sidecar of this version; build it here: {anew}") from error
     if engine.path != Path(path.name):
         raise EngineRefused(f"{sidecar} describes another file than {path.name}; build it here: {anew}")
-    key = read_key(seal_key) if seal_key else None
-    sealed = isinstance(seal, str) and key is not None and is_sealed(document, seal, key)
-    return replace(engine, path=path), sealed
+    return replace(engine, path=path)
 
 
 def _content(path: Path, engine: EngineFile, command: str) -> bytes:

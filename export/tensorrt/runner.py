@@ -30,16 +30,12 @@ class EngineRunner:
     Args:
         path: the engine, its sidecar beside it.
         onnx: the graph that it must have been built from, where that is known.
-        seal_key: of this installation, as given to ``build_engine``.
-        trusted: the caller built this engine elsewhere, or had it over a channel that nobody else can write to.
+        trusted: the caller built this engine, or had it over a channel that nobody else can write to.
     """
 
-    def __init__(
-        self, path: Path, *, onnx: Path | None = None, seal_key: Path | None = None, trusted: bool = False
-    ) -> None:
+    def __init__(self, path: Path, *, onnx: Path | None = None, trusted: bool = False) -> None:
         self._path = path
         self._onnx = onnx
-        self._seal_key = seal_key
         self._trusted = trusted
         self._buffers: dict[str, torch.Tensor] = {}
 
@@ -55,7 +51,6 @@ class EngineRunner:
             gpu=find_gpu(),
             installed=installed_backends(),
             onnx=self._onnx,
-            seal_key=self._seal_key,
             trusted=self._trusted,
         )
         self._trt = load_backend(engine.backend)
@@ -64,7 +59,7 @@ class EngineRunner:
         self._engine = self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
             reason = log.errors[0] if log.errors else "it did not say why"
-            command = rebuild_command(engine, self._onnx, self._seal_key)
+            command = rebuild_command(engine, self._onnx)
             raise EngineRefused(f"{engine.backend} refuses {self._path}: {reason}; build it again: {command}")
         self._context = self._engine.create_execution_context()
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]

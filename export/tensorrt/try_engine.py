@@ -51,15 +51,14 @@ def engine_of(
     batch: tuple[int, int, int] | None,
     preprocess: Preprocess,
     time: bool,
-    seal_key: Path | None,
 ) -> Tried:
     """Build the engine of ``graph`` at ``out`` and try it; a wrong one is renamed to ``<stem>.failed.engine``.
 
     Arguments are those of ``build_engine`` and ``try_engine``.
     """
     try:
-        engine = build_engine(graph.path, out, batch=batch, seal_key=seal_key)
-        report = try_engine(engine, graph, images_NCHW, reference, preprocess=preprocess, time=time, seal_key=seal_key)
+        engine = build_engine(graph.path, out, batch=batch)
+        report = try_engine(engine, graph, images_NCHW, reference, preprocess=preprocess, time=time)
     except MissingBackend as error:
         return Tried(notes=(f"no TensorRT engine: {error}",))
     except InvalidGraph as error:
@@ -86,7 +85,6 @@ def try_engine(
     *,
     preprocess: Preprocess,
     time: bool,
-    seal_key: Path | None,
 ) -> ExportReport | None:
     """Compare an engine with torch and, where it is right, time it by CUDA events at the graph's batch size.
 
@@ -97,7 +95,6 @@ def try_engine(
         reference: torch's outputs for them.
         preprocess: how the images were made of pixels, for an engine that takes pixels.
         time: measure it.
-        seal_key: of this installation, as given to ``build_engine``.
 
     Returns:
         Its report, passed or not; None on a machine without a GPU that the engine is for.
@@ -110,8 +107,7 @@ def try_engine(
         return None
     fed = to_pixels(images_NCHW, preprocess) if graph.target.uint8_input else images_NCHW
     try:
-        # Without a key nobody sealed it, but these are the bytes that were built a moment ago.
-        with EngineRunner(engine.path, onnx=graph.path, seal_key=seal_key, trusted=seal_key is None) as runner:
+        with EngineRunner(engine.path, onnx=graph.path, trusted=True) as runner:  # built a moment ago
             comparison = compare_outputs(reference, artefact_outputs(runner, fed, graph.target), graph.target.tolerance)
             usual = {"input": np.resize(fed, (graph.target.input_nchw[0], *fed.shape[1:]))}
             measured = runner.time(usual) if time and comparison.passed else None

@@ -97,19 +97,16 @@ def quantized(write: Any, tmp_path: Path) -> Path:
 
 @real
 @pytest.mark.tensorrt
-def test_a_real_engine_is_built_for_a_gpu_that_is_not_there(write, out, tmp_path):
+def test_a_real_engine_is_built_for_a_gpu_that_is_not_there(write, out):
     onnx_path = write(onnx_bytes("cloud", "maps"))
-    seal_key = tmp_path / "engine.key"
-    built = build_engine(
-        onnx_path, out, backend="tensorrt_rtx", batch=(1, 4, 16), compute_capability="8.6", seal_key=seal_key
-    )
+    built = build_engine(onnx_path, out, backend="tensorrt_rtx", batch=(1, 4, 16), compute_capability="8.6")
     assert (built.backend, built.compute_capabilities, built.precision) == ("tensorrt_rtx", ("sm86",), "fp32")
     assert (built.batch, built.gpu, built.tf32) == ((1, 4, 16), None, False)
     assert built.backend_version == load_backend("tensorrt_rtx").__version__
     assert built.onnx_sha256 == hashlib.sha256(onnx_path.read_bytes()).hexdigest()
     gpu = Gpu(name="any", compute_capability="sm86", driver="")
     installed = {"tensorrt_rtx": built.backend_version}
-    engine, content = read_engine(out, gpu=gpu, installed=installed, onnx=onnx_path, seal_key=seal_key)
+    engine, content = read_engine(out, gpu=gpu, installed=installed, onnx=onnx_path, trusted=True)
     assert engine == built
     assert len(content) == built.bytes == out.stat().st_size > 10_000
     assert {path.name for path in out.parent.iterdir()} == {"model.engine", "model.engine.json"}
@@ -356,12 +353,12 @@ def test_the_command_fails_with_one_line_and_its_exit_code(content, words, code,
 
 
 @pytest.mark.parametrize(("target", "batch"), [("edge", None), ("cloud", (1, 2, 4))])
-def test_the_command_that_a_refusal_offers_builds_the_same_engine(target, batch, double, write, out, tmp_path, capsys):
-    onnx_path, seal_key = write(onnx_bytes(target)), tmp_path / "engine.key"
-    first = build_engine(onnx_path, out, batch=batch, tf32=True, seal_key=seal_key)
+def test_the_command_that_a_refusal_offers_builds_the_same_engine(target, batch, double, write, out, capsys):
+    onnx_path = write(onnx_bytes(target))
+    first = build_engine(onnx_path, out, batch=batch, tf32=True)
     out.unlink()
-    words = shlex.split(rebuild_command(first, onnx_path, seal_key))
+    words = shlex.split(rebuild_command(first, onnx_path))
     assert main(words[3:]) == 0
     assert str(out) in capsys.readouterr().out
     installed = {"tensorrt": double.__version__}
-    assert read_engine(out, gpu=GPU, installed=installed, onnx=onnx_path, seal_key=seal_key)[0] == first
+    assert read_engine(out, gpu=GPU, installed=installed, onnx=onnx_path, trusted=True)[0] == first

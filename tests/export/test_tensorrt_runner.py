@@ -20,7 +20,6 @@ from export.errors import EngineRefused, InvalidGraph
 from export.tensorrt.build import build_engine
 from export.tensorrt.engine_file import write_engine
 from export.tensorrt.runner import EngineRunner
-from export.tensorrt.seal import own_key
 from hardware_profiles import OnnxRunner
 
 
@@ -31,7 +30,7 @@ def built(double, tmp_path: Path):
     def call(content: bytes, batch: tuple[int, int, int] | None = None) -> Path:
         (tmp_path / "model.onnx").write_bytes(content)
         out = tmp_path / "model.engine"
-        build_engine(tmp_path / "model.onnx", out, batch=batch, seal_key=tmp_path / "engine.key")
+        build_engine(tmp_path / "model.onnx", out, batch=batch)
         return out
 
     return call
@@ -43,7 +42,7 @@ def test_an_engine_gives_what_its_graph_gives_at_every_batch(outputs, built, ima
     path = built(content, (1, 4, 8))
     with (
         OnnxRunner(content, threads=1) as reference,
-        EngineRunner(path, onnx=tmp_path / "model.onnx", seal_key=tmp_path / "engine.key") as runner,
+        EngineRunner(path, onnx=tmp_path / "model.onnx", trusted=True) as runner,
     ):
         for size in (2, 1, 8, 2):
             batch = {"input": images[:size].numpy()}
@@ -53,11 +52,10 @@ def test_an_engine_gives_what_its_graph_gives_at_every_batch(outputs, built, ima
                 np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_foreign_engine_never_reaches_the_library(built, double, tmp_path):
+def test_a_foreign_engine_never_reaches_the_library(built, double):
     path = built(onnx_bytes("edge"))
-    for runner in (EngineRunner(path), EngineRunner(path, seal_key=tmp_path / "other.key")):
-        with pytest.raises(EngineRefused), runner:
-            pass
+    with pytest.raises(EngineRefused), EngineRunner(path):
+        pass
     path.write_bytes(b"evil")
     with pytest.raises(EngineRefused), EngineRunner(path, trusted=True):
         pass
@@ -68,9 +66,9 @@ def test_an_engine_that_the_library_refuses_is_reported_with_the_command(built, 
     path = built(onnx_bytes("edge"))
     engine = build_engine(tmp_path / "model.onnx", path)
     junk = replace(engine, sha256=hashlib.sha256(b"junk").hexdigest(), bytes=4)
-    write_engine(junk, b"junk", key=own_key(tmp_path / "engine.key"))
+    write_engine(junk, b"junk")
     refused = pytest.raises(EngineRefused, match=r"assertion failed. Two lines; build it again: python -m")
-    with refused, EngineRunner(path, seal_key=tmp_path / "engine.key"):
+    with refused, EngineRunner(path, trusted=True):
         pass
 
 
@@ -126,7 +124,6 @@ def test_a_real_engine_on_a_real_gpu_is_torchs_equal_and_has_a_time(backend, ima
     assert gpu is not None
     content = onnx_bytes("cloud", "maps")
     (tmp_path / "model.onnx").write_bytes(content)
-    key = tmp_path / "engine.key"
     try:
         build_engine(
             tmp_path / "model.onnx",
@@ -135,14 +132,13 @@ def test_a_real_engine_on_a_real_gpu_is_torchs_equal_and_has_a_time(backend, ima
             batch=(1, 4, 11),
             compute_capability=gpu.compute_capability,
             timing_cache=tmp_path / "timing.cache" if backend == "tensorrt" else None,
-            seal_key=key,
         )
     except export.tensorrt.build.UnsupportedTarget as error:
         pytest.skip(str(error))
     batch = {"input": images.numpy()}
     with OnnxRunner(content, threads=1) as reference:
         expected = reference.run(batch)
-    with EngineRunner(tmp_path / "model.engine", onnx=tmp_path / "model.onnx", seal_key=key) as runner:
+    with EngineRunner(tmp_path / "model.engine", onnx=tmp_path / "model.onnx", trusted=True) as runner:
         found = runner.run(batch)
         latency = runner.time(batch)
     comparison = compare_outputs(expected, found, target_at("cloud", 32).tolerance)

@@ -32,7 +32,6 @@ from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, OutputExists
 from zoo.heads import deployable
 from zoo.heads.attach import Head, deployed
-from zoo.home import home_folder
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
@@ -249,7 +248,6 @@ def _delivered(
         predicted_ms=ready.predicted_ms(device) if work.is_bare and options.batch in (None, 1) else None,
         simplify=options.simplify,
         min_agreement=options.min_agreement,
-        seal_key=home_folder("keys") / "engines" if delivery.engine else None,
         say=say,
     )
 
