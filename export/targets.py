@@ -15,8 +15,9 @@ from export.errors import UnsupportedTarget
 from export.types import ExportTarget, Tolerance
 from hardware_profiles.types import Precision
 
+# 13 brought int8 by channel; newer than 18 is read by fewer runtimes.
 MIN_OPSET, MAX_OPSET = 13, 18
-MAX_IR_VERSION = 10
+MAX_IR_VERSION = 10  # what ONNX Runtime 1.18 reads
 # What runtimes have int8 kernels for.
 INT8_LAYERS = ("Conv", "Gemm", "MatMul")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 METRICS = "metrics.csv"
-POINTS = 40
+POINTS = 40  # a curve's shape, in a card of some kB
 _PREFIX = "loss_"
 
 

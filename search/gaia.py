@@ -24,7 +24,7 @@ from search.nets.layers import projector_of
 from search.supernet import Supernet, SupernetCard
 
 NET = "resnet-ar50to101"
-RESOLUTION_PX = 224
+RESOLUTION_PX = 224  # what DATA's checkpoints were trained at
 _ENCODER = "encoder_q."
 # Of a block: our layer, their convolution, their normalization.
 _BLOCK = {

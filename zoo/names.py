@@ -26,7 +26,7 @@ METHODS = ("data", "ssnas")
 OBJECTIVES = ("mocov2", "byol", "densecl", "ressl", "simclr")
 GRAMMAR = "<method>-<objective>-<task>-<budget>[-<size>px][@<device>], e.g. data-mocov2-cls-3ms"
 
-_BYTES_PER_PARAM = 4
+_BYTES_PER_PARAM = 4  # fp32
 _BUDGET = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|mmacs|mb)")
 _AMOUNT = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([kmg]?)b?")
 _SCALE = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}

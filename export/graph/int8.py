@@ -39,7 +39,7 @@ from hardware_profiles.runners import OnnxRunner
 Array = npt.NDArray[Any]
 
 CALIBRATORS: tuple[Calibrator, ...] = ("percentile", "minmax", "entropy")
-MIN_IMAGES = 8
+MIN_IMAGES = 8  # below it a range is chance
 # Ranges hardly change beyond; all images choose the calibrator and the layers.
 _RANGE_IMAGES = 128
 # Short runs of layers whose noise is measured, beside the first layer, and the images that show it.

@@ -21,8 +21,8 @@ from typing import IO, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-SECONDS = 60.0
-MEMORY_BYTES = 2 * 2**30
+SECONDS = 60.0  # a graph of ours takes less than one
+MEMORY_BYTES = 2 * 2**30  # a network of ours takes some hundred MB
 # Activations of a call, in sizes of its input: a network's widest maps, alive at once, are below this.
 _MEMORY_PER_INPUT = 256
 _LENGTH = struct.Struct("<q")

@@ -22,8 +22,8 @@ from torchvision.ops import batched_nms, box_iou
 Array = npt.NDArray[Any]
 
 DETECTIONS = "detections"
-MOST, MIN_SCORE, MAX_IOU = 100, 0.05, 0.5
-_CLASS = 5
+MOST, MIN_SCORE, MAX_IOU = 100, 0.05, 0.5  # COCO's 100 boxes, RetinaNet's score and overlap
+_CLASS = 5  # where a row [x, y, x, y, score, class] holds it
 
 
 def select(boxes_NA4: Array, scores_NAC: Array) -> Array:

@@ -74,7 +74,7 @@ def torch_outputs(module: nn.Module, images_NCHW: Tensor) -> dict[str, npt.NDArr
 
 Array = npt.NDArray[Any]
 
-_DYNAMIC_SIZES = (2, 1, 4, 8, 16)
+_DYNAMIC_SIZES = (2, 1, 4, 8, 16)  # batches that a dynamic graph is tried with, an odd order first
 _LARGEST_SIZE = 32
 # Two different sizes need this many images.
 MIN_DYNAMIC_IMAGES = 3

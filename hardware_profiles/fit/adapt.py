@@ -19,7 +19,7 @@ from hardware_profiles.fit.calibrate import validate
 from hardware_profiles.fit.work import Numbers, checked_times, checks_of, solve_relative, work
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, OpKey
 
-MIN_NETWORKS = 5
+MIN_NETWORKS = 5  # three numbers are fitted, and an error is told
 
 
 def adapt_table(

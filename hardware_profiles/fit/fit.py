@@ -27,8 +27,8 @@ from hardware_profiles.fit.work import (
 )
 from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, OpKey
 
-UNSEEN = 0.2
-_MIN_NETWORKS_A_BLOCK = 3
+UNSEEN = 0.2  # of the networks: they tell the error
+_MIN_NETWORKS_A_BLOCK = 3  # fewer leave a block's time to the noise of one network
 # Against 1, the weight of a network's relative error.
 _LEAN = 1e-8
 

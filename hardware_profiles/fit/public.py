@@ -19,7 +19,7 @@ from hardware_profiles.fit.count import Layer
 from hardware_profiles.fit.work import Numbers, checked_times, checks_of, solve_nonnegative
 from hardware_profiles.types import CostModel, DeviceProfile
 
-MIN_MODELS = 8
+MIN_MODELS = 8  # one more than the kinds of work that a fit prices
 # Reweighting settles in about five steps on all published files.
 _STEPS = 8
 # Errors up to 1.5 times the median one count in full; Huber's constant, 1.345 sigma, is about twice the median.

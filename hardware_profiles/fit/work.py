@@ -59,7 +59,7 @@ def solve_relative(rows: Numbers, times_ms: Numbers) -> Numbers:
     return solve_nonnegative(rows / times_ms[:, None], np.ones(len(times_ms)))
 
 
-MAX_CHECKS = 200
+MAX_CHECKS = 200  # points of the plot that a table keeps
 
 
 def checked_times(times_ms: Sequence[float], *, networks: int) -> Numbers:

@@ -27,8 +27,8 @@ from rounds import quietest, take_turns, unsettled  # type: ignore[import-not-fo
 SCHEMA = 1
 HERE = Path(__file__).parent
 _TURN_SECONDS = 0.02  # small machines are slow, and even there a turn shall hold some samples
-_SAVE_SECONDS = 10
-_BUSY_LOAD = 0.5
+_SAVE_SECONDS = 10  # what a lost connection to a board costs
+_BUSY_LOAD = 0.5  # of a core, by others
 
 
 def main() -> int:

@@ -138,7 +138,7 @@ def _empty_blocks(channels: int, depth: int) -> nn.Module:
 
 
 INPUT = "input"
-OPSET = 17
+OPSET = 17  # what every runtime of the kit reads
 
 
 def to_onnx_bytes(module: nn.Module, input_nchw: tuple[int, int, int, int], *, opset: int = OPSET) -> bytes:

@@ -24,8 +24,8 @@ from hardware_profiles.timing.timing import Lend, latency_of, lender
 from hardware_profiles.types import DeviceProfile, LatencyTable, OpKey, Precision
 
 SCHEMA = 1
-_SAVE_SECONDS = 5.0
-_MAX_BYTES = 50_000_000
+_SAVE_SECONDS = 5.0  # what an interruption costs, at most
+_MAX_BYTES = 50_000_000  # far above a real one
 
 
 class Started:
@@ -100,8 +100,8 @@ def _turn(value: Any) -> Turn:
 
 __all__ = ["Network", "measure_table"]
 
-ROUNDS = 16
-_TURN_SECONDS = 0.004
+ROUNDS = 16  # turns a model; the quietest counts
+_TURN_SECONDS = 0.004  # short enough to fall between two interruptions
 # Of models that stay loaded. The quiet moments between a neighbor's bursts on a rented core are as short as a window.
 _LONG_TURN_SECONDS, _WINDOW_SECONDS = 0.008, 0.0005
 # Of those whose quietest turns disagree, for every round that all had: of models that stay loaded, and of others.

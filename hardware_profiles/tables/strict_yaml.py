@@ -15,7 +15,7 @@ import yaml
 
 from hardware_profiles.errors import BadProfile
 
-MAX_BYTES = 500_000
+MAX_BYTES = 500_000  # twenty times the largest table here
 # A table has four levels and chips of less than 500 characters.
 _TABLE_LEVELS, _TABLE_SCALAR = 5, 1000
 # A package's documents have six levels and a few kB.

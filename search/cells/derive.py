@@ -25,7 +25,7 @@ from search.types import Architecture
 # By role [14 edges, 8 operations], in the order of EDGES and PRIMITIVES.
 Alphas = Mapping[str, NDArray[np.float64]]
 
-_HALVINGS = 50
+_HALVINGS = 50  # of an interval of prices: below a rounding of float64
 
 
 @dataclass(frozen=True, kw_only=True)

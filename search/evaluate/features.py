@@ -14,7 +14,7 @@ from search.images.views import center
 from search.nets import Backbone
 from search.recalibrate import recalibrate
 
-_BATCH = 64
+_BATCH = 64  # images of a pass
 # As many as a delivered network is recalibrated on.
 _CALIBRATION_IMAGES, _CALIBRATION_BATCH = 2048, 128
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from search.errors import BadLabels
 from search.images.read import Skipped, read_images
 
-_SHOWN = 3
+_SHOWN = 3  # files named in a message; the rest is counted
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

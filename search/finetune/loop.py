@@ -29,10 +29,10 @@ from search.evaluate.scores import Score
 from search.labels.arrays import Targets, Views, collate
 
 CHECKPOINT = "last.ckpt"
-_WEIGHT_DECAY, _CLIP = 0.05, 5.0
-_WARM_UP = 0.05
-_AVERAGED = 0.998
-_LEAST_RATE = 0.01
+_WEIGHT_DECAY, _CLIP = 0.05, 5.0  # ConvNeXt's training (Liu et al., CVPR 2022, table 5); the clip only meets spikes
+_WARM_UP = 0.05  # of all steps
+_AVERAGED = 0.998  # a half-life of 350 steps; the first steps count less
+_LEAST_RATE = 0.01  # of the peak, at the end of the cosine
 
 
 @dataclass(frozen=True, kw_only=True)

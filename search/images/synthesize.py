@@ -18,7 +18,7 @@ from search.images.statistics import ImageStatistics, frequencies, log_contrast,
 # ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 
-_EPS = 1e-12
+_EPS = 1e-12  # against a division by 0 in flat images
 
 
 def synthesize(statistics: ImageStatistics, count: int, size_px: int, *, seed: int = 0) -> Tensor:
@@ -89,9 +89,9 @@ def _at_frequencies(gain: NDArray[np.float64], size_px: int) -> NDArray[np.float
     return np.interp(frequencies(size_px), np.arange(1, len(gain) + 1), gain)
 
 
-_LEAVES = 40
+_LEAVES = 40  # more are hidden by others
 _SMALLEST = 1 / 10  # radius, as a share of the side
-_LARGEST = 0.8
+_LARGEST = 0.8  # of the image's side
 # Spread of natural colors on the scale 0..1: much along gray, some along yellow-blue, little along green-purple.
 _MEAN = np.array([0.48, 0.45, 0.40])
 _AXES = np.array([[0.25, 0.25, 0.25], [0.07, 0.0, -0.08], [0.03, -0.05, 0.03]])

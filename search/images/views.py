@@ -22,9 +22,9 @@ from torch.nn import functional as F
 # ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)  # torchvision's, with the next
 IMAGENET_STD = (0.229, 0.224, 0.225)
-_CROP_ATTEMPTS = 10
+_CROP_ATTEMPTS = 10  # torchvision's RandomResizedCrop, with its numbers of draws
 _CROP_DRAWS = 2 * _CROP_ATTEMPTS + 2
 
 

@@ -24,7 +24,7 @@ from search.labels.masks import class_names
 from search.labels.samples import Faults, Sample
 
 _NOT_LABELS = ("classes.txt", "readme.txt", "readme.dataset.txt", "readme.roboflow.txt", "train.txt", "val.txt")
-_HEAD_BYTES = 4096
+_HEAD_BYTES = 4096  # a format shows in its first lines
 
 
 @dataclass(frozen=True, kw_only=True)

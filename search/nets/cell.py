@@ -32,8 +32,8 @@ from search.nets.layers import Layers
 from search.nets.net import Choice, Net, Part
 from search.types import Architecture
 
-CELLS = (5, 8, 14, 20)
-CHANNELS = (8, 16, 24, 36, 48)
+CELLS = (5, 8, 14, 20)  # DARTS uses 8 to search and 20 to train; 5 and 14 lie beside them
+CHANNELS = (8, 16, 24, 36, 48)  # DARTS uses 16 to search and 36 to train
 # From the cheapest to the dearest, as every choice's options are.
 _BY_SIZE = (
     "skip_connect",

@@ -123,9 +123,9 @@ def _normed(pool: nn.Module, channels: int, searching: bool) -> nn.Module:
 # ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 
-STEM_STRIDES = (1, 2, 4, 8)
+STEM_STRIDES = (1, 2, 4, 8)  # a cell sees 16 to 64 px then, as in the papers
 _WIDEST_PX = 40  # side of the first cell's map, where the strides allow
-_WIDE_STEM = 3
+_WIDE_STEM = 3  # DARTS's stem is three times as wide as its cells
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from search.errors import BadGenotype, WriteFailed
 
 SCHEMA = 1
 SPACE = "darts"
-NODES = 4
+NODES = 4  # a cell's inner ones (Liu et al., ICLR 2019, section 3)
 INPUTS = 2  # a cell's, and a node's
 NONE = "none"
 # The candidates of an edge; ``none`` competes with them in the search and is never chosen.

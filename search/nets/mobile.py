@@ -19,7 +19,7 @@ from search.nets.layers import Backbone, ConvNorm, Layers, PlainLayers
 from search.nets.net import Choice, Net, Part
 from search.types import Architecture
 
-STEM_CHANNELS = 16
+STEM_CHANNELS = 16  # FBNet's (Wu et al., CVPR 2019, table 1), as all below
 HEAD_CHANNELS = 1504
 KERNELS = (3, 5)
 EXPANSIONS = (1, 3, 6)

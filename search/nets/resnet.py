@@ -19,7 +19,7 @@ from search.nets.layers import Backbone, ConvNorm, Layers, PlainLayers
 from search.nets.net import Choice, Net, Part
 from search.types import Architecture
 
-EXPANSION = 4
+EXPANSION = 4  # of a bottleneck (He et al., CVPR 2016)
 
 
 @dataclass(frozen=True, kw_only=True)

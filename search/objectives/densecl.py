@@ -27,7 +27,7 @@ from search.nets import Backbone
 from search.objectives.moco import Queue, info_nce
 from search.objectives.objective import Network, Objective, Tensors, follow
 
-_LEAST_SIDE, _LARGEST_SIDE = 4, 8
+_LEAST_SIDE, _LARGEST_SIDE = 4, 8  # positions a side: fewer have no neighbors, more cost memory and add none
 
 
 def match(map1_BCS: Tensor, map2_BCS: Tensor) -> Tensor:

@@ -25,8 +25,8 @@ from search.subnets.evolution import Goal, Hunt, Key
 from search.supernet import Supernet
 from search.types import Budget, Candidate, SearchResult, Task
 
-_FEWEST_IMAGES, _MOST_IMAGES = 32, 128
-_PIXELS = 128 * 32 * 32
+_FEWEST_IMAGES, _MOST_IMAGES = 32, 128  # fewer large ones, so that a search takes as long
+_PIXELS = 128 * 32 * 32  # of 128 images at 32 px
 
 
 def find(

@@ -144,7 +144,7 @@ def _entry(ask: Ask, goal: Goal, result: SearchResult, ready: Ready, photos: Pho
     )
 
 
-_NETWORKS = 100
+_NETWORKS = 100  # whole networks that a shipped table is checked on, as DESIGN asks
 
 
 def measure_reference(*, force: bool, progress: Progress, say: Say, folder: Path = BUNDLED) -> list[Path]:

@@ -88,7 +88,7 @@ def reference_tables() -> tuple[tuple[str, int], ...]:
     return (("mobile", 32), ("mobile", 64), ("cell", 32))
 
 
-_ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+_ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # milliseconds as people say them: a step is 20 to 50 %
 # Between the table's estimate and the budget, for the clock has the last word.
 _ROOM = 1.1
 

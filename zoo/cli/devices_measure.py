@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
 from hardware_profiles.types import Kind, Precision
 from zoo.cli.console import Json, Quiet, Talk, size_text
 
-_LONGEST_ID = 64
-_Precisions = Annotated[list[Precision] | None, typer.Option("--precision", help="fp32; again for more.")]
+_LONGEST_ID = 64  # the file's name holds the id, a net and a size, and stays below 255
+_Precisions = Annotated[list[str] | None, typer.Option("--precision", help="fp32; again for more.")]
 _Resolutions = Annotated[
     list[int] | None,
     typer.Option("--resolution", min=8, help="Side of the input in px, 32; again for more."),
@@ -51,7 +51,7 @@ def measure_command(
     from zoo.home import own_tables
 
     talk, folder, found = Talk(as_json=as_json, quiet=quiet), out or own_tables(), []
-    precisions = precision or ["fp32"]
+    precisions = [_precision(text) for text in precision or ["fp32"]]
     if name is not None:
         _check_id(name, precisions)
     for px in resolution or [32]:
@@ -80,6 +80,15 @@ def measure_command(
         [str(path) for path, _ in found],
     )
     talk.next(*(f"zoo devices show {t.device.id} --net {net} --resolution {t.resolution_px}" for _, t in found))
+
+
+def _precision(text: str) -> Precision:
+    """One of several; typer checks such words only where one is taken."""
+    if text not in get_args(Precision):
+        raise typer.BadParameter(
+            f"{text!r:.40} is not one of {', '.join(get_args(Precision))}", param_hint="--precision"
+        )
+    return cast("Precision", text)
 
 
 def _check_id(name: str, precisions: list[Precision]) -> None:

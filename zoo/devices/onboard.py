@@ -27,7 +27,7 @@ from zoo.devices.this_machine import net_called, spread
 from zoo.devices.times import network_label, read_times
 from zoo.home import own_tables
 
-_POOL = 1000
+_POOL = 1000  # networks to choose diverse ones from
 # Up to here known tables say which networks differ; a fit from scratch has to see every option.
 _FEW = 50
 

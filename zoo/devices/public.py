@@ -29,7 +29,7 @@ from zoo.types import Progress, no_progress
 
 Library = Literal["torchvision", "timm"]
 
-_MAX_BYTES = 50_000_000
+_MAX_BYTES = 50_000_000  # far above the published ones, of 300 kB
 _HUB_COLUMNS = ("model", "device", "runtime", "precision", "latency_ms", "compute_unit", "layers", "layers_cpu")
 _TIMM_COLUMNS = ("model", "infer_img_size", "infer_step_time", "infer_batch_size")
 _HUB_PRECISIONS: Mapping[str, Precision] = {"float": "fp16", "w8a8": "int8"}

@@ -27,7 +27,7 @@ from zoo.errors import UnknownName
 from zoo.names import nearest, shown
 from zoo.types import Progress, no_progress
 
-_CALIBRATED_ON, _VALIDATED_ON = 16, 16
+_CALIBRATED_ON, _VALIDATED_ON = 16, 16  # networks each: a minute of timing
 # A table that is checked on many networks is fitted to a third as many.
 _CHECKS_A_FIT = 3
 

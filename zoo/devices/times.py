@@ -23,7 +23,7 @@ from search.types import Architecture
 from zoo.names import shown
 
 COLUMNS = ("network", "architecture", "latency_ms")
-_MAX_BYTES = 50_000_000
+_MAX_BYTES = 50_000_000  # a line is 100 bytes, and nobody times half a million networks
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,9 +19,9 @@ from search.nets import Backbone
 from zoo.heads.classifier import Trunk
 from zoo.heads.features import FeatureInfo, Level, feature_info
 
-_CHANNELS = 64
-_FINEST_STRIDE = 4
-_RATIOS = (0.5, 1.0, 2.0)
+_CHANNELS = 64  # a quarter of RetinaNet's 256, for backbones a tenth as large
+_FINEST_STRIDE = 4  # the finest map of the photo net
+_RATIOS = (0.5, 1.0, 2.0)  # RetinaNet's (Lin et al., ICCV 2017, section 4)
 # Anchors of RetinaNet start at 4 strides; objects in images of 32-160 px are smaller.
 _STRIDES_A_SIDE = 2
 

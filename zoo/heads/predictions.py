@@ -35,8 +35,8 @@ from zoo.types import HeadCard
 Array = NDArray[Any]
 Run = Callable[[Tensor], Mapping[str, Array]]
 Picture = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
-_BATCH = 16
-_SHOWN = 5
+_BATCH = 16  # pictures at once: more gives no speed on a processor
+_SHOWN = 5  # classes of a picture, as top-5 counts them
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from search.nets import Backbone
 from zoo.heads.classifier import Trunk
 from zoo.heads.features import feature_info
 
-_CHANNELS = 128
+_CHANNELS = 128  # LR-ASPP's (Howard et al., ICCV 2019, section 6.4)
 # The finer of the two maps has a quarter of the coarsest one's stride.
 _LEVELS_FINER = 2
 

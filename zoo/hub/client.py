@@ -125,7 +125,7 @@ def _type(error: BaseException) -> str:
     return type(error).__name__
 
 
-_MOST = 1000
+_MOST = 1000  # repositories of one organization; more is a mistake
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,8 @@ from zoo.types import Say, tell
 MAIN = "main"
 
 _TAG = re.compile(r"v([1-9][0-9]{0,8})")
-_TAG_TRIES = 5
-_CONFLICT = 409
+_TAG_TRIES = 5  # others may tag at the same moment; five in a row may not
+_CONFLICT = 409  # HTTP: somebody was faster
 
 
 @dataclass(frozen=True, kw_only=True)

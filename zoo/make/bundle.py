@@ -113,8 +113,8 @@ def _object(path: Path) -> dict[str, Any]:
     return document
 
 
-SIDE_PX = 64
-MAX_IMAGES = 8192
+SIDE_PX = 64  # statistics of colors and edges do not change above it
+MAX_IMAGES = 8192  # means over more hardly change
 
 
 def keep_statistics(images: Path, supernet: str | Path) -> Path:

@@ -35,8 +35,8 @@ from zoo.types import Progress, Say, Split, Try, stage
 # ruff: noqa: N803 - a tensor's name ends in its shape.
 
 
-MAX_TRIES = 4
-_COMPARED_IMAGES = 64
+MAX_TRIES = 4  # each costs an export and a timing; a tighter search follows
+_COMPARED_IMAGES = 64  # of the user's, through torch and ONNX Runtime: a second
 # The backbone of a whole model, exported for its time alone.
 _FEW = 4
 _CALIBRATION_IMAGES = 2048

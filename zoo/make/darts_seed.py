@@ -196,7 +196,7 @@ def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress
 
 
 SCHEMA, DERIVED = 1, "derived.json"
-_TRIES = 4
+_TRIES = 4  # as ``confirm.MAX_TRIES``
 # The artefact is timed once more when it is packaged; without a little room, noise would then undo the whole search.
 _ROOM = 0.97
 

@@ -40,7 +40,7 @@ from zoo.package.staging import check_free
 from zoo.types import Evaluation, HeadCard, ModelCard, Progress, Say, stage
 
 CURVE, JOB = "curve.json", "job.json"
-_COMPARED = 64
+_COMPARED = 64  # as ``confirm`` compares
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,7 @@ from zoo.names import Name
 from zoo.supernets import LEAST_PHOTO_PX, PHOTO_NET, Ready, method_of, read_supernet
 from zoo.types import Progress, Say, stage
 
-_SHOWN_SKIPPED = 5
+_SHOWN_SKIPPED = 5  # names of files; the rest is counted
 # A photo keeps what cls needs at 160 px; small objects and borders need more. The price grows with the square.
 PHOTO_PX = {PHOTO_NET: {Task.CLS: 160, Task.DET: 224, Task.SEG: 224}}
 # The net halves its input five times; beyond 320 px a budget of milliseconds is not met, below 96 a map has 2 px.

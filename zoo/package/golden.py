@@ -31,7 +31,7 @@ from zoo.errors import VerificationFailed
 from zoo.names import printable
 
 INPUT = "input"
-_IMAGES = 4
+_IMAGES = 4  # enough to notice a swapped batch, and small in a package
 # What the golden noise may look like to an artefact of each precision, against the weights in torch. Ranges of int8
 # were chosen on pictures: noise leaves them, so that less is asked.
 _NOISE: Mapping[Precision, Tolerance] = {

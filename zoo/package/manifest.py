@@ -18,9 +18,9 @@ ENGINES = (".engine",)
 # No ONNX file can be larger, and no network of the zoo's is near it.
 MOST_BYTES = 2 * 10**9
 
-_MOST_FILES = 200
+_MOST_FILES = 200  # a package has about ten
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
-_DEPTH = 3
+_DEPTH = 3  # Triton's repository is the deepest: model/version/file
 
 
 @dataclass(frozen=True, kw_only=True)

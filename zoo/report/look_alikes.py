@@ -17,8 +17,8 @@ from search.evaluate import Preprocessing, embed
 from search.images.read import read_images
 from zoo.package.folder import load_package
 
-_READ, _MIN, _SHOWN, _NEAREST = 256, 8, 6, 5
-_SIDE_PX = 96
+_READ, _MIN, _SHOWN, _NEAREST = 256, 8, 6, 5  # images read, needed, shown, and neighbors of each
+_SIDE_PX = 96  # of a picture in the page: 36 of them are 100 kB
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from hardware_profiles.replace_file import replace_file
 from zoo.errors import OutputExists
 
 _HERE = Path(__file__).parent
-_MOST_LETTERS = 120
+_MOST_LETTERS = 120  # of a stranger's name or path in a page
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from zoo.report.facts import Facts, read_facts, share_by_size
 from zoo.report.page import cut, render
 from zoo.types import Evaluation
 
-_MOST_ROWS = 200
+_MOST_ROWS = 200  # a browser sorts them at once
 
 
 def page_text(folders: Sequence[Path], *, images: Path | None = None, figures: Sequence[Evaluation] = ()) -> str:

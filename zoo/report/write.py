@@ -13,7 +13,7 @@ from zoo.report.page import check_page, write_page
 from zoo.report.sections import page_text
 from zoo.types import Evaluation, Progress, Say, no_progress, tell
 
-_MOST_PACKAGES = 12
+_MOST_PACKAGES = 12  # lines that eyes can tell apart in one chart
 
 
 def report(

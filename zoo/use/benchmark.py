@@ -27,7 +27,7 @@ from zoo.plots import new_figure, save_figure
 from zoo.types import Progress, no_progress
 
 _RUNNABLE = (".onnx", ".ort")
-_ROUNDS = 16
+_ROUNDS = 16  # turns a model, as a table takes (``hardware_profiles.measure.table.ROUNDS``)
 
 
 @dataclass(frozen=True, kw_only=True)

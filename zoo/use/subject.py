@@ -147,7 +147,7 @@ def _of_supernet(what: str | Path, subnets: int, architectures: Sequence[str], s
 # ruff: noqa: N806 - a tensor's name ends in its shape.
 
 
-_BATCH = 128
+_BATCH = 128  # images of a pass, some MB
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,7 +20,7 @@ from search.nets.genotype import EDGES, NODES, NONE, OPS, PRIMITIVES, ROLES
 from search.oneshot.darts.space import LABELS
 
 Distribution = dict[str, dict[str, Tensor]]
-_TINY = 1e-9
+_TINY = 1e-9  # ms, against a division by 0
 
 
 class CellProfiler(ExpressionProfiler):
