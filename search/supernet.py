@@ -201,7 +201,7 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
     try:
         fields = escape_controls(json.loads(text))
         if (schema := fields.pop("schema")) != SCHEMA:
-            raise BadSupernet(f"{path} has schema {schema!r}; this version reads {SCHEMA}: {again}")
+            raise BadSupernet(f"{path} has schema {repr(schema)[:40]}; this version reads {SCHEMA}: {again}")
         sha256 = fields.pop("sha256")
         for name in ("projection", "mean", "std"):
             fields[name] = tuple(fields[name])
@@ -211,7 +211,7 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
     except KeyError as error:
         raise BadSupernet(f"{path} is no supernet's card (it has no {error}); {again}") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadSupernet(f"{path} is no supernet's card ({error}); {again}") from error
+        raise BadSupernet(f"{path} is no supernet's card ({str(error)[:300]}); {again}") from error
 
 
 @cache

@@ -35,38 +35,55 @@ class GraphError(Exception):
 
 
 class ContainedRunner:
-    """ONNX Runtime on the CPU, one thread, in a child process.
+    """ONNX Runtime on the CPU, in a child process.
 
     Args:
         path: of the ``.onnx`` or ``.ort`` file, all weights inside.
-        seconds: that loading and all calls together may take.
+        seconds: that a call may take, loading included in the first.
+        threads: of the runtime; no more than this machine has are started.
         memory_bytes: that the child may fill, besides 256 times its input. Linux alone enforces it.
         input_bytes: of the largest input it will be given.
     """
 
     def __init__(
-        self, path: Path, *, seconds: float = SECONDS, memory_bytes: int = MEMORY_BYTES, input_bytes: int = 0
+        self,
+        path: Path,
+        *,
+        seconds: float = SECONDS,
+        threads: int = 1,
+        memory_bytes: int = MEMORY_BYTES,
+        input_bytes: int = 0,
     ) -> None:
         self._path, self._seconds = path, seconds
+        self._threads = min(threads, os.cpu_count() or 1)
         self._memory_bytes = memory_bytes + _MEMORY_PER_INPUT * input_bytes
 
     def __enter__(self) -> Self:
-        """Start the child, which loads the graph."""
+        """Start the child, which loads the graph at the first call.
+
+        Raises:
+            GraphError: the graph needs more than its own file and the runtime's own operators.
+        """
+        if self._path.suffix == ".onnx":
+            from export.errors import ExportError  # not at the top: the child knows nothing of this package
+            from export.formats.onnx_file import check_self_contained
+
+            try:
+                check_self_contained(self._path)
+            except ExportError as error:
+                raise GraphError(str(error)) from None
         self._log = tempfile.TemporaryFile()
-        words = [sys.executable, "-P", __file__, str(self._path), str(self._memory_bytes)]
-        # Its threads are one; what a library would start besides spins.
+        words = [sys.executable, "-P", __file__, str(self._path), str(self._memory_bytes), str(self._threads)]
+        # What a library would start besides the runtime's threads spins.
         env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._child = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=env)
         self._late = threading.Event()
-        self._timer = threading.Timer(self._seconds, self._stop)
-        self._timer.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the child."""
-        self._timer.cancel()
         self._child.kill()
         self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout, self._log):
@@ -82,11 +99,15 @@ class ContainedRunner:
             GraphError: it does not load or run, or needs more time or memory than it may.
         """
         assert self._child.stdin is not None and self._child.stdout is not None
+        timer = threading.Timer(self._seconds, self._stop)
+        timer.start()
         try:
             _send(self._child.stdin, inputs)
             answer = _receive(self._child.stdout)
         except (OSError, EOFError):
             raise GraphError(self._why()) from None
+        finally:
+            timer.cancel()
         if "error" in answer and answer["error"].dtype.kind == "U":
             raise GraphError(str(answer["error"]))
         return {name.removeprefix("output "): value for name, value in answer.items()}
@@ -123,7 +144,7 @@ def _receive(pipe: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
         return {name: arrays[name] for name in arrays.files}
 
 
-def _serve(path: str, memory_bytes: int) -> None:
+def _serve(path: str, memory_bytes: int, threads: int) -> None:
     try:
         import resource
     except ImportError:  # Windows has no such limits; time is bounded there all the same
@@ -143,7 +164,7 @@ def _serve(path: str, memory_bytes: int) -> None:
         try:
             if session is None:
                 options = onnxruntime.SessionOptions()
-                options.intra_op_num_threads = options.inter_op_num_threads = 1
+                options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
                 options.log_severity_level = 3
                 session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             names = [output.name for output in session.get_outputs()]
@@ -155,4 +176,4 @@ def _serve(path: str, memory_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], int(sys.argv[2]))
+    _serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

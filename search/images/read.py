@@ -145,15 +145,20 @@ def open_picture(source: str | Path | bytes | BinaryIO) -> Image.Image:
     """Open a file, its bytes or an open file, by the decoders that may touch a stranger's picture.
 
     Raises:
-        UnidentifiedImageError: it is of no format that is read here.
+        UnidentifiedImageError: it is of no format that is read here, or that needs a library.
         OSError: it cannot be read.
     """
+    if isinstance(source, str | Path) and Path(source).exists() and not Path(source).is_file():
+        raise OSError("not a regular file")  # a pipe or a device would never end
     if find_spec("pillow_heif") is not None:
         from pillow_heif import register_heif_opener  # type: ignore[import-not-found, unused-ignore]
 
         register_heif_opener()
     formats = (*FORMATS, *(["HEIF"] if "HEIF" in Image.OPEN else []))
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+    try:
+        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+    except UnidentifiedImageError:
+        raise UnidentifiedImageError(_unidentified(source)) from None
 
 
 def to_square(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
@@ -167,13 +172,19 @@ def to_square(image: Image.Image, size_px: int) -> NDArray[np.uint8]:
         uint8 RGB ``[size_px, size_px, 3]``.
 
     Raises:
-        ValueError: pixels that no screen shows as they were meant: floating point, 12 bits, or beyond 16.
+        ValueError: as ``upright``.
     """
-    return np.array(_center_square(to_rgb(ImageOps.exif_transpose(image)), size_px))
+    return np.array(_center_square(upright(image), size_px))
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """One opened image in RGB, turned as its EXIF says."""
+    """One opened image in RGB, turned as its EXIF says; the one given stays as it is.
+
+    Raises:
+        ValueError: it is tiny, or no screen shows its pixels as they were meant: floating point, 12 bits, or beyond 16.
+    """
+    if min(image.size) < MIN_SIDE_PX:
+        raise ValueError(f"{image.width}x{image.height} px; the shorter side must be at least {MIN_SIDE_PX} px")
     return to_rgb(ImageOps.exif_transpose(image))
 
 
@@ -181,7 +192,7 @@ def to_letterbox(image: Image.Image, size_px: tuple[int, int]) -> tuple[NDArray[
     """One opened image whole: upright, RGB, resized until it fits, grey around it.
 
     Args:
-        image: as ``Image.open`` gives it, not decoded yet where possible.
+        image: it stays as it is.
         size_px: height and width of the result, in pixels.
 
     Returns:
@@ -189,14 +200,9 @@ def to_letterbox(image: Image.Image, size_px: tuple[int, int]) -> tuple[NDArray[
         at ``x * scale + dx`` of the result.
     """
     height, width = size_px
-    full = image.size
-    image.draft(None, (2 * width, 2 * height))
-    drafted = image.size
     whole = upright(image)
-    if whole.size != drafted:  # it was turned on its side
-        full = full[::-1]
-    scale = min(width / full[0], height / full[1])
-    inner = (max(1, round(full[0] * scale)), max(1, round(full[1] * scale)))
+    scale = min(width / whole.width, height / whole.height)
+    inner = (max(1, round(whole.width * scale)), max(1, round(whole.height * scale)))
     dx, dy = (width - inner[0]) // 2, (height - inner[1]) // 2
     canvas = np.full((height, width, 3), LETTERBOX_GREY, np.uint8)
     canvas[dy : dy + inner[1], dx : dx + inner[0]] = np.asarray(whole.resize(inner, Image.Resampling.BILINEAR))
@@ -286,20 +292,16 @@ def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32],
         if path.stat().st_size == 0:
             return "empty file"
         with open_picture(path) as image:
-            if min(image.size) < MIN_SIDE_PX:
-                return f"{image.width}x{image.height} px; the shorter side must be at least {MIN_SIDE_PX} px"
             side_px[:] = min(image.size)
             square = to_letterbox(image, (size_px, size_px))[0] if letterbox else to_square(image, size_px)
             row[:] = square.transpose(2, 0, 1)
-    except UnidentifiedImageError:
-        return _unidentified(path)
     except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return None
 
 
-def _unidentified(path: Path) -> str:
-    suffix = path.suffix.lower()
+def _unidentified(source: object) -> str:
+    suffix = Path(source).suffix.lower() if isinstance(source, str | Path) else ""
     if suffix in {".heic", ".heif"}:
         return f"{suffix[1:].upper()} needs a decoder: pip install 'subnet-zoo[heif]', or convert it to JPEG"
     return "AVIF needs a newer Pillow, or convert it to JPEG" if suffix == ".avif" else "not an image"

@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from search.images.read import FORMATS, LETTERBOX_GREY, upright
+from search.images.read import LETTERBOX_GREY, open_picture, upright
 from search.labels.checks import read_mask
 from search.labels.inputs import Input
 from search.labels.samples import IGNORED, Sample, Samples
@@ -66,7 +66,7 @@ class Views(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         one = self.samples.samples[index]
-        with Image.open(one.path, formats=FORMATS) as opened:
+        with open_picture(one.path) as opened:
             image = upright(opened)
         seen = self.transform(_as_tv(image, one))
         return {**seen, "image": self.how.normalized(seen["image"]), "label": one.label}

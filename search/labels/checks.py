@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from search.images.read import FORMATS
+from search.images.read import open_picture
 from search.labels.samples import IGNORED
 
 # Annotation tools round to whole pixels.
@@ -18,7 +18,7 @@ _ROUNDING_PX = 1.0
 def picture_size(path: Path) -> tuple[int, int] | str:
     """Width and height of a picture that decodes to its end, or why it does not."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_picture(path) as image:
             image.load()
             return image.size
     except Exception as error:  # decoders fail in many ways on damaged files

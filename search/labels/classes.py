@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
+from hardware_profiles.plain_text import escape_controls
 from search.errors import BadLabels
 from search.images.read import is_image
 from search.labels.checks import picture_size
@@ -49,23 +51,38 @@ def _from_folders(folder: Path) -> list[tuple[Path, str]]:
 
 
 def _from_csv(table: Path, faults: Faults) -> list[tuple[Path, str]]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        of_file = next((name for name in columns if name.strip().lower() in _FILE_COLUMNS), None)
-        of_label = next((name for name in columns if name.strip().lower() in _LABEL_COLUMNS), None)
-        if of_file is None or of_label is None:
-            raise BadLabels(f"{table} has columns {', '.join(columns) or 'none'}; it needs `file` and `label`")
-        pairs, seen = [], set()
-        for row in reader:
-            path = table.parent / (row[of_file] or "").strip()
-            if not path.is_file():
-                faults.add(table, f"line {reader.line_num} names {row[of_file]!r}, which is not there")
-            elif not (label := (row[of_label] or "").strip()):
-                faults.add(table, f"line {reader.line_num} has no label")
-            elif path in seen:
-                faults.add(table, f"line {reader.line_num} names {row[of_file]!r} a second time")
-            else:
-                seen.add(path)
-                pairs.append((path, label))
+    lines = _lines(table)
+    columns = lines[0][1] if lines else []
+    of_file, of_label = (
+        next((i for i, name in enumerate(columns) if name.strip().lower() in known), None)
+        for known in (_FILE_COLUMNS, _LABEL_COLUMNS)
+    )
+    if of_file is None or of_label is None:
+        has = escape_controls(", ".join(columns)[:200]) or "none"
+        raise BadLabels(f"{table} has columns {has}; it needs `file` and `label`, with commas between")
+    pairs, seen = [], set()
+    for number, cells in lines[1:]:
+        name, label = (cells[i].strip() if i < len(cells) else "" for i in (of_file, of_label))
+        path = table.parent / name
+        if not os.path.isfile(path):  # noqa: PTH113 - False, too, for what no file system takes
+            faults.add(table, f"line {number} names {name[:60]!a}, which is not there")
+        elif not label:
+            faults.add(table, f"line {number} has no label")
+        elif path in seen:
+            faults.add(table, f"line {number} names {name[:60]!a} a second time")
+        else:
+            seen.add(path)
+            pairs.append((path, label))
     return pairs
+
+
+def _lines(table: Path) -> list[tuple[int, list[str]]]:
+    """The lines that hold something, with their numbers."""
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except UnicodeDecodeError as error:
+        raise BadLabels(f"{table}: byte {error.start} is not UTF-8 text; save it as CSV (UTF-8)") from None
+    except csv.Error as error:
+        raise BadLabels(f"{table}, line {reader.line_num}: {error}; write it as CSV") from None

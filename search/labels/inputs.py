@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from search.images.read import to_letterbox, to_square
+from search.images.read import to_letterbox, to_square, upright
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,8 @@ class Input:
         return (pixels_CHW.float() / 255 - mean) / std
 
     def read(self, image: Image.Image) -> tuple[Tensor, Placed]:
-        """An opened picture -> float32 [3, H, W], and where its points lie in it."""
+        """An opened picture -> float32 [3, H, W], and where the points of the upright picture lie in it."""
+        image = upright(image)
         if self.fit == "letterbox":
             pixels_HWC, scale, (dx, dy) = to_letterbox(image, self.size_px)
         else:

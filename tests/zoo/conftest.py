@@ -14,37 +14,15 @@ from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.tables.find import keep_table
-from hardware_profiles.types import DeviceProfile, Latency, LatencyTable, Validation
+from hardware_profiles.types import LatencyTable
 from search.nets import NETS, Backbone
-from search.nets.heads import CLASSES
-from search.nets.layers import projector_of
-from search.nets.whole import all_head_ops
 from search.recalibrate import recalibrate
-from search.supernet import Supernet, SupernetCard, save_supernet
 from search.types import Task
+from tests.zoo.small_files import DEVICE, SIDE_PX, VALIDATION, made_up_table, write_supernet
 from zoo.package.folder import write_package
 from zoo.types import Evaluation, Images, ModelCard, Provenance, Try
 
-SIDE_PX = 16
 NAME = "data-mocov2-cls-1ms@bench"
-
-DEVICE = DeviceProfile(
-    id="bench",
-    kind="cloud",
-    chip="A chip | with <odd> text",
-    memory_bytes=2**30,
-    runtime="onnxruntime",
-    runtime_version="1.0",
-    precision="fp32",
-    batch=1,
-    threads=1,
-    source="measured",
-    reference="a test",
-    license="none",
-)
-VALIDATION = Validation(
-    networks=10, mape_percent=2.5, within_5_percent=80, within_10_percent=100, bias_percent=-0.1, kendall_tau=0.95
-)
 
 
 @pytest.fixture(scope="session")
@@ -116,47 +94,13 @@ def pristine(card: ModelCard, backbone: Backbone, tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session")
 def supernet(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a supernet that was never trained; its projections are what the seed made them."""
-    torch.manual_seed(0)
-    net = NETS["mobile"]
-    backbone = net.build(net.largest(SIDE_PX))
-    projector = projector_of(backbone.embedding_dim, 16, 8)
-    parts = {"backbone": backbone, "projector": projector}
-    weights = {f"{part}.{key}": w.detach() for part, m in parts.items() for key, w in m.named_parameters()}
-    card = SupernetCard(
-        name="mobile-mocov2",
-        net="mobile",
-        objective="mocov2",
-        resolution_px=SIDE_PX,
-        projection=(16, 8),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        recipe={"epochs": 0, "seed": 0, "views": {"crop_px": SIDE_PX}},
-        data={"images": 0, "terms": "none: it was never trained"},
-        training={"steps": 0, "seconds": 0},
-        evaluation={},
-        versions={},
-    )
-    folder = tmp_path_factory.mktemp("supernets") / "mobile-mocov2"
-    save_supernet(Supernet(card=card, weights=weights), folder)
-    return folder
+    return write_supernet(tmp_path_factory.mktemp("supernets") / "mobile-mocov2")
 
 
 @pytest.fixture(scope="session")
 def own_table() -> LatencyTable:
-    """A made-up table of this machine: 1 ms a block, so that predictions are far above what the clock says."""
-    net = NETS["mobile"]
-    keys = (*net.op_keys(SIDE_PX), *all_head_ops(net, SIDE_PX, (CLASSES,)))
-    entries = {key: Latency(median_ms=1.0, p90_ms=1.0, samples=1) for key in keys}
-    return LatencyTable(
-        device=probe_device(threads=1),
-        net="mobile",
-        resolution_px=SIDE_PX,
-        entries=entries,
-        overhead_ms=0.0,
-        scale=1.0,
-        validation=VALIDATION,
-        measured_at="2026-01-01T00:00:00+00:00",
-    )
+    """A made-up table of this machine."""
+    return made_up_table(probe_device(threads=1))
 
 
 @pytest.fixture

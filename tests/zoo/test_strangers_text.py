@@ -95,8 +95,18 @@ def test_whatever_a_command_prints_no_control_character_reaches_the_terminal(
 
     for as_json in (True, False):
         talk = Talk(as_json=as_json, quiet=False)
-        talk.data({"name": "a\x1b[2J\x9bm"}, ["a\x1b[2J\x9bm", "b"])
+        talk.data({"name": "a\x1b[2J\x9bm\u202e"}, ["a\x1b[2J\x9bm\u202e", "b"])
         talk.say("c\x07")
     seen = capsys.readouterr()
-    assert not set("\x1b\x07\x9b") & set(seen.out + seen.err)
-    assert "\\u001b[2J\\u009bm\nb\n" in seen.out
+    assert not set("\x1b\x07\x9b\u202e") & set(seen.out + seen.err)
+    assert "\\u001b[2J\\u009bm\\u202e\nb\n" in seen.out
+
+
+def test_no_control_character_of_an_argument_or_a_file_reaches_the_terminal_in_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "labels.csv").write_text(f"a{EVIL},b\n")
+    for words in (["info", EVIL], [EVIL], ["list", "--sort", EVIL], ["evaluate", "x", "--data", str(tmp_path)]):
+        assert program()(words, standalone_mode=False)
+        shown = "".join(capsys.readouterr())
+        assert shown and not {c for c in shown if not c.isprintable()} - {"\n"}

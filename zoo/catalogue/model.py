@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from search.images.read import open_picture, to_square
 from search.types import Architecture, Task
 from zoo.catalogue.locate import locate
-from zoo.errors import BadRequest, UnreadableImage
+from zoo.errors import BadRequest
 from zoo.heads.features import FeatureInfo, feature_info
 from zoo.heads.network import Network
-from zoo.heads.predictions import Prediction, by_torch, input_of, opened, predict
+from zoo.heads.predictions import ACCEPTED, Picture, Prediction, by_torch, input_of, opened, predict
 from zoo.package.card import CONFIG, read_manifest, shrink_package
 from zoo.package.folder import Package, load_package
 from zoo.package.staging import staged
@@ -31,10 +30,8 @@ if TYPE_CHECKING:
 # ruff: noqa: N803 - a tensor's name ends in its shape.
 
 
-_ACCEPTED = "give a path, a PIL image, bytes, an open file, a uint8 array [H, W, 3] or tensor [3, H, W], or a list"
 _HEADS = {Task.CLS: "a classifier", Task.DET: "a torchvision detector", Task.SEG: "a segmenter"}
 
-Picture = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
 Pictures = Picture | Tensor | Iterable[Picture]
 
 
@@ -128,15 +125,8 @@ class Model(nn.Module):
             UnreadableImage: a file that cannot be decoded.
             BadRequest: something else, or an array or a tensor of another type or shape.
         """
-        how = self.card.preprocess
-        if how.fit == "letterbox":
-            reader = input_of(how)
-            return torch.stack([reader.read(opened(picture))[0] for picture in _each(pictures)])
-        x_NCHW = torch.stack(  # noqa: N806
-            [pixels_of(picture, how.size_px[0]) for picture in _each(pictures)]
-        ).float()
-        mean, std = (torch.tensor(value)[:, None, None] for value in (how.mean, how.std))
-        return (x_NCHW * how.scale - mean) / std
+        reader = input_of(self.card.preprocess)
+        return torch.stack([reader.read(opened(picture))[0] for picture in _each(pictures)])
 
     def features(self, x_NCHW: Tensor) -> dict[str, Tensor]:
         """Input [N, 3, R, R] -> feature maps by name; ``p3`` has stride ``2**3``; finest first."""
@@ -232,12 +222,12 @@ def _each(pictures: Pictures) -> list[Picture]:
     if isinstance(pictures, (str, Path, bytes, Image.Image, np.ndarray)) or hasattr(pictures, "read"):
         return [cast("Picture", pictures)]
     if not isinstance(pictures, Iterable):
-        raise BadRequest(f"a {type(pictures).__name__} is no picture; {_ACCEPTED}")
+        raise BadRequest(f"a {type(pictures).__name__} is no picture; {ACCEPTED}")
     each: list[Picture] = []
     for picture in pictures:
         each += _arrays(picture) if isinstance(picture, Tensor) else [picture]
     if not each:
-        raise BadRequest(f"no picture was given; {_ACCEPTED}")
+        raise BadRequest(f"no picture was given; {ACCEPTED}")
     return each
 
 
@@ -246,30 +236,3 @@ def _arrays(pixels: Tensor) -> Iterable[NDArray[Any]]:
     if pixels.dtype != torch.uint8 or pixels.ndim not in (3, 4) or pixels.shape[-3] != 3:
         raise BadRequest(f"a tensor of {pixels.dtype} {list(pixels.shape)} is not uint8 [3, H, W] or [N, 3, H, W]")
     return list(pixels.reshape(-1, *pixels.shape[-3:]).permute(0, 2, 3, 1).cpu().numpy())
-
-
-def pixels_of(picture: Picture, size_px: int) -> Tensor:
-    """uint8 RGB [3, size_px, size_px]: the same pixels that ``search.images.read.read_images`` reads.
-
-    Raises:
-        UnreadableImage: a file that cannot be decoded, or pixels that no screen shows.
-        BadRequest: something else than a picture, or an array that is not uint8 [H, W, 3] or [H, W].
-    """
-    if isinstance(picture, np.ndarray):
-        if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
-            raise BadRequest(f"an array of {picture.dtype} {list(picture.shape)} is not uint8 [H, W, 3] or [H, W]")
-        picture = Image.fromarray(picture)
-    if not (isinstance(picture, (str, Path, bytes, Image.Image)) or hasattr(picture, "read")):
-        raise BadRequest(f"a {type(picture).__name__} is no picture; {_ACCEPTED}")
-    name = str(picture) if isinstance(picture, (str, Path)) else f"the picture ({type(picture).__name__})"
-    try:
-        if isinstance(picture, Image.Image):
-            return _pixels(picture, size_px)
-        with open_picture(Path(picture).expanduser() if isinstance(picture, str) else picture) as image:
-            return _pixels(image, size_px)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UnreadableImage(f"{name} cannot be read as an image: {error}") from None
-
-
-def _pixels(image: Image.Image, size_px: int) -> Tensor:
-    return torch.from_numpy(to_square(image, size_px)).permute(2, 0, 1)

@@ -15,11 +15,14 @@ import typer
 from typer.core import TyperGroup
 
 from search.first import is_first
-from zoo.cli.console import told_after_interrupt
+from zoo.cli.console import harmless, told_after_interrupt
 from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
 from zoo.home import zoo_version
 
 _HELP = "From a folder of unlabelled images, a device and a budget to a verified, measured, deployable network."
+
+# Letters of an error: paths and names that are cut would be of no use, and nobody reads more.
+_LONGEST = 1200
 
 # Where each command is; those of a group come with a line of help.
 COMMANDS = {
@@ -147,7 +150,10 @@ def _is_ours(error: Exception) -> bool:
 
 
 def _line(text: str) -> None:
-    print(f"zoo: {text}", file=sys.stderr)
+    """An error on one line; of a long one, which repeats what a file said, its begin and its end."""
+    whole = harmless(text)
+    short = whole if len(whole) <= _LONGEST else f"{whole[: _LONGEST // 2]} ... {whole[-_LONGEST // 2 :]}"
+    print(f"zoo: {short}", file=sys.stderr)
 
 
 def _terminated(signal_number: int, frame: FrameType | None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk and no bars on stderr; errors still show.")]
 
-
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 # What an interrupted command leaves; the command that leaves something puts its sentence here.
 _left: list[Callable[[], str | None]] = []
@@ -97,8 +94,13 @@ class Talk:
 
 
 def harmless(text: str) -> str:
-    """Text with a stranger's control characters spelled out, as JSON does it; line ends and tabs stay."""
-    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Text with whatever no screen prints spelled out as JSON does it; line ends and tabs stay.
+
+    A terminal obeys control characters, and marks of direction show a name as another one.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else json.dumps(c)[1:-1] for c in text)
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -24,18 +24,19 @@ from export.verify.detections import select
 from export.verify.outputs import artefact_outputs
 from hardware_profiles.runners import Runner
 from search.evaluate.scores import MaskCounts, Score, score_boxes, score_classes
-from search.images.read import FORMATS, open_picture, upright
+from search.images.read import open_picture, upright
 from search.labels.checks import read_mask
 from search.labels.inputs import Input, Placed
 from search.labels.samples import IGNORED, Samples
 from search.types import Task
-from zoo.errors import UnreadableImage
+from zoo.errors import BadRequest, UnreadableImage
 from zoo.types import HeadCard
 
 Array = NDArray[Any]
 Run = Callable[[Tensor], Mapping[str, Array]]
 Picture = str | Path | bytes | BinaryIO | Image.Image | NDArray[Any]
-_BATCH = 16  # pictures at once: more gives no speed on a processor
+ACCEPTED = "give a path, a PIL image, bytes, an open file, a uint8 array [H, W, 3] or tensor [3, H, W], or a list"
+BATCH = 16  # pictures at once: more gives no speed on a processor
 _SHOWN = 5  # classes of a picture, as top-5 counts them
 
 
@@ -126,13 +127,14 @@ def judge(run: Run, samples: Samples, how: Preprocess) -> Score:
     reader = input_of(how)
     logits, found = [], []
     counts = MaskCounts(len(samples.classes), IGNORED)
-    for start in range(0, len(samples.samples), _BATCH):
-        rows = samples.samples[start : start + _BATCH]
+    for start in range(0, len(samples.samples), BATCH):
+        rows = samples.samples[start : start + BATCH]
         ready, sizes = [], []
         for one in rows:
-            with Image.open(one.path, formats=FORMATS) as image:
-                ready.append(reader.read(image))
-                sizes.append(upright(image).size)
+            with open_picture(one.path) as image:
+                whole = upright(image)
+            ready.append(reader.read(whole))
+            sizes.append(whole.size)
         outputs = run(torch.stack([x for x, _ in ready]))
         for i, (one, (_, placed), size_px) in enumerate(zip(rows, ready, sizes, strict=True)):
             mine = {name: output[i] for name, output in outputs.items()}
@@ -217,7 +219,7 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[tuple[int, Sequence[Pictur
     start = 0
     for picture in pictures:
         rows.append(picture)
-        if len(rows) == _BATCH:
+        if len(rows) == BATCH:
             yield start, rows
             start, rows = start + len(rows), []
     if rows:
@@ -225,14 +227,23 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[tuple[int, Sequence[Pictur
 
 
 def opened(picture: Picture) -> Image.Image:
-    """Upright and in RGB."""
+    """Upright and in RGB; the picture stays as it is.
+
+    Raises:
+        UnreadableImage: a file that cannot be decoded, or pixels that no screen shows.
+        BadRequest: something else than a picture, or an array that is not uint8 [H, W, 3] or [H, W].
+    """
     if isinstance(picture, np.ndarray):
-        return upright(Image.fromarray(picture))
-    if isinstance(picture, Image.Image):
-        return upright(picture)
+        if picture.dtype != np.uint8 or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)):
+            raise BadRequest(f"an array of {picture.dtype} {list(picture.shape)} is not uint8 [H, W, 3] or [H, W]")
+        picture = Image.fromarray(picture)
+    if not (isinstance(picture, (str, Path, bytes, Image.Image)) or hasattr(picture, "read")):
+        raise BadRequest(f"a {type(picture).__name__} is no picture; {ACCEPTED}")
+    name = str(picture) if isinstance(picture, (str, Path)) else f"the picture ({type(picture).__name__})"
     try:
-        with open_picture(picture) as image:
+        if isinstance(picture, Image.Image):
+            return upright(picture)
+        with open_picture(Path(picture).expanduser() if isinstance(picture, str) else picture) as image:
             return upright(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        name = picture if isinstance(picture, (str, Path)) else type(picture).__name__
         raise UnreadableImage(f"{name} cannot be read as an image: {error}") from None

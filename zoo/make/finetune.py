@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from export.artefact import export
@@ -23,7 +22,7 @@ from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from hardware_profiles.runners import OnnxRunner
 from search.finetune.losses import box_loss, class_loss, mask_loss
-from search.images.read import FORMATS
+from search.images.read import open_picture
 from search.labels.arrays import Targets, Views
 from search.labels.read import Split
 from search.nets import Backbone
@@ -269,7 +268,7 @@ def _pictures(split: Split, how: Preprocess) -> Tensor:
     reader = input_of(how)
     rows = []
     for one in split.val.samples[:_COMPARED]:
-        with Image.open(one.path, formats=FORMATS) as image:
+        with open_picture(one.path) as image:
             rows.append(reader.read(image)[0])
     return torch.stack(rows)
 

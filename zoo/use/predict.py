@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from search.images.read import is_image, upright
+from search.images.read import is_image, open_picture, upright
 from zoo.catalogue.locate import locate
 from zoo.errors import BadRequest, UnreadableImage
 from zoo.heads.predictions import Prediction
@@ -103,7 +103,7 @@ def document(one: Prediction) -> dict[str, Any]:
 
 def draw(one: Prediction) -> Image.Image:
     """The picture with its boxes, its mask or its class on it."""
-    with Image.open(one.source) as opened:
+    with open_picture(one.source) as opened:
         image = upright(opened)
     if one.mask_HW is not None:
         palette_K3 = np.array([_color(k) for k in range(len(one.names))], np.uint8)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from hardware_profiles.runners import OnnxRunner
+from export.types import ExportTarget
+from export.verify.contained import ContainedRunner, GraphError
 from hardware_profiles.types import Precision
 from search.labels.read import read_samples
 from zoo.catalogue.locate import locate
-from zoo.errors import BadRequest
-from zoo.heads.predictions import Run, by_onnx, by_torch, judge
+from zoo.errors import BadPackage, BadRequest
+from zoo.heads.predictions import BATCH, Run, by_onnx, by_torch, judge
+from zoo.names import printable
 from zoo.package.folder import Package, load_package
 from zoo.types import HeadCard, Progress, Say, no_progress, tell
 
@@ -88,6 +91,7 @@ def running(package: Package, artefact: str) -> Iterator[Run]:
 
     Raises:
         BadRequest: it has no such artefact.
+        BadPackage: it cannot be run within bounds of ours.
     """
     if artefact == "torch":
         assert package.network is not None
@@ -101,5 +105,14 @@ def running(package: Package, artefact: str) -> Iterator[Run]:
         raise BadRequest(
             f"{package.card.name} has no {artefact} file of floats (it has {there}); `zoo export` makes one"
         )
-    with OnnxRunner(package.folder / fits[0].path, threads=fits[0].threads) as runner:
-        yield by_onnx(runner, fits[0].target)
+    path, threads = package.folder / fits[0].path, fits[0].threads
+    try:  # where it can do no harm: the package may be a stranger's
+        with ContainedRunner(path, threads=threads, input_bytes=_largest_input(fits[0].target)) as runner:
+            yield by_onnx(runner, fits[0].target)
+    except GraphError as error:
+        raise BadPackage(f"{path.name} cannot be run: {printable(str(error))}; get the package again") from None
+
+
+def _largest_input(target: ExportTarget) -> int:
+    """Bytes of a batch as ``judge`` and ``predict`` give it to an artefact."""
+    return 4 * BATCH * math.prod(target.input_nchw[1:])
