@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.catalogue.clean import clean, list_cache
+from zoo.catalogue.cache import clean, list_cache
 from zoo.package.staging import STALE_S, staged
 
 

@@ -12,7 +12,7 @@ import typer
 from zoo.cli.console import Json, Quiet, Talk, columns, size_text
 
 if TYPE_CHECKING:
-    from zoo.catalogue.clean import Kept
+    from zoo.catalogue.cache import Kept
 
 
 def push_command(
@@ -74,7 +74,7 @@ def _no_bars() -> None:
 
 def list_command(as_json: Json = False, quiet: Quiet = False) -> None:
     """Packages made for a name, packages from the Hub, and what killed processes left."""
-    from zoo.catalogue.clean import list_cache
+    from zoo.catalogue.cache import list_cache
     from zoo.home import zoo_home
     from zoo.hub.settings import hub_cache
 
@@ -96,7 +96,7 @@ def clean_command(
 
     Tables and supernets stay.
     """
-    from zoo.catalogue.clean import clean
+    from zoo.catalogue.cache import clean
 
     talk = Talk(as_json=as_json, quiet=quiet)
     gone = clean(pattern, dry_run=dry_run)
