@@ -172,3 +172,9 @@ def test_importing_a_package_loads_no_heavy_library(package: str) -> None:
     code = f"import sys, {package}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def test_a_folder_can_be_taken_in_at_a_glance() -> None:
+    sizes = {folder: len(list(folder.glob("*.py"))) for room in MAY_IMPORT for folder in (ROOT / room).rglob("*/")}
+    assert {str(folder): size for folder, size in sizes.items() if size > 14} == {}
+    assert len(list((ROOT / "zoo").glob("*.py"))) <= 12
