@@ -2,22 +2,60 @@
 
     python benchmarks/dense_features.py --train DIR --test DIR [--supernet mobile-mocov2 --supernet mobile-densecl]
 
-A labelled set holds images/ and masks/ as `benchmarks/scores.py` reads them for seg and det; its positions and their
-features, all levels together, are the same. Judged are the largest and the smallest network of each supernet, with
-statistics of the training images, and both with fresh weights. Labels only judge.
+A labelled set holds images/ and masks/ with PNG files of the same names, a mask's values being classes (255: ignored);
+features are those of positions, all levels together. Judged are the largest and the smallest network of each supernet,
+with statistics of the training images, and both with fresh weights. Labels only judge.
 """
 
 import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-from scores import Labelled, masks, positions
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
 
 from search.evaluate import Preprocessing, knn_accuracy
+from search.images.read import read_images
 from search.nets import Backbone
 from search.recalibrate import recalibrate
 from zoo.supernets import read_supernet
 from zoo.use.subject import untrained
+
+GRID = 4
+Labelled = tuple[Tensor, Tensor]
+
+
+def masks(folder: Path, px: int, limit: int, seen: Callable[[Tensor], Tensor]) -> Labelled:
+    """Images [N, 3, R, R] and the labels of their positions [N, R / GRID, R / GRID]."""
+    images = read_images(folder / "images", size_px=px, min_images=1, limit=limit)
+    found = []
+    for path in images.paths:
+        with Image.open(folder / "masks" / f"{path.stem}.png") as mask:
+            side = min(mask.size)
+            left, top = (mask.width - side) // 2, (mask.height - side) // 2
+            box = (left, top, left + side, top + side)
+            found.append(np.array(mask.resize((px // GRID, px // GRID), Image.Resampling.NEAREST, box=box)))
+    return seen(images.pixels), torch.from_numpy(np.stack(found)).long()
+
+
+@torch.no_grad()
+def positions(backbone: Backbone, labelled: Labelled) -> Labelled:
+    """Features of every position of the grid, each level of unit length, and its label; ignored ones left out."""
+    side, rows = labelled[1].shape[-1], []
+    for batch in labelled[0].split(32):
+        levels = [
+            F.normalize(F.interpolate(level, size=side, mode="bilinear", antialias=True), dim=1)
+            for level in backbone.features(batch).values()
+        ]
+        rows.append(torch.cat(levels, dim=1).permute(0, 2, 3, 1).flatten(0, 2))
+    labels = labelled[1].flatten()
+    kept = torch.nonzero(labels != 255).flatten()
+    kept = kept[torch.randperm(len(kept), generator=torch.Generator().manual_seed(0))[:20_000]]
+    return torch.cat(rows)[kept], labels[kept]
 
 
 def judge(backbone: Backbone, train: Labelled, test: Labelled) -> float:

@@ -22,7 +22,7 @@ from search.images.statistics import load_statistics
 from search.images.synthesize import dead_leaves, synthesize
 from search.images.views import center
 from search.recalibrate import recalibrate
-from search.scores import SCORES
+from search.scores import CRITERIA, SCORES, Look, look
 from search.supernet import Supernet
 from search.types import Architecture, Task
 from zoo.supernets import read_supernet
@@ -31,14 +31,12 @@ COUNT, COMPARED = 512, 128
 
 
 def scores(supernet: Supernet, networks: list[Architecture], x_NCHW: Tensor, task: Task) -> list[float]:
-    score = SCORES[task]
-
-    def look(architecture: Architecture) -> tuple[Tensor, ...]:
+    def seen(architecture: Architecture) -> Look:
         backbone = supernet.subnet(architecture)
-        return score.look(backbone, supernet.projector(backbone.embedding_dim), x_NCHW)
+        return look(backbone, supernet.projector(backbone.embedding_dim), x_NCHW)
 
-    teacher = look(supernet.net.largest(x_NCHW.shape[-1]))
-    return [score.compare(look(architecture), teacher) for architecture in networks]
+    teacher = seen(supernet.net.largest(x_NCHW.shape[-1]))
+    return [CRITERIA[SCORES[task]](seen(architecture), teacher) for architecture in networks]
 
 
 def labelled(folder: Path, supernet: Supernet, limit: int) -> tuple[Tensor, Tensor]:

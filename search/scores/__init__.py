@@ -1,57 +1,19 @@
-"""Scores: how well a network's features agree with the largest network's on the same images; higher is better.
+"""Scores: how good a network's features are, told without labels; higher is better.
 
-What is compared is what the task's head will read: ``cls`` the projected embeddings (embeddings), ``det`` and ``seg``
-the feature maps of all levels (maps). 1 is a perfect copy, 0 a collapsed network.
+criteria (all of them, of one look at the images) · maps (those of feature maps)
+
+A task's score is the criterion that orders networks of equal milliseconds best, see ``benchmarks/RESULTS.md``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 
-from torch import Tensor, nn
-
-from search.nets import Backbone
-from search.scores.embeddings import agreement, projections
-from search.scores.maps import layout_agreement, layouts, palette_agreement, palettes
+from search.scores.criteria import CRITERIA as CRITERIA
+from search.scores.criteria import Look as Look
+from search.scores.criteria import look as look
 from search.types import Task
 
-Look = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Score:
-    """A task's criterion.
-
-    Args:
-        look: backbone in eval mode, projector, images [B, 3, H, W] -> what is compared, with the batch's own
-            normalization statistics; done once a network.
-        compare: what ``look`` saw of the network that is scored, then of the largest -> the score.
-    """
-
-    look: Callable[[Backbone, nn.Module, Tensor], Look]
-    compare: Callable[[Look, Look], float]
-
-
-SCORES: Mapping[Task, Score] = MappingProxyType(
-    {
-        Task.CLS: Score(
-            look=lambda backbone, projector, batch: (projections(backbone, projector, batch),),
-            compare=lambda student, teacher: agreement(student[0], teacher[0]),
-        ),
-        Task.DET: Score(look=lambda backbone, _, batch: layouts(backbone, batch), compare=layout_agreement),
-        Task.SEG: Score(look=lambda backbone, _, batch: palettes(backbone, batch), compare=palette_agreement),
-    }
-)
-
-__all__ = [
-    "SCORES",
-    "Score",
-    "agreement",
-    "layout_agreement",
-    "layouts",
-    "palette_agreement",
-    "palettes",
-    "projections",
-]
+SCORES: Mapping[Task, str] = MappingProxyType({Task.CLS: "projected cosine", Task.DET: "layouts", Task.SEG: "palettes"})
+"""The criterion that a search takes, by task."""

@@ -7,6 +7,7 @@ ICML 2019), which such a network scores 0. All levels count alike. A map is pool
 
 - *layout*, for detection: the Gram matrix of each image's positions. What belongs together, and what stands out?
 - *palette*, for segmentation: all positions of all images in one Gram matrix. Is grass here like grass there?
+- *rows* of a layout, as DATA compares them.
 
 Symbols: B images, C channels, P positions of a map, N = B * P.
 """
@@ -21,21 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from search.nets import Backbone
-
 _MOST_POSITIONS = 8  # a side
 # What is left of a constant map after centering, as a share of its energy: rounding of float32 features.
 _NOTHING = 1e-10
-
-
-def layouts(backbone: Backbone, batch_BCHW: Tensor) -> tuple[Tensor, ...]:
-    """[B, 3, H, W] -> the layout of every level with more than one position: [B, P * P]."""
-    return tuple(layout(level_BCHW) for level_BCHW in _maps(backbone, batch_BCHW) if level_BCHW[0, 0].numel() > 1)
-
-
-def palettes(backbone: Backbone, batch_BCHW: Tensor) -> tuple[Tensor, ...]:
-    """[B, 3, H, W] -> the palette of every level: [N, C]."""
-    return tuple(palette(level_BCHW) for level_BCHW in _maps(backbone, batch_BCHW))
 
 
 def layout_agreement(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> float:
@@ -72,13 +61,19 @@ def palette(map_BCHW: Tensor) -> Tensor:
     return x_NC / length.sqrt().clamp(min=1e-30)
 
 
-def _maps(backbone: Backbone, batch_BCHW: Tensor) -> list[Tensor]:
-    """The maps, with the batch's own normalization statistics."""
-    with torch.no_grad():
-        backbone.train()
-        maps = list(backbone.features(batch_BCHW).values())
-        backbone.eval()
-        return maps
+def gram_rows(map_BCHW: Tensor) -> Tensor:
+    """[B, C, H, W] -> [B, P, P]: cosines of each position with all others, minus their mean over the image."""
+    x_BPC = _positions(map_BCHW)
+    rows_BPP = x_BPC @ x_BPC.mT
+    return rows_BPP - rows_BPP.mean(2, keepdim=True)
+
+
+def row_agreement(student_BPP: Tensor, teacher_BPP: Tensor) -> float:
+    """Mean cosine in [-1, 1] of the rows of two networks; 0 where a network tells no position from another.
+
+    DATA's dense criterion with its rows centered and normalized, without which a collapsed network is the best.
+    """
+    return float(F.cosine_similarity(student_BPP, teacher_BPP, dim=2, eps=1e-6).mean())
 
 
 def _positions(map_BCHW: Tensor) -> Tensor:

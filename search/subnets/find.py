@@ -19,7 +19,7 @@ from torch import Tensor
 from hardware_profiles import LatencyTable
 from search.errors import BadSupernet, NotEnoughImages, WrongTable
 from search.images.views import center
-from search.scores import SCORES, Look
+from search.scores import CRITERIA, SCORES, Look, look
 from search.subnets.costs import Rows
 from search.subnets.evolution import Goal, Hunt, Key
 from search.supernet import Supernet
@@ -149,18 +149,18 @@ class _Scorer:
     """Scores one network after another against the largest, on one fixed batch."""
 
     def __init__(self, supernet: Supernet, batch_BCHW: Tensor, task: Task) -> None:  # noqa: N803
-        self._supernet, self._batch, self._score = supernet, batch_BCHW, SCORES[task]
+        self._supernet, self._batch, self._compare = supernet, batch_BCHW, CRITERIA[SCORES[task]]
         largest = supernet.net.largest(batch_BCHW.shape[-1])
         self._teacher = self._look(supernet.net.encode([largest])[0])
 
     def __call__(self, row: Rows) -> float:
-        return self._score.compare(self._look(row), self._teacher)
+        return self._compare(self._look(row), self._teacher)
 
     def _look(self, row: Rows) -> Look:
         (architecture,) = self._supernet.net.decode(row[None], self._batch.shape[-1])
         backbone = self._supernet.subnet(architecture).to(memory_format=torch.channels_last)
-        seen = self._score.look(backbone, self._supernet.projector(backbone.embedding_dim), self._batch)
-        if not all(bool(tensor.isfinite().all()) for tensor in seen):
+        seen = look(backbone, self._supernet.projector(backbone.embedding_dim), self._batch)
+        if not seen.finite:
             raise BadSupernet(f"{self._supernet.card.name} gives features that are not finite; train it again")
         return seen
 

@@ -8,9 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.scores import layout_agreement, layouts, palette_agreement, palettes
-from search.scores.maps import layout, palette
-from tests.search.small_supernets import random_supernet
+from search.scores.maps import gram_rows, layout, layout_agreement, palette, palette_agreement, row_agreement
 
 Compare = Callable[[Tensor, Tensor], float]
 
@@ -124,22 +122,14 @@ def test_large_maps_are_pooled_and_all_levels_count_alike() -> None:
     assert mixed == pytest.approx((1 + by_layout(bad, good)) / 2)
 
 
-def test_maps_use_the_batch_s_own_statistics_and_leave_eval_mode() -> None:
-    supernet = random_supernet("tiny", 16)
-    backbone = supernet.subnet(supernet.net.smallest(16))
-    x = torch.randn(6, 3, 16, 16)
-    for look in (layouts, palettes):
-        seen = look(backbone, x)
-        assert len(seen) == 2 and not backbone.training and not any(level.requires_grad for level in seen)
-        for buffer in backbone.buffers():
-            buffer.fill_(7)
-        assert all(torch.equal(a, b) for a, b in zip(look(backbone, x), seen, strict=True))
+def test_rows_of_a_copy_agree_wholly_and_those_of_a_collapsed_map_not_at_all() -> None:
+    teacher = gram_rows(maps(0))
+    assert row_agreement(teacher, teacher) == pytest.approx(1)
+    assert row_agreement(gram_rows(torch.ones(10, 12, 6, 6)), teacher) == pytest.approx(0, abs=1e-6)
+    assert row_agreement(gram_rows(maps(1)), teacher) < row_agreement(gram_rows(maps(0) + 0.2 * maps(1)), teacher) < 1
 
 
-def test_a_level_of_one_position_has_no_layout_and_none_at_all_is_refused() -> None:
-    supernet = random_supernet("tiny", 16)
-    backbone = supernet.subnet(supernet.net.smallest(16))
-    assert len(layouts(backbone, torch.randn(4, 3, 2, 2))) == 1
+def test_no_level_and_other_levels_are_refused() -> None:
     with pytest.raises(ValueError, match="levels cannot be compared"):
         layout_agreement([], [])
     with pytest.raises(ValueError, match="1 and 2 levels"):

@@ -1,63 +1,146 @@
+"""Laws of every label-free criterion: a copy scores best, a collapse worst, and what must not matter does not."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
-from search.scores import agreement, projections
+from search.scores import CRITERIA, SCORES, Look, look
+from search.scores.criteria import OF_VIEWS, agreement, kernel_alignment
+from search.types import Task
 from tests.search.small_supernets import random_supernet
 
-
-def features(seed: int, images: int = 200, dim: int = 16) -> Tensor:
-    return torch.randn(images, dim, generator=torch.Generator().manual_seed(seed)) + 3  # not centered
-
-
-def test_a_copy_scores_1_and_nothing_scores_more() -> None:
-    teacher = features(0)
-    assert agreement(teacher, teacher) == pytest.approx(1)
-    others = [features(1), -teacher, teacher + 0.1 * features(2), teacher.relu(), 2 * teacher.flip(0)]
-    assert all(-1 <= agreement(other, teacher) < 1 for other in others)
+ALONE = {*OF_VIEWS, "RankMe"}
+AGREEMENTS = sorted(CRITERIA.keys() - ALONE)
+IMAGES = 40
 
 
-def test_a_constant_map_scores_0_wherever_it_points() -> None:
-    teacher = features(0)
-    for constant in (teacher.mean(0), teacher[0], torch.ones(16), torch.zeros(16)):
-        assert agreement(constant.expand(200, 16), teacher) == pytest.approx(0, abs=1e-6)
-        assert agreement(teacher, constant.expand(200, 16)) == pytest.approx(0, abs=1e-6)
+def a_look(*, noise: float = 0.0, collapsed: bool = False) -> Look:
+    """Images that differ along six axes; a student's features are the teacher's with noise, or all the same."""
+    signal = torch.randn(IMAGES, 6, generator=torch.Generator().manual_seed(0))
+    other = torch.Generator().manual_seed(1)
+
+    def mixed(width: int, seed: int) -> Tensor:
+        axes = torch.randn(6, width, generator=torch.Generator().manual_seed(seed))
+        return signal @ axes + noise * torch.randn(IMAGES, width, generator=other)
+
+    jitter = 0.1 + noise
+    seen = Look(
+        pooled_ND=mixed(12, 2),
+        projected_NP=mixed(8, 3),
+        views_VNP=torch.stack([mixed(8, 3) + jitter * torch.randn(IMAGES, 8, generator=other) for _ in range(3)]),
+        levels=(mixed(5 * 16, 4).reshape(IMAGES, 5, 4, 4), mixed(7 * 4, 5).reshape(IMAGES, 7, 2, 2)),
+    )
+    return mapped(seen, torch.ones_like) if collapsed else seen
 
 
-def test_the_features_of_other_images_score_about_0() -> None:
-    teacher = features(0)
-    order = torch.randperm(200, generator=torch.Generator().manual_seed(1))
-    assert abs(agreement(teacher[order], teacher)) < 0.1
-    assert abs(agreement(features(1), teacher)) < 0.1
+def mapped(seen: Look, change: Callable[[Tensor], Tensor]) -> Look:
+    views = seen.views_VNP
+    return Look(
+        pooled_ND=change(seen.pooled_ND),
+        projected_NP=change(seen.projected_NP),
+        levels=tuple(change(level) for level in seen.levels),
+        views_VNP=None if views is None else torch.stack([change(view) for view in views]),
+    )
 
 
-def test_scale_does_not_matter_neither_of_all_images_nor_of_one() -> None:
-    student, teacher = features(1) + features(0), features(0)
-    score = agreement(student, teacher)
-    scales = torch.rand(200, 1, generator=torch.Generator().manual_seed(1)) + 0.1
-    assert agreement(1000 * student, teacher) == pytest.approx(score)
-    assert agreement(student * scales, teacher / scales) == pytest.approx(score)
+@pytest.mark.parametrize("name", AGREEMENTS)
+def test_a_copy_scores_above_a_noisy_student_and_that_above_a_collapsed_one(name: str) -> None:
+    teacher = a_look()
+    students = a_look(), a_look(noise=1.0), a_look(collapsed=True)
+    copy, noisy, collapsed = (CRITERIA[name](student, teacher) for student in students)
+    assert 1 + 1e-9 >= copy > noisy > collapsed
+    assert copy == pytest.approx(1)
+    if name != "pseudo-labels":  # one cluster of several is guessed by whoever sees nothing
+        assert collapsed == pytest.approx(0, abs=1e-9)
 
 
-def test_agreement_is_symmetric_and_falls_with_noise() -> None:
-    teacher = features(0)
-    assert agreement(features(1), teacher) == pytest.approx(agreement(teacher, features(1)))
-    scores = [agreement(teacher + noise * features(1), teacher) for noise in (0, 0.2, 0.5, 1, 2)]
-    assert scores == sorted(scores, reverse=True)
+@pytest.mark.parametrize("name", sorted(ALONE))
+def test_a_collapsed_network_is_the_worst_of_those_that_are_judged_alone(name: str) -> None:
+    teacher = a_look()
+    collapsed = CRITERIA[name](a_look(collapsed=True), teacher)
+    assert all(collapsed < CRITERIA[name](a_look(noise=noise), teacher) for noise in (0, 0.3))
 
 
-def test_the_order_of_the_images_does_not_matter() -> None:
-    student, teacher = features(1) + features(0), features(0)
-    assert agreement(student.flip(0), teacher.flip(0)) == pytest.approx(agreement(student, teacher))
+@pytest.mark.parametrize("name", ["projected CKA", "pooled CKA", "neighbors", "pseudo-labels", "RankMe", "stages CKA"])
+def test_neither_scale_nor_shift_of_the_features_matters(name: str) -> None:
+    teacher, student = a_look(), a_look(noise=0.5)
+    score = CRITERIA[name](student, teacher)
+    assert CRITERIA[name](mapped(student, lambda x: 3 * x + 7), teacher) == pytest.approx(score, abs=1e-6)
+    assert CRITERIA[name](student, mapped(teacher, lambda x: 0.2 * x - 1)) == pytest.approx(score, abs=1e-6)
 
 
-def test_projections_use_the_batch_s_own_statistics_and_leave_eval_mode() -> None:
+@pytest.mark.parametrize("name", sorted(CRITERIA))
+def test_scale_alone_matters_to_none_but_where_it_is_compared_with_a_fixed_one(name: str) -> None:
+    teacher, student = a_look(), a_look(noise=0.5)
+    tolerance = 0.02 if name == "LiDAR" else 1e-6  # whose delta is a variance
+    score = CRITERIA[name](student, teacher)
+    assert CRITERIA[name](mapped(student, lambda x: 3 * x), teacher) == pytest.approx(score, abs=tolerance)
+
+
+@pytest.mark.parametrize("name", sorted(CRITERIA.keys() - {"pseudo-labels"}))  # k-means starts from the first images
+def test_the_order_of_the_images_does_not_matter(name: str) -> None:
+    teacher, student = a_look(), a_look(noise=0.5)
+    rows = torch.randperm(IMAGES, generator=torch.Generator().manual_seed(5))
+    shuffled = (mapped(seen, lambda x: x[rows]) for seen in (student, teacher))
+    assert CRITERIA[name](*shuffled) == pytest.approx(CRITERIA[name](student, teacher), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", AGREEMENTS)
+def test_the_features_of_other_images_score_far_below_those_of_the_same(name: str) -> None:
+    teacher, student = a_look(), a_look(noise=0.2)
+    others = mapped(student, lambda x: x.roll(7, 0))
+    assert CRITERIA[name](others, teacher) < CRITERIA[name](student, teacher) - 0.1
+
+
+def test_alignment_is_blind_to_a_rotation_and_the_cosine_is_not() -> None:
+    x = a_look().pooled_ND
+    turn = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(0))).Q
+    assert kernel_alignment(x @ turn, x) == pytest.approx(1) and agreement(x @ turn, x) < 0.9
+
+
+def test_alignment_is_hsic_of_the_centered_kernels_over_its_norms() -> None:
+    x, y = a_look().pooled_ND.double(), a_look(noise=1).projected_NP.double()
+    center = torch.eye(IMAGES, dtype=torch.double) - 1 / IMAGES
+    k, h = (center @ z @ z.T @ center for z in (x, y))
+    assert kernel_alignment(x, y) == pytest.approx(float((k * h).sum() / (k.norm() * h.norm())))
+
+
+def test_the_ensemble_is_the_mean_of_its_parts_and_1_for_a_copy() -> None:
+    teacher, student = a_look(), a_look(noise=1)
+    parts = [CRITERIA[name](student, teacher) for name in ("projected cosine", "pooled CKA", "stages CKA")]
+    assert CRITERIA["together"](student, teacher) == pytest.approx(sum(parts) / 3)
+
+
+def test_rank_is_the_share_of_directions_that_are_used() -> None:
+    axes = torch.eye(4).repeat(10, 1) - 0.25  # three dimensions, equally used, of four
+    assert CRITERIA["RankMe"](replace(a_look(), pooled_ND=axes), a_look()) == pytest.approx(3 / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(OF_VIEWS))
+def test_a_criterion_of_views_is_refused_without_views(name: str) -> None:
+    blind = replace(a_look(), views_VNP=None)
+    with pytest.raises(ValueError, match="look at two or more"):
+        CRITERIA[name](blind, blind)
+
+
+def test_each_task_has_a_criterion_that_needs_no_views() -> None:
+    assert SCORES.keys() == set(Task) and {*SCORES.values()} <= CRITERIA.keys() - OF_VIEWS
+
+
+def test_a_look_uses_the_batch_s_own_statistics_and_leaves_eval_mode() -> None:
     supernet = random_supernet("tiny", 16)
     backbone = supernet.subnet(supernet.net.smallest(16))
     projector = supernet.projector(backbone.embedding_dim)
     x = torch.randn(6, 3, 16, 16)
-    z = projections(backbone, projector, x)
-    assert z.shape == (6, 8) and not z.requires_grad and not backbone.training and not projector.training
+    seen = look(backbone, projector, x, views=[x, x])
+    assert seen.projected_NP.shape == (6, 8) and len(seen.levels) == 2 and not backbone.training
+    assert not projector.training and not seen.projected_NP.requires_grad and seen.finite
+    assert seen.views_VNP is not None and torch.equal(seen.views_VNP[0], seen.projected_NP)
     for buffer in [*backbone.buffers(), *projector.buffers()]:
         buffer.fill_(7)
-    assert torch.equal(projections(backbone, projector, x), z)
+    again = look(backbone, projector, x)
+    assert torch.equal(again.projected_NP, seen.projected_NP) and again.views_VNP is None
+    assert all(torch.equal(a, b) for a, b in zip(again.levels, seen.levels, strict=True))

@@ -1,0 +1,481 @@
+"""Does a label-free score order networks of equal milliseconds as labels do?
+
+    python benchmarks/score_quality.py --sets DIR --domain gtsrb --domain rsscn7 ... --out RUNS.jsonl
+    python benchmarks/score_quality.py --report [--out RUNS.jsonl] [--plot PLOT.png]
+
+DIR holds one folder a domain: NAME/train and NAME/test, each with a sub-folder a class, or with images/ and masks/ of
+the same file names, a mask's values being classes and 255 nothing. --networks (48) networks within 5 % of --ms on
+--device are drawn to differ in depth, width and kernels, early and late; the supernet's largest and smallest network
+come first. Truth is a ridge classifier on frozen features (of images, or of positions of the maps), 5 folds over all
+labelled images of both halves, neighbouring file names in one fold, its penalty the one that serves the largest network
+best. Scores see 256 unlabelled images of the train half, or two views of 64; their names say where they saw 32. Every
+network and domain is a line in --out, and the same command goes on where it stopped.
+
+The report, of the kept runs unless --out names others: Kendall's tau-b of score and truth, its mean over domains less
+that of multiply-accumulates, tau-b where the score saw another domain's images, the regret of the best of the five
+networks that a score prefers, and what the preferred network gains over the mean of all; intervals (95 %) by bootstrap
+over networks. How far the truth itself can be ordered is told by its two halves.
+"""
+
+import argparse
+import io
+import json
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession, SessionOptions
+from PIL import Image
+from results import RUNS, Table
+from runs import add_run, read_runs
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hardware_profiles.tables.find import find_costs
+from search.images.read import read_images
+from search.images.views import Views, center, views
+from search.nets import Backbone, Net
+from search.scores import CRITERIA, Look, look
+from search.scores.criteria import OF_VIEWS
+from search.subnets.costs import CostModel
+from search.subnets.evolution import Rows, scattered
+from search.supernet import Supernet
+from zoo.devices.fitted import priced
+from zoo.plots import new_figure, save_figure
+from zoo.supernets import read_supernet
+
+BAND, SEEN, FEW, VIEWED, BATCH = 0.05, 256, 32, 64, 16
+FOLDS, MOST_POSITIONS, BOOTSTRAPS, TOP = 5, 40_000, 1000, 5
+PENALTIES = tuple(10.0**p for p in range(0, 6))
+TRIVIAL = ["parameters", "MACs", "depth", "milliseconds"]
+LARGEST, SMALLEST = -2, -1
+NAMES = {name: (name, SEEN) for name in CRITERIA}
+NAMES |= {f"{name}, {FEW} images": (name, FEW) for name in CRITERIA if name not in OF_VIEWS}
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One network on one domain; ``halves`` are its accuracies on every other labelled sample and on the rest."""
+
+    network: int
+    domain: str
+    accuracy: float
+    halves: list[float]
+    penalty: float
+    scores: list[float]  # as the file's settings name them
+    trivial: list[float]
+    choices: str
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Domain:
+    """uint8 images [N, 3, S, S] of both halves, the first ``train`` of them unlabelled to the scores.
+
+    Labels are [N], or [N, S, S] for dense ones; ``folds`` [N] say where a sample is held out.
+    """
+
+    name: str
+    pixels: Tensor
+    labels: Tensor
+    folds: Tensor
+    train: int
+
+    @property
+    def dense(self) -> bool:
+        return self.labels.ndim == 3
+
+
+def read_domain(folder: Path, size_px: int, limit: int | None) -> Domain:
+    dense = (folder / "train" / "masks").is_dir()
+    halves = [read_images(folder / h / ("images" if dense else ""), size_px=size_px, min_images=1) for h in HALVES]
+    paths = [path for half in halves for path in half.paths]
+    pixels, train = torch.cat([half.pixels for half in halves]), len(halves[0].paths)
+    if limit is not None and len(pixels) > limit:
+        kept = sorted(np.random.default_rng(0).permutation(len(pixels))[:limit].tolist())
+        pixels, paths, train = pixels[kept], [paths[i] for i in kept], sum(i < train for i in kept)
+    if dense:
+        labels = torch.stack([_mask(p.parents[1] / "masks" / f"{p.stem}.png", size_px) for p in paths])
+        names = ["" for _ in paths]
+    else:
+        names = [path.parent.name for path in paths]
+        order = {name: i for i, name in enumerate(sorted(set(names)))}
+        labels = torch.tensor([order[name] for name in names])
+    return Domain(
+        name=folder.name, pixels=pixels, labels=labels, folds=_folds(names, [p.stem for p in paths]), train=train
+    )
+
+
+HALVES = ("train", "test")
+
+
+def _folds(classes: list[str], stems: list[str]) -> Tensor:
+    """Neighbours in the order of their names share a fold, for they may be frames of one recording."""
+    folds = torch.zeros(len(stems), dtype=torch.long)
+    for name in set(classes):
+        own = sorted((i for i, c in enumerate(classes) if c == name), key=lambda i: stems[i])
+        folds[own] = torch.arange(len(own)) * FOLDS // len(own)
+    return folds
+
+
+def _mask(path: Path, size_px: int) -> Tensor:
+    mask = torch.from_numpy(np.array(Image.open(path)))[None, None].float()
+    height, width = mask.shape[-2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = mask[..., top : top + side, left : left + side]
+    return F.interpolate(square, size=(size_px, size_px), mode="nearest")[0, 0].long()
+
+
+def draw(net: Net, cost: CostModel, ms: float, count: int, seed: int) -> Rows:
+    """Rows within the band, each as far as can be from those before it in depth, width, kernel and where they are."""
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate([scattered(net, rng) for _ in range(4)])
+    rows = np.unique(rows[abs(cost(rows).predicted_ms / ms - 1) <= BAND], axis=0)
+    if len(rows) < count:
+        raise SystemExit(f"{len(rows)} networks within {BAND:.0%} of {ms} ms; {count} are asked for: take another --ms")
+    shape = np.stack([_shape(net, row) for row in rows])
+    shape = (shape - shape.mean(0)) / (shape.std(0) + 1e-9)
+    chosen = [int(rng.integers(len(rows)))]
+    nearest = np.full(len(rows), np.inf)
+    while len(chosen) < count:
+        nearest = np.minimum(nearest, np.linalg.norm(shape - shape[chosen[-1]], axis=1))
+        chosen.append(int(nearest.argmax()))
+    return rows[chosen]
+
+
+def _shape(net: Net, row: NDArray[np.int64]) -> Floats:
+    """Share of layers used, mean expansion and kernel, of each third of the network."""
+    options = [str(choice.options[i]) for choice, i in zip(net.space, row, strict=True)]
+    numbers = []
+    for part in np.array_split(np.array(options), 3):
+        used = [option for option in part if option != "skip"]
+        numbers += [len(used) / len(part), np.mean([int(o.split("e")[1]) for o in used] or [0]) / 6]
+        numbers += [np.mean([int(o[1]) for o in used] or [3]) / 5]
+    return np.array(numbers)
+
+
+class Judge:
+    """Scores and truth of networks of a supernet on domains, from one look and one pass over the labelled images.
+
+    Args:
+        supernet: the networks'.
+        domains: which.
+        px: side of the input.
+    """
+
+    def __init__(self, supernet: Supernet, domains: list[Domain], px: int) -> None:
+        self._supernet, self._px = supernet, px
+        largest = supernet.subnet(supernet.net.largest(px)).to(memory_format=torch.channels_last)
+        self._teachers = {domain.name: self._looks(largest, domain) for domain in domains}
+
+    def run(self, row: NDArray[np.int64], domain: Domain, penalty: float | None) -> dict[str, Any]:
+        (architecture,) = self._supernet.net.decode(row[None], self._px)
+        backbone = self._supernet.subnet(architecture).to(memory_format=torch.channels_last)
+        own, teacher = self._looks(backbone, domain), self._teachers[domain.name]
+        scores = [round(CRITERIA[name](own[count], teacher[count]), 5) for name, count in NAMES.values()]
+        x_ND, y_N, fold_N = self._features(backbone, domain)
+        found = ridge(x_ND, y_N, fold_N, [penalty] if penalty else PENALTIES, balanced=domain.dense)
+        best = max(found, key=lambda each: found[each][0])
+        accuracy, *halves = (round(share, 5) for share in found[best])
+        return {"accuracy": accuracy, "halves": halves, "penalty": best, "scores": scores}
+
+    def _seen(self, pixels: Tensor) -> Tensor:
+        card = self._supernet.card
+        return center(pixels, self._px, card.mean, card.std).contiguous(memory_format=torch.channels_last)
+
+    def _looks(self, backbone: Backbone, domain: Domain) -> dict[int, Look]:
+        """The same images and views for every network; the last look leaves its statistics: it is recalibrated."""
+        card, projector = self._supernet.card, self._supernet.projector(backbone.embedding_dim)
+        g = torch.Generator().manual_seed(1)
+        pixels = domain.pixels[torch.randperm(domain.train, generator=g)[:SEEN]]
+        settings = Views(crop_px=self._px, mean=card.mean, std=card.std)
+        one, two = (views(pixels[:VIEWED], settings, g).contiguous(memory_format=torch.channels_last) for _ in "12")
+        seen = look(backbone, projector, one, [two])
+        assert seen.views_VNP is not None
+        both_VNP = torch.cat([seen.projected_NP[None], seen.views_VNP])
+        few = look(backbone, projector, self._seen(pixels[:FEW]))
+        for norm in (part for part in backbone.modules() if isinstance(part, nn.BatchNorm2d)):
+            norm.reset_running_stats()
+            norm.momentum = None
+        return {FEW: few, SEEN: replace(look(backbone, projector, self._seen(pixels)), views_VNP=both_VNP)}
+
+    def _features(self, backbone: Backbone, domain: Domain) -> tuple[Tensor, Tensor, Tensor]:
+        """Features [N, D] of images or of positions, their labels and their folds."""
+        maps = Maps(backbone) if domain.dense else backbone
+        run = fast(maps, self._seen(domain.pixels[:BATCH]))
+        if not domain.dense:
+            x_ND = torch.cat([run(self._seen(part))[0] for part in domain.pixels.split(BATCH)])
+            return x_ND, domain.labels, domain.folds
+        rows, labels, folds = [], [], []
+        for x, y, f in zip(*(t.split(BATCH) for t in (domain.pixels, domain.labels, domain.folds)), strict=True):
+            levels = run(self._seen(x))
+            side = levels[0].shape[-2:]
+            stacked = torch.cat([F.interpolate(F.normalize(m, dim=1), size=side, mode="bilinear") for m in levels], 1)
+            at = F.interpolate(y[:, None].float(), size=side, mode="nearest")[:, 0].long()
+            kept = at != 255
+            rows.append(stacked.permute(0, 2, 3, 1)[kept])
+            labels.append(at[kept])
+            folds.append(f[:, None, None].expand_as(at)[kept])
+        x_ND, y_N, fold_N = torch.cat(rows), torch.cat(labels), torch.cat(folds)
+        few = torch.randperm(len(x_ND), generator=torch.Generator().manual_seed(3))[:MOST_POSITIONS]
+        return x_ND[few], y_N[few], fold_N[few]
+
+
+class Maps(nn.Module):
+    """The three coarsest maps of a backbone."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x_BCHW: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.backbone.features(x_BCHW).values())[-3:]
+
+
+def fast(module: nn.Module, example_BCHW: Tensor) -> Callable[[Tensor], list[Tensor]]:
+    """``module`` in ONNX Runtime, which takes a third of torch's time for 3,000 images."""
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        axes = {"x": {0: "batch"}}
+        torch.onnx.export(module.eval(), (example_BCHW,), file, input_names=["x"], dynamic_axes=axes, dynamo=False)
+    options = SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = InferenceSession(file.getvalue(), options)
+    return lambda x_BCHW: [torch.from_numpy(y) for y in session.run(None, {"x": x_BCHW.contiguous().numpy()})]
+
+
+def ridge(x_ND: Tensor, y_N: Tensor, fold_N: Tensor, penalties: Any, *, balanced: bool) -> dict[float, list[float]]:
+    """By penalty: the accuracy of held-out samples, of every other one and of the rest; balanced: mean over classes."""
+    classes = int(y_N.max()) + 1
+    x_ND = (x_ND - x_ND.mean(0)) / (x_ND.std(0) + 1e-5)
+    one_NC = F.one_hot(y_N, classes).float()
+    weight_N = (1 / one_NC.sum(0).clamp(min=1))[y_N] * len(y_N) / classes if balanced else torch.ones(len(y_N))
+    x_ND = torch.cat([x_ND, torch.ones(len(x_ND), 1)], 1)
+    grams, targets = [], []
+    for fold in range(FOLDS):
+        own = fold_N == fold
+        weighted = x_ND[own] * weight_N[own, None]
+        grams.append((weighted.T @ x_ND[own]).double())
+        targets.append((weighted.T @ one_NC[own]).double())
+    gram, target = torch.stack(grams).sum(0), torch.stack(targets).sum(0)
+    found = {}
+    for penalty in penalties:
+        hit_N = torch.zeros(len(y_N), dtype=torch.float64)
+        for fold in range(FOLDS):
+            own = fold_N == fold
+            left = gram - grams[fold]
+            left.diagonal().add_(penalty)
+            solution = torch.cholesky_solve(target - targets[fold], torch.linalg.cholesky(left))
+            hit_N[own] = ((x_ND[own] @ solution.float()).argmax(1) == y_N[own]).double()
+        samples = (slice(None), slice(0, None, 2), slice(1, None, 2))
+        found[penalty] = [_mean(hit_N[rows], y_N[rows], balanced) for rows in samples]
+    return found
+
+
+def _mean(hit_N: Tensor, y_N: Tensor, balanced: bool) -> float:
+    if not balanced:
+        return float(hit_N.mean())
+    return float(torch.stack([hit_N[y_N == c].mean() for c in y_N.unique()]).mean())
+
+
+def measure(args: argparse.Namespace) -> None:
+    ready = read_supernet(args.supernet)
+    supernet, net = ready.supernet, ready.supernet.net
+    model = find_costs(args.device)
+    if model is None:
+        raise SystemExit(f"{args.device} has no cost model; zoo devices list names those of source fitted")
+    # Below the 96 px from which it is trusted: it only defines the band.
+    cost = CostModel(net, priced(model, net.name, args.px))
+    settings = {"supernet": supernet.card.name, "sha256": ready.sha256, "seed": args.seed, "ms": args.ms}
+    settings |= {"device": args.device, "resolution_px": args.px, "networks": args.networks, "limit": args.limit}
+    settings |= {"scores": [*NAMES], "trivial": TRIVIAL}
+    kept = {(run.network, run.domain): run for run in read_runs(args.out, settings, Run)}
+    ends = net.encode([net.largest(args.px), net.smallest(args.px)])
+    rows = np.concatenate([draw(net, cost, args.ms, args.networks, args.seed), ends])
+    costs, numbers = cost(rows), [*range(args.networks), LARGEST, SMALLEST]
+    order = [len(rows) - 2, len(rows) - 1, *range(args.networks)]
+    domains = [read_domain(args.sets / name, args.px, args.limit) for name in args.domain]
+    judge: Judge | None = None
+    started = time.perf_counter()
+    for i in order:
+        for domain in domains:
+            if (numbers[i], domain.name) in kept:
+                continue
+            judge = judge or Judge(supernet, domains, args.px)
+            largest = kept.get((LARGEST, domain.name))
+            options = [str(choice.options[at]) for choice, at in zip(net.space, rows[i], strict=True)]
+            depth = sum(option != "skip" for option in options)
+            sizes = [int(costs.params[i]), int(costs.macs[i]), depth, round(float(costs.predicted_ms[i]), 5)]
+            run = Run(
+                network=numbers[i],
+                domain=domain.name,
+                trivial=sizes,
+                choices=" ".join(options),
+                **judge.run(rows[i], domain, None if largest is None else largest.penalty),
+            )
+            kept[numbers[i], domain.name] = run
+            add_run(args.out, run)
+        if time.perf_counter() - started > 60 * args.max_minutes:
+            return
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """Of D domains and N networks: truth [D, N], its halves [2, D, N] and every score [D, N] by name."""
+
+    domains: list[str]
+    truth: Floats
+    halves: Floats
+    scores: dict[str, Floats]
+    ends: dict[str, list[float]]
+
+
+def gather(path: Path) -> Evidence:
+    first, *lines = path.read_text("utf-8").splitlines()
+    about, runs = json.loads(first), [Run(**json.loads(line)) for line in lines]
+    domains = list(dict.fromkeys(run.domain for run in runs))
+    by = {(run.domain, run.network): run for run in runs}
+    networks = sorted({run.network for run in runs if run.network >= 0})
+    networks = [n for n in networks if all((domain, n) in by for domain in domains)]
+    values = np.array([[_values(by[domain, n]) for n in networks] for domain in domains])
+    names = [*about["scores"], *about["trivial"]]
+    return Evidence(
+        domains=domains,
+        truth=values[..., 0],
+        halves=np.moveaxis(values[..., 1:3], 2, 0),
+        scores={name: values[..., 3 + i] for i, name in enumerate(names)},
+        ends={domain: [by[domain, end].accuracy for end in (SMALLEST, LARGEST)] for domain in domains},
+    )
+
+
+def _values(run: Run) -> list[float]:
+    return [run.accuracy, *run.halves, *run.scores, *run.trivial]
+
+
+def taus(x_DN: Floats, y_DN: Floats, rows: NDArray[np.int64]) -> Floats:
+    """tau-b of each domain over the networks ``rows`` [B, N]: [B, D]."""
+    found = []
+    for x, y in zip(x_DN, y_DN, strict=True):
+        a, b = (np.sign(z[:, None] - z[None, :]).astype(np.int8) for z in (x, y))
+        drawn = [(a[r[:, None], r], b[r[:, None], r]) for r in rows]
+        ties = [max(1, np.count_nonzero(p)) * max(1, np.count_nonzero(q)) for p, q in drawn]
+        found.append([int((p * q).sum(dtype=np.int64)) / t**0.5 for (p, q), t in zip(drawn, ties, strict=True)])
+    return np.array(found).T
+
+
+def report(evidence: Evidence) -> list[Table]:
+    """How the truth spreads, and how well each score orders it."""
+    domains, truth = evidence.domains, evidence.truth
+    count = truth.shape[1]
+    everyone = np.arange(count)[None]
+    rows = np.random.default_rng(0).integers(count, size=(BOOTSTRAPS, count))
+    macs_B = taus(evidence.scores["MACs"], truth, rows).mean(1)
+    macs = float(taus(evidence.scores["MACs"], truth, everyone).mean())
+    lines = []
+    for name, score in evidence.scores.items():
+        tau, drawn = taus(score, truth, everyone)[0], taus(score, truth, rows)
+        wrong = [taus(np.roll(score, k, axis=0), truth, everyone).mean() for k in range(1, len(domains))]
+        gains = _gains(score, truth, rows)
+        cells = [
+            name,
+            f"{tau.mean():+.2f} [{_interval(drawn.mean(1))}]",
+            f"{tau.mean() - macs:+.2f} [{_interval(drawn.mean(1) - macs_B)}]",
+            "" if name in TRIVIAL or not wrong else f"{np.mean(wrong):+.2f}",
+            f"{_regret(score, truth):.2f}",
+            f"{gains.mean():+.2f} [{_interval(gains)}]",
+            *(f"{t:+.2f} [{_interval(drawn[:, d])}]" for d, t in enumerate(tau)),
+        ]
+        lines.append((float(tau.mean()), cells))
+    first = ["score", "mean tau-b", "less that of MACs", "of other domains", "regret of top 5", "gain of the best"]
+    return [
+        Table(
+            caption=f"Truth: {count} networks of equal milliseconds",
+            columns=["domain", "accuracy, %", "spread", "r of halves", "tau-b of halves", "smallest, largest network"],
+            rows=[
+                [
+                    domain,
+                    f"{100 * truth[d].min():.1f}-{100 * truth[d].max():.1f}",
+                    f"{100 * truth[d].std():.2f}",
+                    f"{np.corrcoef(evidence.halves[:, d])[0, 1]:.2f}",
+                    f"{taus(evidence.halves[:1, d], evidence.halves[1:, d], everyone)[0, 0]:+.2f}",
+                    ", ".join(f"{100 * end:.1f}" for end in evidence.ends[domain]),
+                ]
+                for d, domain in enumerate(domains)
+            ],
+        ),
+        Table(
+            caption="Scores, best mean first; regret and gain in points of accuracy, mean over domains",
+            columns=[*first, *domains],
+            rows=[cells for _, cells in sorted(lines, key=lambda line: -line[0])],
+        ),
+    ]
+
+
+def _interval(draws: Floats) -> str:
+    return "{:+.2f}, {:+.2f}".format(*np.percentile(draws, [2.5, 97.5]))
+
+
+def _regret(score: Floats, truth: Floats) -> float:
+    """Points between the best network and the best of the five preferred ones, mean over domains."""
+    found = [y.max() - y[np.argsort(-x, kind="stable")[:TOP]].max() for x, y in zip(score, truth, strict=True)]
+    return 100 * float(np.mean(found))
+
+
+def _gains(score: Floats, truth: Floats, rows: NDArray[np.int64]) -> Floats:
+    """Points of the preferred of the networks ``rows`` [B, N] over their mean, mean over domains: [B]."""
+    found = [[y[r[x[r].argmax()]] - y[r].mean() for r in rows] for x, y in zip(score, truth, strict=True)]
+    return 100 * np.array(found).mean(0)
+
+
+def plot(evidence: Evidence, names: list[str], path: Path) -> Path:
+    """Truth against scores, a row a score and a column a domain."""
+    figure = new_figure(2.1 * len(evidence.domains), 2.1 * len(names))
+    axes = figure.subplots(len(names), len(evidence.domains), squeeze=False, sharey="col")
+    everyone = np.arange(evidence.truth.shape[1])[None]
+    for i, name in enumerate(names):
+        tau = taus(evidence.scores[name], evidence.truth, everyone)[0]
+        for d, domain in enumerate(evidence.domains):
+            axes[i, d].scatter(evidence.scores[name][d], 100 * evidence.truth[d], s=8)
+            axes[i, d].set_title(f"{domain}: tau-b {tau[d]:+.2f}", fontsize=7)
+            axes[i, d].set_xlabel(name, fontsize=7)
+            axes[i, d].tick_params(labelsize=6)
+        axes[i, 0].set_ylabel("accuracy, %", fontsize=7)
+    return save_figure(figure, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--supernet", default="mobile-photo-mocov2")
+    parser.add_argument("--sets", type=Path)
+    parser.add_argument("--domain", action="append")
+    parser.add_argument("--device", default="rtx-3090")
+    parser.add_argument("--px", type=int, default=64)
+    parser.add_argument("--ms", type=float, default=0.55)
+    parser.add_argument("--networks", type=int, default=48)
+    parser.add_argument("--limit", type=int, help="images of a domain")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RUNS / "score_quality.jsonl")
+    parser.add_argument("--max-minutes", type=float, default=60)
+    parser.add_argument("--report", action="store_true")
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    if not args.report:
+        measure(args)
+        return
+    evidence = gather(args.out)
+    for table in report(evidence):
+        print(table.caption, *(" | ".join(map(str, row)) for row in (table.columns, *table.rows)), sep="\n")
+    if args.plot:
+        plot(evidence, ["projected cosine", "together", "MACs"], args.plot)
+
+
+if __name__ == "__main__":
+    main()
