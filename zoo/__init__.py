@@ -68,7 +68,13 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(_WHERE[name])
     module, _, attribute = _WHERE[name].rpartition(".")
     found = getattr(importlib.import_module(module), attribute)
-    return found() if name == "__version__" else found
+    if name == "__version__":
+        return found()
+    if isinstance(found, type):
+        return found
+    from zoo.checks import checked
+
+    return checked(found)
 
 
 def __dir__() -> Sequence[str]:

@@ -161,6 +161,7 @@ def split_text(split: Split) -> str:
     return f"{text}, {split.measured_backbone_ms:.3g} + {split.measured_head_ms:.3g} measured"
 
 
+TaskName = Task | Literal["cls", "det", "seg"]
 Progress = Callable[[str, int, int], None]
 Say = Callable[[str], None]
 
@@ -176,9 +177,19 @@ def silent(line: str) -> None:
 def tell(line: str) -> None:
     """For callers who did not say: to a terminal or a notebook, and else to the log of ``zoo``."""
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
-        print(f"zoo: {line}", file=sys.stderr)
+        print_above_bars(f"zoo: {line}")
     else:
         logging.getLogger("zoo").info(line)
+
+
+def print_above_bars(line: str) -> None:
+    """Print on stderr; bars that are there move down."""
+    if "tqdm" not in sys.modules:  # so there is none
+        print(line, file=sys.stderr)
+        return
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stderr)
 
 
 def stage(progress: Progress, name: str) -> Callable[[int, int], None]:

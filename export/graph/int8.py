@@ -48,7 +48,7 @@ _RUNS, _NOISE_IMAGES = 15, 64
 _SHARE = 0.6
 # A detector's head spans boxes in pixels and scores below 1: no scale of 256 steps holds both.
 _FLOAT_HEAD_OUTPUTS = frozenset({"boxes", "scores", "masks"})
-_BACKBONE = "/backbone/"
+_BACKBONE, _HEAD = "/backbone/", "/head/"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -103,14 +103,14 @@ def quantize(
             and the final comparison will say so.
 
     Raises:
-        UnusableInput: fewer than 8 images, or a graph without a layer that int8 exists for.
-        InvalidGraph: ONNX Runtime cannot quantize the graph.
+        UnusableInput: fewer than 8 images.
+        InvalidGraph: a graph without a layer that int8 exists for, or that ONNX Runtime cannot quantize.
     """
     if len(images_NCHW) < MIN_IMAGES:
         raise UnusableInput(f"{len(images_NCHW)} images cannot calibrate int8; give at least {MIN_IMAGES}")
     layers = quantizable(model)
     if not layers:
-        raise UnusableInput("the graph has no convolution or matrix product to put into int8; export fp32 instead")
+        raise InvalidGraph("the graph has no convolution or matrix product to put into int8; keep fp32")
     ranged = min(_RANGE_IMAGES, len(images_NCHW) // 2)
     batch = 1 if target.dynamic_batch else target.input_nchw[0]
     with Quantizer(model, images_NCHW[:ranged], batch=batch) as quantizer:
@@ -133,7 +133,8 @@ def quantizable(model: onnx.ModelProto) -> list[str]:
     """Names of the layers that may become int8, in order; those of a detector's or a segmenter's head may not."""
     products = _products(model)
     dense = _FLOAT_HEAD_OUTPUTS & {output.name for output in model.graph.output}
-    return [node.name for node in products if not dense or _BACKBONE in node.name]
+    # A torchvision detector holds the backbone inside; elsewhere only the head has its name in its layers' names.
+    return [n.name for n in products if not dense or _BACKBONE in n.name or _HEAD not in n.name]
 
 
 def _quietest_first(

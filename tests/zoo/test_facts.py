@@ -62,8 +62,10 @@ def test_a_scaled_table_a_missing_evaluation_and_generated_images_are_said_plain
     assert "limits: at most 1 ms, at most 500,000 parameters" in text and "timed: not on its device" in text
     blind = replace(recipe, table_scaling=replace(scaling, mape_percent=None))
     assert "scaled from 32 px, nobody knows how far off" in text_of(replace(card, recipe=blind))
-    bare = replace(recipe, table_scaling=None, tries=(), limits=None)
+    bare = replace(recipe, table_scaling=None, limits=None)
     assert "not validated" in text_of(replace(card, recipe=bare))
+    bare = replace(bare, tries=())  # no table was asked
+    assert "latency table" not in text_of(replace(card, recipe=bare))
     assert "none: the network was named, not searched" in text_of(replace(card, recipe=bare))
     assert limits_text(None) == "-"
 

@@ -9,7 +9,8 @@ from zoo.catalogue.model import Model
 from zoo.hub.address import Address
 from zoo.package.folder import load_package
 from zoo.package.manifest import ALL, Wanted
-from zoo.types import Progress, Say, no_progress, tell
+from zoo.progress import Watch, watching
+from zoo.types import Say, tell
 
 
 def get(
@@ -18,7 +19,7 @@ def get(
     images: str | Path | None = None,
     supernet: str | None = None,
     verify: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Model:
     """The model of that name, ready to use.
@@ -30,7 +31,7 @@ def get(
             catalogue answers, or a search on images generated from statistics of the supernet's training images.
         supernet: the supernet to search; by default the one trained with the name's objective.
         verify: replay the package's golden tensors before returning it.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
@@ -42,6 +43,7 @@ def get(
     Example:
         >>> model = zoo.get("data-mocov2-cls-1ms", images="photos")  # doctest: +SKIP
     """
+    progress = watching(progress)
     if (address := on_hub(name)) is not None:
         return pull(address, verify=verify, progress=progress, say=say)
     folder = locate(name, images=images, supernet=supernet, progress=progress, say=say)
@@ -53,7 +55,7 @@ def pull(
     *,
     wanted: Wanted = ALL,
     verify: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Model:
     """A package on the Hub, ready to use; what is in the Hub's cache already is not fetched again.
@@ -62,7 +64,7 @@ def pull(
         address: ``org/name`` or ``org/name@revision``.
         wanted: which of its artefacts to fetch.
         verify: replay the package's golden tensors before returning it.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
@@ -75,6 +77,7 @@ def pull(
     Example:
         >>> model = zoo.pull("acme/traffic-signs@v2")  # doctest: +SKIP
     """
+    progress = watching(progress)
     from zoo.hub.fetch import fetch
     from zoo.hub.pull import as_address
 

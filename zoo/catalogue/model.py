@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from search.types import Architecture, Task
 from zoo.catalogue.locate import locate
+from zoo.checks import Count, checked
 from zoo.errors import BadRequest
 from zoo.heads.features import FeatureInfo, feature_info
 from zoo.heads.network import Network
@@ -22,6 +23,7 @@ from zoo.heads.predictions import ACCEPTED, Picture, Prediction, by_torch, input
 from zoo.package.card import CONFIG, read_manifest, shrink_package
 from zoo.package.folder import Package, load_package
 from zoo.package.staging import staged
+from zoo.types import TaskName
 
 if TYPE_CHECKING:
     from zoo.heads import Classifier, Detector, Segmenter
@@ -56,6 +58,7 @@ class Model(nn.Module):
         self.eval()
 
     @classmethod
+    @checked
     def from_pretrained(cls, name: str | Path, *, revision: str | None = None, verify: bool = False) -> Model:
         """The model in a folder, or at ``org/name`` on the Hub.
 
@@ -70,6 +73,7 @@ class Model(nn.Module):
         """
         return cls(load_package(locate(f"{name}@{revision}" if revision else name), verify=verify))
 
+    @checked
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> Path:
         """Copy the package into a folder; weights that were changed in memory are not in it.
 
@@ -84,6 +88,7 @@ class Model(nn.Module):
             shrink_package(draft, there)
         return Path(folder)
 
+    @checked
     def push_to_hub(self, repo: str, *, private: bool = False, message: str | None = None) -> Pushed:
         """Publish the package; see ``zoo.hub.push``.
 
@@ -130,14 +135,17 @@ class Model(nn.Module):
 
     def features(self, x_NCHW: Tensor) -> dict[str, Tensor]:
         """Input [N, 3, R, R] -> feature maps by name; ``p3`` has stride ``2**3``; finest first."""
+        _check_input(x_NCHW)
         return self.backbone.features(x_NCHW)
 
     def embed(self, x_NCHW: Tensor) -> Tensor:
         """Input [N, 3, R, R] -> pooled embeddings [N, D]."""
+        _check_input(x_NCHW)
         return self.backbone(x_NCHW)  # type: ignore[no-any-return]
 
     def forward(self, x_NCHW: Tensor) -> Tensor | dict[str, Tensor]:
         """The same as ``embed``; of a whole model all its outputs by name, see ``zoo.heads.network.Network``."""
+        _check_input(x_NCHW)
         return self.embed(x_NCHW) if self.head is None else self.network(x_NCHW)
 
     @property
@@ -168,8 +176,9 @@ class Model(nn.Module):
         assert self.card.head is not None
         return list(predict(run, self.card.head, self.card.preprocess, _each(pictures)))
 
+    @checked
     def with_head(
-        self, num_classes: int, *, task: Task | str | None = None, frozen: bool = False
+        self, num_classes: Count, *, task: TaskName | None = None, frozen: bool = False
     ) -> Classifier | Detector | Segmenter:
         """A trainable network on a copy of this one's backbone: a classifier, a detector or a segmenter.
 
@@ -214,6 +223,18 @@ class Model(nn.Module):
             f"  model.onnx_path                     # {self.onnx_path}\n"
             "  model.card                          # provenance, predicted and measured times, comparison"
         )
+
+
+def _check_input(x_NCHW: object) -> None:
+    """Refuse what ``preprocess`` would not have made; not where torch follows the code, which is no place to branch."""
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
+        return
+    if not isinstance(x_NCHW, Tensor):
+        kind = type(x_NCHW).__name__
+        raise BadRequest(f"a {kind} is no input; give what model.preprocess returns, a float tensor [N, 3, H, W]")
+    if x_NCHW.ndim != 4 or x_NCHW.shape[1] != 3 or not x_NCHW.is_floating_point():
+        found = f"{x_NCHW.dtype} {list(x_NCHW.shape)}"
+        raise BadRequest(f"the input is {found}; give what model.preprocess returns, a float tensor [N, 3, H, W]")
 
 
 def _each(pictures: Pictures) -> list[Picture]:

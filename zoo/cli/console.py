@@ -6,17 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from search.first import is_first
-from zoo.types import Progress, no_progress
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+from zoo.progress import Bars, Lines
+from zoo.types import Progress, no_progress, print_above_bars
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk and no bars on stderr; errors still show.")]
@@ -48,16 +44,10 @@ class Talk:
         self._as_json = as_json
         self._quiet = quiet or not is_first()
 
-    @cached_property
-    def _stderr(self) -> Console:
-        from rich.console import Console  # takes longer to import than a short command runs
-
-        return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-
     def say(self, line: str) -> None:
         """Talk: one line on stderr."""
         if not self._quiet:
-            self._stderr.print(harmless(line))
+            print_above_bars(harmless(line))
 
     def data(self, value: Any, lines: Iterable[str]) -> None:
         """The result: ``value`` as JSON, or ``lines`` for people."""
@@ -74,23 +64,15 @@ class Talk:
 
     @contextmanager
     def progress(self) -> Iterator[Progress]:
-        """A bar for each stage, where stderr is a terminal."""
-        if self._quiet or not self._stderr.is_terminal:
+        """A bar for each stage where stderr is a terminal, a line now and then where not."""
+        if self._quiet:
             yield no_progress
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        columns = (TextColumn("{task.description:>8}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Bars(*columns, console=self._stderr, transient=True) as bars:
-            tasks: dict[str, TaskID] = {}
-
-            def progress(name: str, done: int, total: int) -> None:
-                if name not in tasks:
-                    tasks[name] = bars.add_task(name)
-                bars.update(tasks[name], completed=done, total=total)
-
+        progress = Bars() if sys.stderr.isatty() else Lines(self.say)
+        try:
             yield progress
+        finally:
+            progress.close()
 
 
 def harmless(text: str) -> str:

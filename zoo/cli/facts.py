@@ -16,10 +16,12 @@ from zoo.catalogue import Entry
 from zoo.cli.console import ms_text, size_text
 from zoo.devices.names import DEFAULT_THREADS
 from zoo.home import commit, library_versions, zoo_home, zoo_version
+from zoo.package.readme import returned
 from zoo.supernets import supernet_folders
 from zoo.types import ModelCard
 
 Row = tuple[str, ...]
+_FITS = {"crop": "the center square of a picture", "letterbox": "the whole picture on grey"}
 
 
 def card_facts(card: ModelCard, folder: Path) -> list[Row]:
@@ -29,10 +31,15 @@ def card_facts(card: ModelCard, folder: Path) -> list[Row]:
     return [
         ("name", card.name),
         ("folder", str(folder)),
-        ("task", f"{card.task}; input {card.preprocess.size_px[0]}x{card.preprocess.size_px[1]} px RGB"),
+        ("task", f"{card.task}; {_input(card)}"),
+        ("returns", returned(card)),
+        *[("head", _head(card)) for _ in range(card.head is not None)],
         ("network", f"{card.architecture.net}: {' '.join(map(str, card.architecture.choices))}"),
         ("device", f"{device.id}: {device.chip}, {device.runtime} {device.runtime_version}, {_use(card)}"),
-        ("latency table", table_text(device.source, recipe.table_validation, recipe.table_scaling)),
+        *[
+            ("latency table", table_text(device.source, recipe.table_validation, recipe.table_scaling))
+            for _ in range(bool(recipe.tries))
+        ],
         *[("limits", limits_text(recipe.limits)) for _ in range(recipe.limits is not None)],
         *[("timed", _tries(card)) for _ in range(bool(recipe.tries))],
         ("score", _score(card)),
@@ -124,6 +131,17 @@ def _use(card: ModelCard) -> str:
     device = card.recipe.device
     threads = f"{device.threads} thread(s), " if device.threads else ""
     return f"{threads}{device.precision}, batch {device.batch}"
+
+
+def _input(card: ModelCard) -> str:
+    height, width = card.preprocess.size_px
+    return f"input {height}x{width} px RGB, {_FITS[card.preprocess.fit]}"
+
+
+def _head(card: ModelCard) -> str:
+    assert card.head is not None
+    known = "trained on labels" if card.head.trained else "not trained yet, its outputs mean nothing: zoo finetune"
+    return f"{card.head.kind}, {known}"
 
 
 def _score(card: ModelCard) -> str:

@@ -33,8 +33,10 @@ def __getattr__(name: str) -> Any:
     """Import what is behind a name."""
     if name not in _WHERE:
         raise AttributeError(f"module 'zoo.devices' has no attribute {name!r}; it has {', '.join(_WHERE)}")
+    from zoo.checks import checked
+
     module, _, attribute = _WHERE[name].rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
+    return checked(getattr(importlib.import_module(module), attribute))
 
 
 def __dir__() -> Sequence[str]:

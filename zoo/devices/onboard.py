@@ -63,7 +63,7 @@ def write_networks(architectures: list[Architecture], folder: Path, *, batch: in
     return paths
 
 
-def fit_device(times: Path, net_name: str, resolution_px: int, device: DeviceProfile) -> LatencyTable:
+def fit_device(times: str | Path, net_name: str, resolution_px: int, device: DeviceProfile) -> LatencyTable:
     """A table of ``device`` from the times of hundreds of networks; a fifth of them validates it.
 
     Raises:
@@ -71,7 +71,7 @@ def fit_device(times: Path, net_name: str, resolution_px: int, device: DevicePro
         BadTimes: the file is malformed, or holds too few networks.
     """
     net = net_called(net_name)
-    timed = read_times(times, net, resolution_px)
+    timed = read_times(Path(times), net, resolution_px)
     table = fit_table(
         timed.networks(net),
         timed.latency_ms,
@@ -87,7 +87,7 @@ def fit_device(times: Path, net_name: str, resolution_px: int, device: DevicePro
 
 
 def adapt_device(
-    times: Path, net_name: str, resolution_px: int, *, like: str, device_id: str, chip: str, reference: str
+    times: str | Path, net_name: str, resolution_px: int, *, like: str, device_id: str, chip: str, reference: str
 ) -> LatencyTable:
     """A table of a new device from the times of 10 to 20 networks and all tables at hand.
 
@@ -107,7 +107,7 @@ def adapt_device(
         BadTimes: the file is malformed, or holds fewer than 5 networks.
     """
     net = net_called(net_name)
-    timed = read_times(times, net, resolution_px)
+    timed = read_times(Path(times), net, resolution_px)
     known = [table for table in known_tables(net_name, resolution_px) if table.device.id != device_id]
     like_id = find_device(like, list_tables([own_tables()]))
     model = next((table.device for table in known if table.device.id == like_id), None)
@@ -125,7 +125,7 @@ def adapt_device(
     return adapt_table(known, timed.networks(net), timed.latency_ms, device=device, measured_at=_now())
 
 
-def validate_table(table: LatencyTable, times: Path | None) -> Validation | None:
+def validate_table(table: LatencyTable, times: str | Path | None) -> Validation | None:
     """Check that no block of its net is missing, and how well it predicts the networks in ``times``.
 
     Returns:
@@ -140,7 +140,7 @@ def validate_table(table: LatencyTable, times: Path | None) -> Validation | None
     block_ms(table, net.op_keys(table.resolution_px))
     if times is None:
         return table.validation
-    timed = read_times(times, net, table.resolution_px)
+    timed = read_times(Path(times), net, table.resolution_px)
     predicted_ms = np.array([estimate_ms(table, ops) for ops in timed.networks(net)])
     return validate(predicted_ms, np.array(timed.latency_ms))
 

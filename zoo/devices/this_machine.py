@@ -22,9 +22,11 @@ from search.nets import NETS, Net
 from search.nets.heads import CLASSES, HEADS, Whole, make_head
 from search.nets.whole import Headed, all_head_ops, build_block, takes_heads
 from search.types import Architecture
+from zoo.checks import Count, Seed
 from zoo.devices.names import DEFAULT_THREADS
 from zoo.errors import UnknownName
 from zoo.names import nearest, shown
+from zoo.progress import Watch, watching
 from zoo.types import Progress, no_progress
 
 _CALIBRATED_ON, _VALIDATED_ON = 16, 16  # networks each: a minute of timing
@@ -51,15 +53,15 @@ class Setting:
 
 def measure_here(
     net: str,
-    resolution_px: int,
+    resolution_px: Count,
     *,
-    threads: int | None = None,
+    threads: Count | None = None,
     setting: Setting | None = None,
-    progress: Progress = no_progress,
-    seed: int = 0,
-    rounds: int = ROUNDS,
-    validate_on: int = _VALIDATED_ON,
-    classes: Sequence[int] = (CLASSES,),
+    progress: Watch = "auto",
+    seed: Seed = 0,
+    rounds: Count = ROUNDS,
+    validate_on: Count = _VALIDATED_ON,
+    classes: Sequence[Count] = (CLASSES,),
     force: bool = True,
     started: Path | None = None,
 ) -> LatencyTable:
@@ -70,7 +72,7 @@ def measure_here(
         resolution_px: side of the input.
         threads: of the runtime, in place of the setting's.
         setting: how the machine is used.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         seed: of the networks, weights and inputs.
         rounds: turns of every model.
         validate_on: how many unseen networks tell how good the table is; where the net takes heads, whole detectors
@@ -86,6 +88,7 @@ def measure_here(
         NoisyMachine: other work runs on the machine, and not ``force``.
         BadKit: the started measurement is of something else.
     """
+    progress = watching(progress)
     used = setting or Setting()
     family = net_called(net)
     device = probe_device(

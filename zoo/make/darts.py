@@ -26,6 +26,7 @@ from search.nets.cell import CELL
 from search.nets.genotype import Genotype, random_genotype, read_genotype, read_origin, to_document, write_genotype
 from search.supernet import Supernet, save_supernet
 from search.types import Architecture, Budget
+from zoo.checks import Count
 from zoo.devices.tables import table_for
 from zoo.errors import BadRecipe, OutputExists
 from zoo.make.darts_seed import GENOTYPE, NETWORK, Job, Seed, run_seed
@@ -33,7 +34,8 @@ from zoo.make.search import Made, search
 from zoo.names import format_budget
 from zoo.package.staging import check_free
 from zoo.plots import plot_cell
-from zoo.types import Progress, Say, no_progress, stage, tell
+from zoo.progress import Watch, watching
+from zoo.types import Say, stage, tell
 
 RESULT, PICTURES = "darts.json", ("cell.png", "cell.svg")
 SCHEMA = 1
@@ -52,21 +54,21 @@ class Discovered:
 
 
 def darts(
-    images: Path,
-    out: Path,
+    images: str | Path,
+    out: str | Path,
     *,
     recipe: DartsRecipe,
-    seeds: int = 4,
+    seeds: Count = 4,
     device: str = "this",
     budget: Budget | None = None,
-    cells: int | None = None,
-    channels: int | None = None,
-    resolution_px: int = 32,
-    threads: int | None = None,
+    cells: Count | None = None,
+    channels: Count | None = None,
+    resolution_px: Count = 32,
+    threads: Count | None = None,
     terms: str = "not stated",
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Discovered:
     """Search cells for a folder of images, choose among the seeds, package the network.
@@ -85,7 +87,7 @@ def darts(
         terms: on which the images may be used, for the card.
         resume: go on with an interrupted run in ``out``.
         overwrite: delete an earlier run in ``out`` first.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
@@ -96,6 +98,8 @@ def darts(
         TrainingError: too few or too small images, or a loss that is not finite.
         MissingExtra: the training libraries are not installed.
     """
+    progress = watching(progress)
+    images, out = Path(images), Path(out)
     job = Job(
         recipe=recipe,
         cells=cells or recipe.cells,

@@ -18,12 +18,14 @@ from search.objectives import OBJECTIVES
 from search.recipes import Recipe, Stage, recipe_for
 from search.supernet import CARD, Supernet, SupernetCard, save_supernet
 from search.types import Cache, Compute
+from zoo.checks import Count, Positive, Seed
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.home import home_folder
 from zoo.make.settings import with_settings
 from zoo.names import nearest, shown
 from zoo.package.staging import check_free
 from zoo.plots import CURVE_PNG, plot_curve
+from zoo.progress import Watch, watching
 from zoo.supernets import read_supernet
 from zoo.types import Progress, Say, no_progress, stage, tell
 
@@ -123,17 +125,17 @@ def pretrain(
     *,
     net: str | None = None,
     objective: str | None = None,
-    epochs: float | None = None,
-    batch: int | None = None,
-    resolution_px: int | None = None,
-    seed: int = 0,
+    epochs: Positive | None = None,
+    batch: Count | None = None,
+    resolution_px: Count | None = None,
+    seed: Seed = 0,
     changes: Changes | None = None,
     start: str | None = None,
     terms: str = "not stated",
-    max_minutes: float | None = None,
+    max_minutes: Positive | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Supernet:
     """Train a supernet without labels; ``zoo pretrain`` as a function.
@@ -162,6 +164,7 @@ def pretrain(
     Example:
         >>> zoo.pretrain("photos", "my-supernet", max_minutes=60)  # doctest: +SKIP
     """
+    progress = watching(progress)
     first = None if start is None else read_supernet(start).supernet
     recipe = recipe_of(
         net=net,

@@ -11,6 +11,7 @@ from typing import Any
 
 from search.nets.whole import Headed
 from search.types import Budget, Candidate, SearchResult, Task
+from zoo.checks import Count, Seed
 from zoo.errors import MissingExtra
 from zoo.heads.network import KINDS, Network
 from zoo.home import commit, zoo_version
@@ -22,9 +23,10 @@ from zoo.package.folder import Attachment, write_package
 from zoo.package.history import HISTORY, history_text
 from zoo.package.staging import check_free, staged
 from zoo.plots import plot_fronts
+from zoo.progress import Watch, watching
 from zoo.report.beside import write_beside
 from zoo.supernets import DEFAULT
-from zoo.types import HeadCard, ModelCard, Progress, Provenance, Say, no_progress, tell
+from zoo.types import HeadCard, ModelCard, Provenance, Say, TaskName, tell
 
 LICENSE = "apache-2.0"
 
@@ -52,16 +54,16 @@ def search(
     *,
     out: str | Path,
     budget: str | Budget,
-    task: str | Task = Task.CLS,
+    task: TaskName = Task.CLS,
     device: str = "this",
     supernet: str | Path = DEFAULT,
-    resolution_px: int | None = None,
+    resolution_px: Count | None = None,
     limits: Budget | None = None,
-    classes: int | None = None,
-    threads: int | None = None,
-    seed: int = 0,
+    classes: Count | None = None,
+    threads: Count | None = None,
+    seed: Seed = 0,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Made:
     """Find the network that does best on a folder of unlabelled images within a budget, and package it.
@@ -81,7 +83,7 @@ def search(
         threads: of the runtime on this machine; None takes the table's own.
         seed: same seed, same images, same table: same network.
         overwrite: replace an earlier package at ``out``.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
@@ -97,6 +99,7 @@ def search(
         >>> zoo.search("photos", budget="1ms", out="my-model").path  # doctest: +SKIP
         PosixPath('my-model')
     """
+    progress = watching(progress)
     out = Path(out)
     check_free(out, mark=CONFIG, overwrite=overwrite)
     (job,) = prepare(
@@ -126,15 +129,15 @@ def search_each(
     out: str | Path,
     devices: Sequence[str],
     budgets: Sequence[str | Budget],
-    task: str | Task = Task.CLS,
+    task: TaskName = Task.CLS,
     supernet: str | Path = DEFAULT,
-    resolution_px: int | None = None,
+    resolution_px: Count | None = None,
     limits: Budget | None = None,
-    classes: int | None = None,
-    threads: int | None = None,
-    seed: int = 0,
+    classes: Count | None = None,
+    threads: Count | None = None,
+    seed: Seed = 0,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> MadeEach:
     """As ``search``, for several devices at once: every network is scored once for all of them.
@@ -158,6 +161,7 @@ def search_each(
     Raises:
         BadRequest: numbers of devices and budgets that do not fit, or a device twice; else as ``search``.
     """
+    progress = watching(progress)
     out = Path(out)
     check_free(out, mark=FRONTS, overwrite=overwrite)
     jobs = prepare(

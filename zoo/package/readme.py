@@ -23,9 +23,47 @@ _METRICS = {
     "miou": "mean_iou",
     "ap": "mean_average_precision",
     "map": "mean_average_precision",
+    "map50": "mean_average_precision",
 }
 
 _PIPELINES = {Task.CLS: "image-classification", Task.DET: "object-detection", Task.SEG: "image-segmentation"}
+_SHOWN_CLASSES = 20
+
+
+def answered_task(card: ModelCard) -> Task | None:
+    """What the artefacts answer, by the outputs that were compared; None where they describe a picture in numbers."""
+    outputs = _outputs(card)
+    if {"boxes", "scores"} <= outputs:
+        return Task.DET
+    return Task.SEG if "masks" in outputs else Task.CLS if "logits" in outputs else None
+
+
+def returned(card: ModelCard, *, embedding_dim: int | None = None) -> str:
+    """What the artefacts return, by the outputs that were compared, as the end of "It returns ..."."""
+    selects = any(report.target.nms for report in card.reports)
+    match answered_task(card):
+        case Task.DET:
+            text = f"boxes (x0, y0, x1, y1 in pixels of the input) with scores in {_classes(card)}"
+            return f"{text}; and detections, the best 100 of them that do not overlap" if selects else text
+        case Task.SEG:
+            return f"masks, a logit at each place in {_classes(card)}"
+        case Task.CLS:
+            return f"logits in {_classes(card)}"
+    maps = sorted(_outputs(card) - {"embedding"})
+    size = "" if embedding_dim is None else f" of {embedding_dim} numbers"
+    return f"an embedding{size}" + (f" and feature maps ({', '.join(maps)})" if maps else "")
+
+
+def _outputs(card: ModelCard) -> set[str]:
+    return {output.output for report in card.reports for output in report.comparison.outputs}
+
+
+def _classes(card: ModelCard) -> str:
+    if card.head is None:
+        return "the classes that the files' metadata names"
+    names = card.head.classes
+    more = ", ..." if len(names) > _SHOWN_CLASSES else ""
+    return f"{len(names)} class{'es' * (len(names) != 1)}: {', '.join(names[:_SHOWN_CLASSES])}{more}"
 
 
 def render_readme(card: ModelCard, *, params: int, embedding_dim: int, repo: str | None = None) -> str:
@@ -45,6 +83,8 @@ def render_readme(card: ModelCard, *, params: int, embedding_dim: int, repo: str
     template = environment.get_template("README.md.jinja")
     head = yaml.safe_dump(card_head(card), sort_keys=False, allow_unicode=True).rstrip()
     values: dict[str, Any] = {"params": params, "embedding_dim": embedding_dim, "repo": repo, "picture": picture}
+    values["returned"] = _cell(returned(card, embedding_dim=embedding_dim))
+    values["answered"] = answered_task(card)
     values["split"] = None if card.split is None else split_text(card.split)
     return template.render(card=card, head=head, **values) + "\n"
 
@@ -59,8 +99,9 @@ def card_head(card: ModelCard) -> dict[str, Any]:
         "base_model": card.recipe.supernet,
         "tags": [*tags, card.architecture.net, f"task:{card.task}", f"device:{card.recipe.device.id}"],
     }
-    if trained_on := card.recipe.supernet_data.get("name"):
-        head["datasets"] = [_slug(str(trained_on).partition(",")[0], "-")]
+    trained_on = str(card.recipe.supernet_data.get("name", "")).partition(",")[0]
+    if trained_on[:1].isalpha():  # a name, not the beginning of a sentence about many sets
+        head["datasets"] = [_slug(trained_on, "-")]
     if card.evaluation:
         head["metrics"] = sorted({_metric(evaluation) for evaluation in card.evaluation})
         head["model-index"] = [
@@ -70,8 +111,10 @@ def card_head(card: ModelCard) -> dict[str, Any]:
 
 
 def _pipeline(card: ModelCard) -> str:
-    """What the Hub calls the task: a backbone extracts features, whatever it was searched for."""
-    return "image-feature-extraction" if card.head is None else _PIPELINES[card.head.task]
+    """What the Hub calls the task: what has learned no labels extracts features, whatever it was searched for."""
+    task = answered_task(card)
+    is_untrained = card.head is not None and not card.head.trained
+    return "image-feature-extraction" if task is None or is_untrained else _PIPELINES[task]
 
 
 def _result(evaluation: Evaluation, pipeline: str) -> dict[str, Any]:

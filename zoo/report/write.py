@@ -8,10 +8,11 @@ from pathlib import Path
 from zoo.catalogue.locate import locate
 from zoo.errors import BadRequest
 from zoo.names import shown
+from zoo.progress import Watch, watching
 from zoo.report.beside import PAGE
 from zoo.report.page import check_page, write_page
 from zoo.report.sections import page_text
-from zoo.types import Evaluation, Progress, Say, no_progress, tell
+from zoo.types import Evaluation, Say, tell
 
 _MOST_PACKAGES = 12  # lines that eyes can tell apart in one chart
 
@@ -22,7 +23,7 @@ def report(
     images: str | Path | None = None,
     evaluation: str | Path | None = None,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Path:
     """Write packages as one HTML page that needs no network; several are compared.
@@ -33,7 +34,7 @@ def report(
         images: a folder of which the page shows some images, each with those that the network finds most similar.
         evaluation: what ``zoo evaluate PACKAGE --json`` printed, of a single package.
         overwrite: replace an earlier page.
-        progress: called with (stage, done, all) where a package has to be made.
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives what happens then.
 
     Returns:
@@ -49,6 +50,7 @@ def report(
         >>> zoo.report("my-model", images="photos")  # doctest: +SKIP
         PosixPath('my-model/report.html')
     """
+    progress = watching(progress)
     if not 1 <= len(packages) <= _MOST_PACKAGES:
         raise BadRequest(f"{len(packages)} packages; a page shows 1 to {_MOST_PACKAGES}")
     figures = () if evaluation is None else _evaluation(Path(evaluation), len(packages))

@@ -16,13 +16,15 @@ from export.types import ExportReport
 from export.verify.contained import ContainedRunner, GraphError
 from hardware_profiles.runners import OnnxRunner
 from hardware_profiles.timing.timing import time_runners
+from zoo.checks import Count
 from zoo.errors import BadPackage
 from zoo.names import printable
 from zoo.package.bounds import check_bounds
 from zoo.package.card import read_card, read_manifest
 from zoo.package.manifest import read_checked
 from zoo.plots import new_figure, save_figure
-from zoo.types import Progress, no_progress
+from zoo.progress import Watch, watching
+from zoo.types import Progress
 
 _RUNNABLE = (".onnx", ".ort")
 _ROUNDS = 16  # turns a model, as a table takes (``hardware_profiles.measure.table.ROUNDS``)
@@ -52,10 +54,10 @@ class Row:
 def benchmark(
     folder: str | Path,
     *,
-    threads: Sequence[int] | None = None,
-    batches: Sequence[int] = (1, 8),
-    rounds: int = _ROUNDS,
-    progress: Progress = no_progress,
+    threads: Sequence[Count] | None = None,
+    batches: Sequence[Count] = (1, 8),
+    rounds: Count = _ROUNDS,
+    progress: Watch = "auto",
 ) -> tuple[Row, ...]:
     """Time all artefacts of a package, in turns, so that what else the machine does hits all of them alike.
 
@@ -64,11 +66,12 @@ def benchmark(
         threads: numbers of threads; None takes 1, 2, 4 ... up to the machine's cores.
         batches: sizes to try where an artefact takes any; one with a fixed batch is timed at its own only.
         rounds: turns of each; its quietest one counts.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
 
     Raises:
         BadPackage: an artefact is missing or damaged, or none can run on a CPU.
     """
+    progress = watching(progress)
     folder = Path(folder)
     reports = [report for report in read_card(folder).reports if report.path.suffix in _RUNNABLE]
     if not reports:

@@ -22,8 +22,10 @@ from search.evaluate import (
 )
 from search.nets import Backbone
 from search.types import Architecture
+from zoo.checks import Count, Seed
 from zoo.errors import BadRequest
-from zoo.types import Progress, Say, no_progress, stage, tell
+from zoo.progress import Watch, watching
+from zoo.types import Say, stage, tell
 from zoo.use.subject import find_subject, untrained
 
 
@@ -79,15 +81,15 @@ class Evaluated:
 def evaluate(
     what: str | Path,
     *,
-    train: Path,
-    test: Path,
-    subnets: int = 2,
+    train: str | Path,
+    test: str | Path,
+    subnets: Seed = 2,
     architectures: Sequence[str] = (),
-    k: int = 200,
-    limit: int | None = None,
+    k: Count = 200,
+    limit: Count | None = None,
     with_untrained: bool = False,
-    seed: int = 0,
-    progress: Progress = no_progress,
+    seed: Seed = 0,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Evaluated:
     """Judge networks of a supernet - by default its largest, its smallest and random ones - or a package's.
@@ -105,7 +107,7 @@ def evaluate(
         limit: at most this many images of each folder, evenly spread.
         with_untrained: judge each network with fresh weights, too.
         seed: of random networks, of fresh weights, and of the images that statistics and penalties are chosen on.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
@@ -115,6 +117,8 @@ def evaluate(
         NotEnoughImages: a folder is missing, or no image in it can be read.
         BadLabels: no sub-folders, one class only, or classes in ``test`` that ``train`` has not.
     """
+    progress = watching(progress)
+    train, test = Path(train), Path(test)
     subject = find_subject(what, subnets=subnets, architectures=architectures, seed=seed, progress=progress, say=say)
     size_px = subject.preprocess.size_px
     known = read_labelled(train, size_px=size_px, limit=limit, progress=stage(progress, "train"))

@@ -28,6 +28,7 @@ from hardware_profiles.types import Precision
 from search.images.read import read_images
 from search.images.synthesize import dead_leaves
 from search.images.views import center
+from zoo.checks import Count
 from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, OutputExists
 from zoo.heads import deployable
@@ -35,11 +36,13 @@ from zoo.heads.attach import Head, deployed
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
+from zoo.progress import Watch, watching
 from zoo.report.beside import write_beside
-from zoo.types import ModelCard, Progress, Say, no_progress, stage, tell
+from zoo.types import ModelCard, Progress, Say, stage, tell
 from zoo.use.subject import Exportable, find_exportable
 
 PAGE, REPORT = "EXPORT.md", "export.json"
+GENERATED = "compared on generated images"
 MIN_IMAGES = 32  # fewer say nothing about a share of 95 %
 # Images: an agreement of 95 % within 1 %.
 _COMPARED, _CALIBRATED, _GENERATED = 500, 500, 64
@@ -89,9 +92,9 @@ def export_package(
     architecture: str | None = None,
     head: Head | None = None,
     classes: Sequence[str] = (),
-    threads: int | None = None,
+    threads: Count | None = None,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Exported:
     """Make every artefact that a target gets, compare and time each, and package those that passed.
@@ -109,7 +112,7 @@ def export_package(
         classes: names of the head's classes, for the artefacts' metadata.
         threads: of the runtime on this machine; None takes 1.
         overwrite: replace an earlier package at ``out``.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Returns:
@@ -122,6 +125,7 @@ def export_package(
         ComparisonFailed: not even the fp32 artefact computes what torch computes.
         OutputExists: ``out`` is not empty.
     """
+    progress = watching(progress)
     options, out = options or Options(), Path(out)
     aim = _aim(target, options, options.resolution_px or 1)
     if calibration is None and "int8" in (options.precisions or ()):
@@ -165,7 +169,8 @@ def export_package(
         delivered = _delivered(ready, work, aim, delivery, options, say)
         if note is not None:
             say(note)
-            delivered = replace(delivered, notes=(*delivered.notes, note))
+            reports = tuple(replace(one, notes=(*one.notes, GENERATED)) for one in delivered.reports)
+            delivered = replace(delivered, reports=reports, notes=(*delivered.notes, note))
         if not delivered.reports:
             raise ComparisonFailed(_kept(delivered, out))
         card = replace(ready.card, reports=delivered.reports)
@@ -183,7 +188,7 @@ def _possible(delivery: Delivery, options: Options, calibration: object) -> tupl
         delivery = replace(delivery, precisions=tuple(dict.fromkeys(("fp32", *options.precisions))))
     if calibration is not None:
         return delivery, None
-    note = "compared on generated images, for no folder was given with --calibration"
+    note = f"{GENERATED}, for no folder was given with --calibration"
     if "int8" in delivery.precisions:
         note += "; int8 is left out, which needs a folder of real images for its ranges"
     return replace(delivery, precisions=tuple(one for one in delivery.precisions if one != "int8")), note

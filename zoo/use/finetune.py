@@ -6,12 +6,14 @@ from pathlib import Path
 
 from search.labels.read import read_split
 from search.types import Task
+from zoo.checks import Count
 from zoo.errors import BadRequest
 from zoo.make.finetune import Finetuned, Recipe, finetune_backbone
 from zoo.names import shown
 from zoo.package.card import CONFIG
 from zoo.package.staging import check_free
-from zoo.types import Progress, Say, no_progress, tell
+from zoo.progress import Watch, watching
+from zoo.types import Say, TaskName, tell
 from zoo.use.subject import find_exportable
 
 
@@ -20,15 +22,15 @@ def finetune(
     *,
     data: str | Path,
     out: str | Path,
-    task: str | Task | None = None,
-    size_px: int | None = None,
+    task: TaskName | None = None,
+    size_px: Count | None = None,
     val_fraction: float = 0.2,
     skip: bool = False,
     architecture: str | None = None,
     recipe: Recipe | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Finetuned:
     """Train a model with a new head on labelled pictures, and package the whole.
@@ -45,7 +47,7 @@ def finetune(
         recipe: how to train.
         resume: go on where an interrupted run stopped.
         overwrite: replace an earlier package.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
@@ -57,6 +59,7 @@ def finetune(
         >>> zoo.finetune("data-mocov2-det-3ms", data="cells", out="cell-counter").scores  # doctest: +SKIP
         {'mAP': 0.52, 'mAP50': 0.84}
     """
+    progress = watching(progress)
     out, data = Path(out), Path(data)
     check_free(out, mark=CONFIG, overwrite=overwrite)
     if not 0 < val_fraction < 1:

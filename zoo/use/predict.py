@@ -15,12 +15,14 @@ from PIL import Image, ImageDraw
 
 from search.images.read import is_image, open_picture, upright
 from zoo.catalogue.locate import locate
+from zoo.checks import Share
 from zoo.errors import BadRequest, UnreadableImage
 from zoo.heads.predictions import Prediction
 from zoo.heads.predictions import predict as predict_each
 from zoo.package.folder import load_package
 from zoo.package.staging import staged
-from zoo.types import Progress, Say, no_progress, tell
+from zoo.progress import Watch, watching
+from zoo.types import Say, tell
 from zoo.use.score import running, whole_of
 
 PREDICTIONS = "predictions.json"
@@ -35,9 +37,9 @@ def predict(
     *,
     out: str | Path | None = None,
     artefact: str = "torch",
-    min_score: float = 0.3,
+    min_score: Share = 0.3,
     overwrite: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> list[Prediction]:
     """What a whole model sees in pictures, in the pixels of each.
@@ -49,13 +51,14 @@ def predict(
         artefact: ``torch``, ``onnx``, ``fp16`` or ``int8``.
         min_score: boxes below it are left out.
         overwrite: replace an earlier result.
-        progress: called with (stage, done, all).
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
         BadRequest: no head, no such artefact, or no picture.
         UnreadableImage: a picture that cannot be decoded; nothing is written.
     """
+    progress = watching(progress)
     files = [file for one in pictures for file in _files(Path(one))]
     if not files:
         raise BadRequest(

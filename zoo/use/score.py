@@ -17,7 +17,8 @@ from zoo.errors import BadPackage, BadRequest
 from zoo.heads.predictions import BATCH, Run, by_onnx, by_torch, judge
 from zoo.names import printable
 from zoo.package.folder import Package, load_package
-from zoo.types import HeadCard, Progress, Say, no_progress, tell
+from zoo.progress import Watch, watching
+from zoo.types import HeadCard, Say, tell
 
 ARTEFACTS: Mapping[str, Precision] = {"onnx": "fp32", "fp16": "fp16", "int8": "int8"}
 
@@ -40,7 +41,7 @@ def score(
     data: str | Path,
     artefact: str = "torch",
     skip: bool = False,
-    progress: Progress = no_progress,
+    progress: Watch = "auto",
     say: Say = tell,
 ) -> Scored:
     """Judge a whole model on labelled pictures, each in its own pixels.
@@ -50,13 +51,14 @@ def score(
         data: a folder of the package's task, see ``search.labels``; its classes are the package's.
         artefact: ``torch``, ``onnx``, ``fp16`` or ``int8``.
         skip: leave faulty pictures out.
-        progress: called with (stage, done, all) where the package has to be fetched.
+        progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
         BadRequest: no head, or no such artefact.
         BadLabels: a fault of the data.
     """
+    progress = watching(progress)
     ready = load_package(locate(package, say=say, progress=progress))
     head = whole_of(ready)
     with running(ready, artefact) as run:
