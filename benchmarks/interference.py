@@ -40,6 +40,7 @@ from search.nets import NETS, Net
 from search.nets.resnet import ResNet, ResNetPreset
 from search.oneshot.pretrain import pretrain
 from search.recipes import Recipe, Stage, recipe_for
+from search.running import Running
 from search.supernet import Supernet
 from search.types import Architecture
 
@@ -91,7 +92,9 @@ def do(recipe: Recipe, chosen: dict[str, Architecture], train: Labelled, test: L
     started = time.perf_counter()
     torch.manual_seed(recipe.seed)
     with tempfile.TemporaryDirectory() as folder:
-        supernet = pretrain(recipe, train.pixels, Path(folder), name=name, data={}, checkpoint_steps=10**9)
+        supernet = pretrain(
+            recipe, train.pixels, Path(folder), name=name, data={}, running=Running(checkpoint_steps=10**9)
+        )
     scores = {role: judge(supernet, architecture, train, test) for role, architecture in chosen.items()}
     return Run(
         trained=name,

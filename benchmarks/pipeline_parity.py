@@ -42,6 +42,7 @@ from search.images.views import IMAGENET_MEAN, IMAGENET_STD
 from search.nets import NETS, Backbone
 from search.oneshot.fit import Job, do_job
 from search.recipes import Recipe, Stage, recipe_for
+from search.running import Running
 from search.types import Architecture
 
 try:
@@ -116,7 +117,7 @@ def ours(train: Labelled, judge: Judge, args: argparse.Namespace, seed: int) -> 
                 judge.look(module.training_module.model.backbone, trainer.global_step // per_epoch)
 
     with tempfile.TemporaryDirectory() as folder:
-        job = Job(recipe=recipe, out=Path(folder), checkpoint_steps=10**9)
+        job = Job(recipe=recipe, out=Path(folder), running=Running(checkpoint_steps=10**9))
         do_job(job, train.pixels, callbacks=[Look()])
 
 

@@ -54,7 +54,11 @@ class Recipe:
         elastic: a random network sees its view shrunk by one of these factors, so that networks of any resolution learn
             (BigNAS, ECCV 2020).
         temperature: of the contrastive loss; of the student where the teacher has its own.
-        teacher_temperature: of the teacher's relations in ReSSL.
+        teacher_temperature: of the teacher's relations in ReSSL, and of an outside teacher's.
+        teacher: an outside network whose features are learned, too: ``timm:NAME``, ``hf:org/name`` or an ONNX file (see
+            ``search.teachers``); None is none.
+        teacher_weight: of its part of the loss, 0..1; the objective has the rest. At 1 it is SEED's distillation alone.
+        teacher_sees: ``image``, once and for all, or the ``crop`` that the networks see, anew in each step.
         queue: negatives kept, where the objective has a queue; a multiple of ``batch``.
         ema: momentum of the teacher, updated once a step: the first and the last value, with a cosine between them
             (BYOL, Grill et al., NeurIPS 2020, section 3.3). A teacher that is slow from the start copies the untrained
@@ -89,6 +93,9 @@ class Recipe:
     elastic: tuple[float, ...] = (1.0,)
     temperature: float = 0.1
     teacher_temperature: float = 0.04
+    teacher: str | None = None
+    teacher_weight: float = 0.5
+    teacher_sees: Literal["image", "crop"] = "image"
     queue: int = 256
     ema: tuple[float, float] = (0.9, 0.99)
     hidden_dim: int = 512
@@ -128,8 +135,11 @@ class Recipe:
             raise ValueError(f"warmup is {self.warmup}; it must be at least 0 and below 1")
         if not all(0 <= ema < 1 for ema in self.ema):
             raise ValueError(f"ema is {self.ema}; both values must be at least 0 and below 1")
-        if not 0 <= self.dense_weight <= 1:
-            raise ValueError(f"dense_weight is {self.dense_weight}; it must be 0..1")
+        for name in ("dense_weight", "teacher_weight"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0..1")
+        if self.teacher_sees not in ("image", "crop"):
+            raise ValueError(f"teacher_sees is {self.teacher_sees!r}; it is image or crop")
 
     @property
     def resolution_px(self) -> int:

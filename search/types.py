@@ -11,6 +11,8 @@ from typing import Literal
 Compute = Literal["auto", "fp32", "bf16", "fp16"]
 # Where images are kept that are trained on; auto: the first of memory and a file that has space; none: decoded anew.
 Cache = Literal["auto", "ram", "disk", "none"]
+# Where the numbers of each step go besides ``metrics.csv``.
+Logger = Literal["csv", "tensorboard", "wandb"]
 # How an edge of a searched cell mixes its operations.
 Strategy = Literal["darts", "gumbel"]
 

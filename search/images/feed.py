@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def feed(
             f"{images} holds {len(pixels)} usable images; needed are at least {min_images}: add images"
         )
     return Feed(pixels=pixels, told=f"{len(pixels)} images, {skipped} skipped, {where}")
+
+
+def take(pixels: Pixels, rows: Sequence[int]) -> Tensor:
+    """Images ``rows``, wherever they are kept: uint8 [B, 3, S, S]."""
+    return pixels[list(rows)] if isinstance(pixels, Tensor) else pixels.__getitems__(rows)
+
+
+def checksum(pixels: Pixels) -> int:
+    """Of all images."""
+    return zlib.crc32(pixels.cpu().contiguous().numpy().data) if isinstance(pixels, Tensor) else pixels.checksum
 
 
 def _where(in_memory_bytes: int, on_disk_bytes: int, folder: Path) -> Cache:

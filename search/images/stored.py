@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from search.errors import WriteFailed
+from search.errors import TrainingError, WriteFailed
 from search.images.read import MIN_SIDE_PX, to_square
 from search.images.sources import Source
 
@@ -71,15 +71,7 @@ class Stored:
 
     def __getitems__(self, rows: Sequence[int]) -> Tensor:
         """[B, 3, S, S]; the name is the one that torch's loader asks for."""
-        count = 3 * self.size_px**2
-        pixels = np.empty((len(rows), count), np.uint8)
-        file = os.open(self.path, os.O_RDONLY)
-        try:
-            for row, i in zip(pixels, rows, strict=True):
-                os.preadv(file, [row.data], int(i) * count)
-        finally:
-            os.close(file)
-        return torch.from_numpy(pixels).view(-1, 3, self.size_px, self.size_px)
+        return torch.from_numpy(read_rows(self.path, rows, 3 * self.size_px**2)).view(-1, 3, self.size_px, self.size_px)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,6 +119,19 @@ class Decoded:
             if not isinstance(found, str):
                 row.copy_(torch.from_numpy(found))
         return pixels
+
+
+def read_rows(path: Path, rows: Sequence[int] | NDArray[Any], length_bytes: int) -> NDArray[np.uint8]:
+    """Rows of a file in which all are equally long, uint8 [len(rows), length_bytes]."""
+    found = np.empty((len(rows), length_bytes), np.uint8)
+    file = os.open(path, os.O_RDONLY)
+    try:
+        for row, i in zip(found, rows, strict=True):
+            if os.preadv(file, [row.data], int(i) * length_bytes) != length_bytes:
+                raise TrainingError(f"{path} was cut off while it was in use; resume, which makes it anew")
+    finally:
+        os.close(file)
+    return found
 
 
 def decode(source: Source, i: int, size_px: int) -> NDArray[np.uint8] | str:

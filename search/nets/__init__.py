@@ -1,10 +1,11 @@
 """The nets by name."""
 
 from search.nets.cell import CELL
+from search.nets.cell_body import Cell
 from search.nets.layers import Backbone, Layers, PlainLayers
-from search.nets.mobile import PHOTOS, SMALL_IMAGES, Mobile
+from search.nets.mobile import PHOTOS, SMALL_IMAGES, InvertedResidual, Mobile
 from search.nets.net import Choice, Net, Part
-from search.nets.resnet import AR50TO101, SMALL, ResNet
+from search.nets.resnet import AR50TO101, SMALL, Bottleneck, ResNet
 
 NETS: dict[str, Net] = {
     net.name: net
@@ -17,4 +18,7 @@ NETS: dict[str, Net] = {
     )
 }
 
-__all__ = ["NETS", "Backbone", "Choice", "Layers", "Net", "Part", "PlainLayers"]
+# What backbones are stacked of; a training may compute what lies within them again.
+BLOCKS = (InvertedResidual, Bottleneck, Cell)
+
+__all__ = ["BLOCKS", "NETS", "Backbone", "Choice", "Layers", "Net", "Part", "PlainLayers"]

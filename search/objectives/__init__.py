@@ -2,6 +2,7 @@
 
 from search.objectives.byol import BYOL
 from search.objectives.densecl import DenseCL
+from search.objectives.matched import Matched
 from search.objectives.moco import MoCo, info_nce
 from search.objectives.objective import Network, Objective, Tensors
 from search.objectives.ressl import ReSSL
@@ -19,6 +20,7 @@ __all__ = [
     "BYOL",
     "OBJECTIVES",
     "DenseCL",
+    "Matched",
     "MoCo",
     "Network",
     "Objective",

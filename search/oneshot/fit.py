@@ -15,6 +15,7 @@ from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning import Callback, LightningModule
 
 from search.errors import TrainingError
+from search.first import is_first
 from search.images.feed import Pixels
 from search.oneshot.compat import interruptible, quiet
 from search.oneshot.engine import ranks
@@ -25,7 +26,9 @@ from search.oneshot.sandwich import Sandwich, SingleModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
 from search.recipes import Recipe
+from search.running import Running
 from search.supernet import Supernet
+from search.teachers import Outside
 
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
@@ -37,21 +40,19 @@ class Job:
     Args:
         recipe: how.
         out: the folder of checkpoints.
-        checkpoint_steps: optimizer steps between them.
         max_minutes: how long, where the recipe's epochs do not say.
         resume: there is a checkpoint to go on from.
         start: name of the supernet whose weights are the first ones, where there is one.
-        workers: processes that read images ahead, where those are not in memory.
+        running: on what, and what is told.
         machines: the processes that share it.
     """
 
     recipe: Recipe
     out: Path
-    checkpoint_steps: int = 200
     max_minutes: float | None = None
     resume: bool = False
     start: str | None = None
-    workers: int = 0
+    running: Running = Running()  # noqa: RUF009 - frozen
     machines: Machines = Machines()  # noqa: RUF009 - frozen
 
     @property
@@ -60,27 +61,41 @@ class Job:
         return self.out / CHECKPOINT
 
 
-def do_job(job: Job, pixels: Pixels, *, start: Supernet | None = None, callbacks: Sequence[Callback] = ()) -> SSL:
+def do_job(
+    job: Job,
+    pixels: Pixels,
+    *,
+    start: Supernet | None = None,
+    outside: Outside | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> SSL:
     """Train; the trained parts.
 
     Args:
         job: what.
         pixels: uint8 [N, 3, S, S], in memory or not.
         start: the supernet to start from; the first process's is taken by all.
+        outside: the outside teacher, where there is one.
         callbacks: of Lightning's, besides those that every process needs.
 
     Raises:
         TrainingError: another process ended before its time, or is at other work.
         Preempted: the process was asked to end; there is a checkpoint.
     """
-    ssl = SSL(job.recipe, pixels, start=start, start_name=job.start, workers=job.workers)
-    kept: list[Callback] = [Meet(ssl), *callbacks, KeepCheckpoint(job.last, steps=job.checkpoint_steps)]
+    running = job.running
+    ssl = SSL(job.recipe, pixels, start=start, start_name=job.start, running=running, outside=outside)
+    kept: list[Callback] = [Meet(ssl), *callbacks, KeepCheckpoint(job.last, steps=running.checkpoint_steps)]
     if job.max_minutes is not None:
         ssl.plan = even(ENDLESS)
         kept.insert(0, TimeBudget(ssl, job.max_minutes))
     with interruptible(), quiet():
         trainer = make_trainer(
-            job.out, kept, precision=job.recipe.precision, max_steps=ssl.plan.steps, machines=job.machines
+            job.out,
+            kept,
+            precision=job.recipe.precision,
+            max_steps=ssl.plan.steps,
+            machines=job.machines,
+            logger=running.logger if is_first() else "csv",
         )
         with together(trainer):
             _fit(ssl, trainer, job.last if job.resume else None)

@@ -18,11 +18,15 @@ from search.first import is_first
 from search.images.feed import Pixels
 from search.nets import NETS
 from search.oneshot.engine import ranks
-from search.oneshot.engine.trainer import Machines, MetricsFile, TellProgress, started_by
+from search.oneshot.engine.trainer import Machines, started_by
+from search.oneshot.engine.watch import MetricsFile, TellCost, TellProgress, ToLoggers
 from search.oneshot.fit import CHECKPOINT, Job, do_job
 from search.oneshot.ssl import SSL
+from search.oneshot.validate import VALIDATION, Validate, read_validation
 from search.recipes import Recipe
+from search.running import ALONE, Running
 from search.supernet import Supernet, SupernetCard, save_supernet
+from search.teachers import Outside
 
 
 def pretrain(
@@ -33,13 +37,12 @@ def pretrain(
     name: str,
     data: Mapping[str, Any],
     start: Supernet | None = None,
+    outside: Outside | None = None,
     max_minutes: float | None = None,
-    devices: int | None = None,
-    nodes: int | None = None,
-    workers: int = 0,
+    running: Running = ALONE,
     resume: bool = False,
-    checkpoint_steps: int = 200,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Supernet:
     """Train a supernet, or the recipe's one network, and write it to ``out``.
 
@@ -54,15 +57,13 @@ def pretrain(
         start: a supernet of the same networks, whose weights are the first ones; None draws them.
         max_minutes: end after this time, whatever the recipe's epochs, with the schedule complete; earlier parts of a
             resumed run count, interruptions do not.
-        devices: of each machine that share the work, a process each, on a GPU or a share of the processor's cores; None
-            takes what torchrun or SLURM started, else 1. The result is that of one process, but for rounding; they
-            divide the recipe's ``norm_groups``. Lightning starts the others by the command that started this one, so
-            they run whatever stands before this call, too; all return the supernet, the first one writes it.
-        nodes: machines; as ``devices``.
-        workers: processes that read images ahead for each device, where those are not in memory; the same result.
+        outside: the recipe's outside teacher, where it has one.
+        running: on what, and what is told. The result of several devices is that of one, but for rounding; they divide
+            the recipe's ``norm_groups``. Lightning starts the others by the command that started this one, so they run
+            whatever stands before this call, too; all return the supernet, the first one writes it.
         resume: go on from ``out/checkpoints/last.ckpt`` where there is one.
-        checkpoint_steps: optimizer steps between checkpoints.
         progress: called with (steps done, steps in all) after each step.
+        say: receives a line for each thing that happened.
 
     Raises:
         TrainingError: the images are too small, too few or all the same; ``start`` holds other networks; the checkpoint
@@ -70,15 +71,14 @@ def pretrain(
             longer finite, or the embeddings have collapsed.
         WriteFailed: the disk is full, for instance; the previous checkpoint is as it was.
     """
-    machines = machines_for(devices, nodes)
+    machines = machines_for(running.devices, running.nodes)
     job = Job(
         recipe=recipe,
         out=out,
-        checkpoint_steps=checkpoint_steps,
         max_minutes=max_minutes,
         resume=resume and (out / CHECKPOINT).exists(),
         start=None if start is None else start.card.name,
-        workers=workers,
+        running=running,
         machines=machines,
     )
     check_run(recipe, pixels, job.last, resume=resume)
@@ -89,11 +89,11 @@ def pretrain(
         )
     if start is not None:
         check_start(recipe, start)
-    callbacks: list[Callback] = [MetricsFile(out / METRICS)] if is_first() else []
-    if progress is not None and is_first():
-        callbacks.append(TellProgress(progress))
+    if (outside is None) != (recipe.teacher is None):
+        raise TrainingError(f"the recipe's teacher is {recipe.teacher or 'its own'}, and another is given")
     out.mkdir(parents=True, exist_ok=True)
-    ssl = do_job(job, pixels, start=start, callbacks=callbacks)
+    callbacks = _watchers(recipe, pixels, out, running, progress, say or (lambda line: None)) if is_first() else []
+    ssl = do_job(job, pixels, start=start, outside=outside, callbacks=callbacks)
     weights = {name: tensor.detach().cpu() for name, tensor in ssl.student.items()}
     # Of 16 bits, as they are saved: what is finite in 32 may not be.
     if wrong := sorted(name for name, tensor in weights.items() if not bool(tensor.half().isfinite().all())):
@@ -105,6 +105,25 @@ def pretrain(
     if is_first():
         save_supernet(supernet, out)
     return supernet
+
+
+def _watchers(
+    recipe: Recipe,
+    pixels: Pixels,
+    out: Path,
+    running: Running,
+    progress: Callable[[int, int], None] | None,
+    say: Callable[[str], None],
+) -> list[Callback]:
+    """Of the first process."""
+    watchers: list[Callback] = [MetricsFile(out / METRICS), TellCost(recipe, say)]
+    if progress is not None:
+        watchers.append(TellProgress(progress))
+    if running.logger != "csv":
+        watchers.append(ToLoggers())
+    if running.validate is not None:
+        watchers.append(Validate(recipe, pixels, running.validate, out / VALIDATION, running.validate_steps, say))
+    return watchers
 
 
 def machines_for(devices: int | None, nodes: int | None) -> Machines:
@@ -168,6 +187,8 @@ def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job) -> SupernetCar
     if job.max_minutes is not None:  # which decided how many epochs there were
         recipe = replace(recipe, epochs=steps / (count // recipe.batch))
         training["max_minutes"] = job.max_minutes
+    if (job.out / VALIDATION).exists():
+        training["validation"] = read_validation(job.out / VALIDATION)
     if ranks.count() > 1:
         training["processes"] = ranks.count()
     if (job.out / METRICS).exists():  # a run that goes on from a checkpoint alone may have none

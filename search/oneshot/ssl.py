@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch.nn.functional as F
 from nni.nas.evaluator.pytorch import LightningModule
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from search.images.feed import Pixels
 from search.images.views import views
-from search.nets import NETS, Net
+from search.nets import BLOCKS, NETS, Net
 from search.nets.layers import projector_of
 from search.nets.net import Fixed
-from search.objectives import BYOL, DenseCL, MoCo, Network, Objective, ReSSL, SimCLR, Tensors
+from search.objectives import BYOL, DenseCL, Matched, MoCo, Network, Objective, ReSSL, SimCLR, Tensors
 from search.objectives.ressl import distillation
 from search.oneshot.engine import ranks
 from search.oneshot.engine.checkpoints import Run
@@ -29,13 +31,16 @@ from search.oneshot.engine.loader import Loader
 from search.oneshot.engine.schedule import Plan, even
 from search.oneshot.space import SupernetSpace, plain_key
 from search.recipes import Recipe
+from search.running import ALONE, Running
 from search.supernet import Supernet, load_slices
+from search.teachers import Outside
 from search.types import Architecture
 
 # ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 
 _PLAN = "subnet_zoo_plan"
+_QUEUED_BATCHES = 4  # of an outside teacher's features, where the recipe has no queue
 _SEED_STRIDE = 1_000_003  # a prime above any number of steps between two seeds' streams
 
 
@@ -64,7 +69,8 @@ class SSL(LightningModule):
         pixels: uint8 [N, 3, S, S], in memory or not.
         start: a supernet of the same networks whose weights are the first ones; None draws them.
         start_name: its name.
-        workers: processes that read images ahead, where those are not in memory.
+        running: on what.
+        outside: the recipe's outside teacher, where it has one.
     """
 
     def __init__(
@@ -74,7 +80,8 @@ class SSL(LightningModule):
         *,
         start: Supernet | None = None,
         start_name: str | None = None,
-        workers: int = 0,
+        running: Running = ALONE,
+        outside: Outside | None = None,
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -82,13 +89,14 @@ class SSL(LightningModule):
         self.pixels = pixels
         self._loader: Loader | None = None
         if not isinstance(pixels, Tensor):
-            self._loader = Loader(pixels, self.rows, parts=recipe.accumulate, workers=workers)
+            self._loader = Loader(pixels, self.rows, parts=recipe.accumulate, workers=running.workers or 0)
         self.plan = even(recipe.steps(len(pixels)))
         self.run = Run(recipe, pixels, start=start_name)
         self._order: tuple[int, NDArray[Any]] | None = None  # of an epoch's images
         self.objective: Objective
         self.student: dict[str, Tensor]
         self._start = start
+        self._running, self._outside = running, outside
 
     def set_model(self, model: nn.Module) -> None:
         """Take a supernet as NNI made it, or one network; give it its first weights, and the objective a teacher."""
@@ -103,7 +111,13 @@ class SSL(LightningModule):
             if self._start is not None:
                 load_all(self.student, self._start.weights)
             self.objective = make_objective(self.recipe, self._teacher)
+            if self._outside is not None:
+                self.objective = matched(self.objective, self.recipe, self._outside.dim)
         self.to(memory_format=torch.channels_last)
+        if self._running.checkpoint_activations:
+            recompute_blocks(model)
+        if self._running.compiled:
+            self._compile(model)
 
     def two_views(self, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
         """A part of the step's images, this process's share of it, each seen twice: 2 x [B, 3, crop, crop]."""
@@ -164,6 +178,13 @@ class SSL(LightningModule):
         back = mixed.flatten().argsort().to(x1_BCHW.device)
         return tuple(ranks.gather(torch.cat(part))[back] for part in zip(*parts, strict=True))
 
+    def outside(self, x1_BCHW: Tensor, step: int, part: int) -> Tensors:
+        """What comes after ``targets``: an outside teacher's features of all processes' images, where there is one."""
+        if self._outside is None:
+            return ()
+        views = self.recipe.views
+        return (ranks.gather(self._outside.features(self.rows(step, part), x1_BCHW, views.mean, views.std)),)
+
     def encode(self, x1_BCHW: Tensor, x2_BCHW: Tensor, *, shrink: float = 1.0) -> Tensors:
         """All processes' images by the chosen network; the gradient reaches this process's alone."""
         x1_BCHW, x2_BCHW = (_shrunk(x_BCHW, shrink) for x_BCHW in (x1_BCHW, x2_BCHW))
@@ -213,6 +234,12 @@ class SSL(LightningModule):
         if r.optimizer == "adamw":
             return torch.optim.AdamW(self.trained(), r.lr, betas=(r.momentum, 0.999), weight_decay=r.weight_decay)
         return torch.optim.SGD(self.trained(), r.lr, momentum=r.momentum, weight_decay=r.weight_decay)
+
+    def _compile(self, model: nn.Module) -> None:
+        """What is the same network in each step; those that a step chooses would be compiled again each time."""
+        teachers = [part for name, part in self.objective.named_modules() if name.rpartition(".")[2] == "teacher"]
+        for network in (*teachers, *([] if isinstance(model, SupernetSpace) else [model])):
+            network.compile(dynamic=False)
 
     def _initialize(self, space: SupernetSpace) -> None:
         """NNI replaced the modules, so what was drawn for them is drawn again."""
@@ -336,3 +363,27 @@ def make_objective(recipe: Recipe, make_teacher: Callable[[], nn.Module]) -> Obj
         case "simclr":
             return SimCLR(temperature=temperature)
     raise AssertionError(f"no objective is called {r.objective}")
+
+
+def matched(objective: Objective, recipe: Recipe, dim: int) -> Objective:
+    """``objective`` beside the features, of ``dim`` numbers, of an outside teacher."""
+    r = recipe
+    return Matched(
+        objective,
+        dim=dim,
+        projection_dim=r.projection_dim,
+        queue=r.queue or _QUEUED_BATCHES * r.batch,
+        weight=r.teacher_weight,
+        temperature=r.temperature,
+        teacher_temperature=r.teacher_temperature,
+        generator=torch.Generator().manual_seed(r.seed + 1),
+    )
+
+
+def recompute_blocks(model: nn.Module) -> None:
+    """Let the blocks of a backbone keep their inputs alone, and compute the rest again in the backward pass."""
+    for block in model.modules():
+        if isinstance(block, BLOCKS):
+            block.forward = partial(  # type: ignore[method-assign]
+                checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False
+            )

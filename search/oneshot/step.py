@@ -34,7 +34,7 @@ Metrics = dict[str, float | None]
 
 
 def take_step(module: LightningModule, ssl: SSL, choose: Callable[[Architecture], None]) -> Metrics:
-    """Take step ``module.global_step``; what happened, by the columns of ``search.oneshot.engine.trainer``.
+    """Take step ``module.global_step``; what happened, by the columns of ``search.oneshot.engine.watch``.
 
     Args:
         module: what Lightning trains.
@@ -52,7 +52,7 @@ def take_step(module: LightningModule, ssl: SSL, choose: Callable[[Architecture]
     optimizer.zero_grad()
     for part in range(recipe.accumulate):
         x1_BCHW, x2_BCHW = ssl.two_views(step, part)
-        targets = ssl.targets(x1_BCHW, x2_BCHW)
+        targets = (*ssl.targets(x1_BCHW, x2_BCHW), *ssl.outside(x1_BCHW, step, part))
         largest_BD: Tensor | None = None
         for student in students:
             choose(student.architecture)

@@ -12,6 +12,7 @@ from torch import Tensor
 from search.oneshot.pretrain import pretrain
 from search.oneshot.ssl import SSL
 from search.recipes import Recipe, Stage
+from search.running import Running
 from search.supernet import Supernet
 
 LAST = Path("checkpoints") / "last.ckpt"
@@ -33,8 +34,9 @@ def tiny(**changes: Any) -> Recipe:
     return replace(recipe, **{"net": "tiny"} | changes)
 
 
-def train(recipe: Recipe, pixels: Tensor, out: Path, **options: Any) -> Supernet:
-    return pretrain(recipe, pixels, out, name="tiny", data={"terms": "none"}, **{"checkpoint_steps": 2} | options)
+def train(recipe: Recipe, pixels: Tensor, out: Path, *, running: dict[str, Any] = {}, **options: Any) -> Supernet:  # noqa: B006
+    how = Running(**{"checkpoint_steps": 2} | running)
+    return pretrain(recipe, pixels, out, name="tiny", data={"terms": "none"}, running=how, **options)
 
 
 def checkpoint(out: Path) -> dict[str, Any]:

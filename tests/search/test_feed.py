@@ -41,8 +41,8 @@ def test_a_file_or_decoding_anew_trains_as_memory_does_with_any_workers_resumed_
         out = tmp_path / f"{cache}{workers}"
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             interrupt_at(3, patch, ctrl_c)
-            train(recipe, fed(cache), out, workers=workers)
-        train(recipe, fed(cache), out, workers=workers, resume=True)
+            train(recipe, fed(cache), out, running={"workers": workers})
+        train(recipe, fed(cache), out, running={"workers": workers}, resume=True)
         assert (out / METRICS).read_text() == (tmp_path / "ram" / METRICS).read_text()
         assert (out / WEIGHTS).read_bytes() == (tmp_path / "ram" / WEIGHTS).read_bytes()
 

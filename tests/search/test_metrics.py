@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from search.errors import WriteFailed
-from search.oneshot.engine.trainer import MetricsFile
+from search.oneshot.engine.watch import MetricsFile
 from tests.search.small_supernets import no_file_above
 
 

@@ -122,10 +122,10 @@ def test_sigterm_leaves_a_checkpoint_of_the_step_it_came_in(tmp_path: Path) -> N
     train(tiny(), pixels, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Preempted, match="asked to end after step 4, which is"):
         interrupt_at(3, patch, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        train(tiny(), pixels, tmp_path / "out", checkpoint_steps=100)
+        train(tiny(), pixels, tmp_path / "out", running={"checkpoint_steps": 100})
     assert signal.getsignal(signal.SIGTERM) == handler
     assert checkpoint(tmp_path / "out")["global_step"] == 4
-    train(tiny(), pixels, tmp_path / "out", resume=True, checkpoint_steps=100)
+    train(tiny(), pixels, tmp_path / "out", resume=True, running={"checkpoint_steps": 100})
     assert equal(checkpoint(tmp_path / "out")["state_dict"], checkpoint(tmp_path / "whole")["state_dict"])
 
 

@@ -21,6 +21,7 @@ from search.oneshot.sandwich import SingleModule
 from search.oneshot.ssl import SSL
 from search.oneshot.step import CLIP, take_step
 from search.recipes import Recipe
+from search.running import Running
 from search.subnets.find import find
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Budget
@@ -74,7 +75,7 @@ def test_the_same_seed_gives_the_same_weights_and_an_interruption_changes_nothin
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(SSL, "two_views", interrupted)
-        pretrain(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, checkpoint_steps=2)
+        pretrain(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, running=Running(checkpoint_steps=2))
     assert not (tmp_path / CARD).exists()
     torch.manual_seed(7)
     pretrain(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, resume=True)
@@ -136,11 +137,11 @@ def test_one_network_learns_by_every_objective_and_is_resumed_exactly(
 ) -> None:
     architecture = TINY.largest(PX).choices
     recipe = replace(RECIPE, net="tiny", architecture=architecture, objective=objective, queue=8, epochs=0.5)
-    whole = pretrain(recipe, pixels, tmp_path / "whole", name="one", data={}, checkpoint_steps=1)
+    whole = pretrain(recipe, pixels, tmp_path / "whole", name="one", data={}, running=Running(checkpoint_steps=1))
     two_views = SSL.two_views
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(SSL, "two_views", lambda self, step, part: two_views(self, step, part) if step < 1 else stop())
-        pretrain(recipe, pixels, tmp_path / "out", name="one", data={}, checkpoint_steps=1)
+        pretrain(recipe, pixels, tmp_path / "out", name="one", data={}, running=Running(checkpoint_steps=1))
     resumed = pretrain(recipe, pixels, tmp_path / "out", name="one", data={}, resume=True)
     assert resumed.card.objective == objective and resumed.weights.keys() == whole.weights.keys()
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()

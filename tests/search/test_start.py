@@ -32,7 +32,7 @@ def test_training_goes_on_from_another_supernet_s_weights(
     pixels: Tensor, start: Supernet, tmp_path: Path, objective: str
 ) -> None:
     recipe = tiny(objective=objective, lr=1e-9, epochs=0.5, weight_decay=0)
-    made = train(recipe, pixels, tmp_path, start=start, checkpoint_steps=1)
+    made = train(recipe, pixels, tmp_path, start=start, running={"checkpoint_steps": 1})
     assert all(torch.allclose(made.weights[name], tensor, atol=1e-5) for name, tensor in start.weights.items())
     assert made.card.training["from"] == "untrained"
     teacher = "training_module.objective.teacher."

@@ -152,7 +152,7 @@ def test_one_update_and_one_enqueue_a_step(pixels: Tensor, finished: Path, tmp_p
     for steps in (1, 2):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             interrupt_at(steps, patch, ctrl_c)
-            train(tiny(warmup=0, ema=(0.75, 0.75)), pixels, tmp_path / str(steps), checkpoint_steps=1)
+            train(tiny(warmup=0, ema=(0.75, 0.75)), pixels, tmp_path / str(steps), running={"checkpoint_steps": 1})
         states.append(teacher_and_student(checkpoint(tmp_path / str(steps))["state_dict"]))
     assert len(states[0]) == len(states[1]) > 20
     for (before, _), (after, student) in zip(*states, strict=True):
@@ -169,7 +169,7 @@ def test_the_teacher_s_statistics_are_its_own(finished: Path) -> None:
 def test_the_loss_falls_where_there_is_something_to_learn(pixels: Tensor, tmp_path: Path) -> None:
     easy = replace(tiny().views, min_scale=0.9, jitter_p=0, gray_p=0, flip_p=0)
     recipe = tiny(epochs=10, views=easy, lr=0.1, random_subnets=0, warmup=0)
-    train(recipe, pixels, tmp_path, checkpoint_steps=1000)
+    train(recipe, pixels, tmp_path, running={"checkpoint_steps": 1000})
     table = np.loadtxt(tmp_path / METRICS, delimiter=",", skiprows=1, usecols=(3, 4))
     early, late = table[4:12].mean(0), table[-8:].mean(0)  # the first steps compare with a queue of noise
     assert (late < early - 0.2).all(), (early, late)

@@ -9,6 +9,7 @@ import pytest
 
 from search.objectives import OBJECTIVES
 from search.recipes import Recipe, recipe_for
+from search.running import Running
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
 from zoo.make.pretrain import Changes, recipe_of, train
 from zoo.plots import CURVE_PNG
@@ -104,9 +105,9 @@ def test_a_time_is_handed_on_and_must_be_one(
 ) -> None:
     said: list[str] = []
     train(Recipe(), image_folder, tmp_path / "out", terms="mine", max_minutes=1.5, say=said.append)
-    assert (
-        trained[0]["max_minutes"] == 1.5 and trained[0]["devices"] is None and said[0].endswith("skipped; 1.5 minutes")
-    )
+    running = trained[0]["running"]
+    assert isinstance(running, Running) and running.devices is None and running.workers is not None
+    assert trained[0]["max_minutes"] == 1.5 and said[0].endswith("skipped; 1.5 minutes")
     for minutes in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(BadRecipe, match=r"--max-minutes is .*; it must be above 0"):
             train(Recipe(), image_folder, tmp_path / "other", terms="mine", max_minutes=minutes)

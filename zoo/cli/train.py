@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from search.first import is_first
-from search.types import Cache, Compute, Strategy
+from search.types import Cache, Compute, Logger, Strategy
 from zoo.cli.console import Json, Quiet, Talk, columns, leaves, ms_text
 from zoo.cli.search import Images, Out, Overwrite
 from zoo.errors import BadRequest
@@ -91,6 +91,22 @@ def pretrain_command(
         bool, typer.Option("--dry-run", help="Take 20 steps, tell memory, images/s and hours, and keep nothing.")
     ] = False,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 200,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="An outside network to learn from, too: timm:NAME, hf:org/name or an ONNX file."),
+    ] = None,
+    teacher_weight: Annotated[float | None, typer.Option(help="Its part of the loss; 1 is all.")] = None,
+    validate: Annotated[
+        Path | None, typer.Option(help="Labelled images, a sub-folder a class: k-NN is told, and chooses nothing.")
+    ] = None,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between two looks at them.")] = 500,
+    logger: Annotated[Logger, typer.Option(help="Where the numbers go besides metrics.csv.")] = "csv",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the networks that every step shares: teacher, single network.")
+    ] = False,
+    checkpoint_activations: Annotated[
+        bool, typer.Option("--checkpoint-activations", help="Less memory, about a third more time.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     resolution: Annotated[int | None, typer.Option(min=8, help="Side of the finished network's input.")] = None,
     terms: Annotated[str, typer.Option(help="The terms on which the images may be used, for the card.")] = "not stated",
@@ -107,6 +123,7 @@ def pretrain_command(
         raise BadRequest("--images is missing; name a folder of images to train on")
     if epochs is not None and max_minutes is not None:
         raise BadRequest("--epochs and --max-minutes both say how long to train; give one of them")
+    from search.running import Running
     from zoo.make.darts import keep_origin, read_architecture
     from zoo.make.dry_run import dry_run
     from zoo.make.pretrain import has_checkpoint, recipe_of, train
@@ -129,6 +146,8 @@ def pretrain_command(
         "slow_start": slow_start,
         "distill": distill,
         "loss_weights": loss_weights,
+        "teacher": teacher,
+        "teacher_weight": teacher_weight,
     }
     recipe = recipe_of(
         net=net,
@@ -142,9 +161,20 @@ def pretrain_command(
         settings=read_settings(recipe_file, settings or ()),
         changes=cast("Changes", {name: value for name, value in given.items() if value is not None}),
     )
+    running = Running(
+        devices=devices,
+        nodes=nodes,
+        workers=workers,
+        checkpoint_steps=checkpoint_every,
+        logger=logger,
+        compiled=compiled,
+        checkpoint_activations=checkpoint_activations,
+        validate=validate,
+        validate_steps=validate_every,
+    )
     if dry:
         with talk.progress() as progress:
-            found = dry_run(recipe, images, cache=cache, workers=workers or 1, progress=progress)
+            found = dry_run(recipe, images, cache=cache, running=running, progress=progress)
         talk.data(asdict(found), [found.told()])
         return
     leaves(lambda: f"{out} keeps the run to its last checkpoint; go on with --resume" if has_checkpoint(out) else None)
@@ -156,11 +186,8 @@ def pretrain_command(
             terms=terms,
             start=supernet,
             max_minutes=max_minutes,
-            devices=devices,
-            nodes=nodes,
-            checkpoint_steps=checkpoint_every,
+            running=running,
             cache=cache,
-            workers=workers,
             resume=resume,
             overwrite=overwrite,
             progress=progress,

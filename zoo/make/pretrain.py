@@ -12,11 +12,13 @@ from typing import Any, TypedDict
 
 from search.first import is_first
 from search.gaia import read_gaia
-from search.images.feed import feed
+from search.images.feed import Pixels, feed
 from search.nets import NETS
 from search.objectives import OBJECTIVES
 from search.recipes import Recipe, Stage, recipe_for
+from search.running import ALONE, Running
 from search.supernet import CARD, Supernet, SupernetCard, save_supernet
+from search.teachers import Outside, outside
 from search.types import Cache, Compute
 from zoo.checks import Count, Positive, Seed
 from zoo.errors import BadRecipe, MissingExtra, OutputExists, UnknownName
@@ -30,6 +32,7 @@ from zoo.supernets import read_supernet
 from zoo.types import Progress, Say, no_progress, stage, tell
 
 CHECKPOINTS = "checkpoints"
+_EXTRAS = {"datasets": "data", "timm": "teachers", "transformers": "teachers", "wandb": "wandb"}
 # Crops are cut from images this many times larger than they are.
 _OVERSIZE = 2
 
@@ -45,6 +48,8 @@ class Changes(TypedDict, total=False):
     slow_start: float
     distill: float
     loss_weights: tuple[float, float, float]
+    teacher: str
+    teacher_weight: float
 
 
 def recipe_of(
@@ -130,9 +135,12 @@ def pretrain(
     resolution_px: Count | None = None,
     seed: Seed = 0,
     changes: Changes | None = None,
+    settings: Mapping[str, Any] | None = None,
     start: str | None = None,
     terms: str = "not stated",
     max_minutes: Positive | None = None,
+    running: Running = ALONE,
+    cache: Cache = "auto",
     resume: bool = False,
     overwrite: bool = False,
     progress: Watch = "auto",
@@ -149,10 +157,13 @@ def pretrain(
         batch: images a step; None takes the recipe's.
         resolution_px: side of the largest crop; None takes the recipe's.
         seed: of everything random.
-        changes: what else of the recipe is to be otherwise.
+        changes: what else of the recipe is to be otherwise; ``teacher`` names an outside one.
+        settings: any field of the recipe by name, e.g. ``{"queue": 4096, "views.blur_p": 0.5}``.
         start: name or folder of a supernet whose weights are the first ones.
         terms: see ``train``, as all that follow.
         max_minutes: see ``train``.
+        running: devices, logger, validation and the like.
+        cache: see ``train``.
         resume: see ``train``.
         overwrite: see ``train``.
         progress: see ``train``.
@@ -175,6 +186,7 @@ def pretrain(
         resolution_px=resolution_px,
         start=None if first is None else first.card,
         changes=changes,
+        settings=settings,
     )
     return train(
         recipe,
@@ -183,6 +195,8 @@ def pretrain(
         terms=terms,
         start=first,
         max_minutes=max_minutes,
+        running=running,
+        cache=cache,
         resume=resume,
         overwrite=overwrite,
         progress=progress,
@@ -198,11 +212,8 @@ def train(
     terms: str,
     start: Supernet | None = None,
     max_minutes: float | None = None,
-    devices: int | None = None,
-    nodes: int | None = None,
-    checkpoint_steps: int = 200,
+    running: Running = ALONE,
     cache: Cache = "auto",
-    workers: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -217,13 +228,9 @@ def train(
         terms: on which the images may be used, for the card.
         start: a supernet whose weights are the first ones.
         max_minutes: end after this time, whatever the recipe's epochs.
-        devices: that share the work, a process each, on each of ``nodes`` machines; None takes what torchrun or SLURM
-            started, else 1. Unless the recipe says otherwise, each normalizes its share of a batch apart.
-        nodes: see there.
-        checkpoint_steps: optimizer steps between checkpoints.
+        running: on what, and what is told. Of several devices each normalizes its share of a batch apart, unless the
+            recipe says otherwise.
         cache: where the images are kept: ``ram``, ``disk``, ``none`` (decoded anew in each step), or ``auto``.
-        workers: processes that read images ahead for each device, where those are not in memory; None takes its share
-            of the processor's cores.
         resume: go on from the last checkpoint in ``out``.
         overwrite: delete an earlier run in ``out`` first.
         progress: called with (stage, done, all).
@@ -233,7 +240,7 @@ def train(
         BadRecipe: a time that is none.
         OutputExists: ``out`` is not empty, and neither ``resume`` nor ``overwrite`` is given.
         NotEnoughImages: too few images can be read.
-        MissingExtra: the training libraries are not installed.
+        MissingExtra: the training libraries, or those of a source, a teacher or a logger, are not installed.
     """
     if max_minutes is not None and not 0 < max_minutes < math.inf:
         raise BadRecipe(f"--max-minutes is {max_minutes:g}; it must be above 0")
@@ -248,7 +255,7 @@ def train(
         from search.oneshot.pretrain import pretrain as train_supernet
     except ModuleNotFoundError as error:
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
-    machines = machines_for(devices, nodes)
+    machines = machines_for(running.devices, running.nodes)
     recipe = _shared(recipe, machines.count)
     try:
         read = feed(
@@ -260,29 +267,27 @@ def train(
             processes=machines.devices,
             progress=stage(progress, "images"),
         )
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f'hf:// needs {error.name}; pip install "subnet-zoo[data]"') from None
-    length = f"{recipe.steps(len(read.pixels))} steps" if max_minutes is None else f"{max_minutes:g} minutes"
-    say(f"{read.told}; {length}")
-    if overwrite and out.is_dir() and is_first():
-        shutil.rmtree(out)
-    data = {"folder": images.resolve().name, "terms": terms}
-    try:
+        length = f"{recipe.steps(len(read.pixels))} steps" if max_minutes is None else f"{max_minutes:g} minutes"
+        say(f"{read.told}; {length}")
+        teacher = None if recipe.teacher is None else _taught(recipe, read.pixels, progress, say)
+        if overwrite and out.is_dir() and is_first():
+            shutil.rmtree(out)
         made = train_supernet(
             recipe,
             read.pixels,
             out,
             name=out.resolve().name,
-            data=data,
+            data={"folder": images.resolve().name, "terms": terms},
             start=start,
+            outside=teacher,
             max_minutes=max_minutes,
-            devices=devices,
-            nodes=nodes,
-            workers=_workers(machines.devices) if workers is None else workers,
-            checkpoint_steps=checkpoint_steps,
+            running=replace(running, workers=_workers(running, machines.devices)),
             resume=resume,
             progress=stage(progress, "train"),
+            say=say,
         )
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) from None
     except KeyboardInterrupt:
         if is_first() and not has_checkpoint(out):  # nothing to go on from: as if the command had not been given
             shutil.rmtree(out, ignore_errors=True)
@@ -297,8 +302,20 @@ def has_checkpoint(out: Path) -> bool:
     return any((out / CHECKPOINTS).glob("*.ckpt")) and not (out / CARD).exists()
 
 
-def _workers(devices: int) -> int:
-    return min(8, max(1, (os.cpu_count() or 1) // devices))
+def missing_extra(error: ModuleNotFoundError) -> MissingExtra:
+    """Which extra of the project brings the library that a training lacks."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0], "search")
+    return MissingExtra(f'this training needs {error.name}; pip install "subnet-zoo[{extra}]"')
+
+
+def _taught(recipe: Recipe, pixels: Pixels, progress: Progress, say: Say) -> Outside:
+    assert recipe.teacher is not None
+    told, folder = stage(progress, "teacher"), home_folder("features")
+    return outside(recipe.teacher, pixels, folder, sees=recipe.teacher_sees, progress=told, say=say)
+
+
+def _workers(running: Running, devices: int) -> int:
+    return min(8, max(1, (os.cpu_count() or 1) // devices)) if running.workers is None else running.workers
 
 
 def _shared(recipe: Recipe, count: int) -> Recipe:

@@ -7,7 +7,6 @@ import json
 import signal
 import threading
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import Tensor
 from hardware_profiles.replace_file import replace_file
 from search.cells.recipe import DartsRecipe
 from search.errors import Preempted, TrainingError, WriteFailed
-from search.images.feed import Pixels
+from search.images.feed import Pixels, checksum
 from search.oneshot.engine import ranks
 from search.recipes import Recipe
 
@@ -113,7 +112,7 @@ class Run:
         self._recipe: dict[str, Any] = _plain(asdict(recipe))
         self._defaults = _plain(asdict(type(recipe)()))
         self._start = start
-        self.images = {"count": len(pixels), "crc32": _checksum(pixels)}
+        self.images = {"count": len(pixels), "crc32": checksum(pixels)}
         self._seconds_before = 0.0
         self._started = time.perf_counter()
 
@@ -162,10 +161,6 @@ class Run:
             if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
                 raise TrainingError(f"the checkpoint is of another network (it differs in {name}); {end}")
         self._seconds_before = mark["seconds"]
-
-
-def _checksum(pixels: Pixels) -> int:
-    return zlib.crc32(pixels.cpu().contiguous().numpy().data) if isinstance(pixels, Tensor) else pixels.checksum
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import csv
+import atexit
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 import torch.distributed as dist
 from nni.nas.evaluator.pytorch import Trainer
-from pytorch_lightning import Callback, LightningModule
+from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
-from search.errors import TrainingError, WriteFailed
+from search.errors import TrainingError
 from search.oneshot.compat import forget_children
 from search.oneshot.engine.checkpoints import CheckpointFile
 from search.oneshot.engine.ranks import Together
-from search.oneshot.engine.schedule import ENDLESS, Plan
-from search.types import Compute
+from search.oneshot.engine.schedule import Plan
+from search.types import Compute, Logger
 
 T = TypeVar("T")
 _PATIENCE_S = 30.0  # for a process to end when all is done
@@ -66,8 +67,9 @@ def make_trainer(
     max_steps: int = -1,
     max_epochs: int = -1,
     machines: Machines = Machines(),
+    logger: Logger = "csv",
 ) -> Trainer:
-    """Our checkpoints, no log of Lightning's own; ``max_steps`` or ``max_epochs`` ends it."""
+    """Our checkpoints, Lightning's loggers where they are asked for; ``max_steps`` or ``max_epochs`` ends it."""
     return Trainer(
         max_steps=max_steps,
         max_epochs=max_epochs,
@@ -76,11 +78,12 @@ def make_trainer(
         num_nodes=machines.nodes,
         strategy=Together() if machines.count > 1 else "auto",
         precision=_name_of(precision),
-        logger=False,
+        logger=_logger(logger, out),
         enable_checkpointing=False,
         plugins=[CheckpointFile()],
         callbacks=list(callbacks),
         limit_val_batches=0,
+        log_every_n_steps=1,
         enable_progress_bar=False,
         enable_model_summary=False,
         default_root_dir=out,
@@ -90,6 +93,8 @@ def make_trainer(
 @contextmanager
 def together(trainer: Trainer) -> Iterator[None]:
     """Around ``fit``: no process outlives the others, and one that breaks off is told of in one line.
+
+    Where all goes well the processes stay for the next training of the same program, and end with it.
 
     Raises:
         TrainingError: another process ended before its time.
@@ -107,10 +112,14 @@ def together(trainer: Trainer) -> Iterator[None]:
             ) from error
         raise
     for process in forget_children(trainer):
-        try:
-            process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        atexit.register(_end, process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def set_steps(trainer: Trainer, plan: Plan) -> None:
@@ -145,16 +154,17 @@ class Ticks(Generic[T]):
         """Nothing to restore."""
 
 
-class TellProgress(Callback):
-    """Calls ``progress`` with (steps done, steps in all) after each step, once it is known how many they are."""
+def _logger(logger: Logger, out: Path) -> Any:
+    """Lightning's; False where our own file is all."""
+    if logger == "csv":
+        return False
+    if find_spec(logger) is None:
+        raise ModuleNotFoundError(f"no module called {logger}", name=logger)
+    from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
-    def __init__(self, progress: Callable[[int, int], None]) -> None:
-        self._progress = progress
-
-    def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
-        """See Lightning."""
-        if trainer.max_steps < ENDLESS:
-            self._progress(trainer.global_step, trainer.max_steps)
+    if logger == "tensorboard":
+        return TensorBoardLogger(out, name="", version=logger)
+    return WandbLogger(out.name, save_dir=out, project="subnet-zoo")
 
 
 def _name_of(precision: Compute) -> str:
@@ -172,42 +182,3 @@ def _name_of(precision: Compute) -> str:
             fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
         return "bf16-mixed" if fast else "32-true"
     return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[precision]
-
-
-COLUMNS = ("step", "crop_px", "lr", "loss_largest", "loss_smallest", "loss_random", "spread", "rank")
-
-
-class MetricsFile(Callback):
-    """Appends what the module's ``metrics`` holds after each step to ``path``."""
-
-    def __init__(self, path: Path, columns: Sequence[str] = COLUMNS) -> None:
-        self._path, self._columns = path, columns
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Keep the lines of the steps before this one; a resumed run takes the others again.
-
-        Raises:
-            WriteFailed: the disk is full, for instance.
-        """
-        before = self._path.read_text("utf-8") if trainer.global_step and self._path.exists() else ""
-        rows = [line for line in before.splitlines()[1:] if line.count(",") == len(self._columns) - 1]
-        kept = [row for row in rows if int(row.split(",")[0]) < trainer.global_step]
-        try:
-            self._path.write_text("\n".join([",".join(self._columns), *kept, ""]), "utf-8")
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def on_train_batch_end(self, trainer: Trainer, module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        """See Lightning.
-
-        Raises:
-            WriteFailed: the disk is full, for instance.
-        """
-        try:
-            with self._path.open("a", encoding="utf-8", newline="") as file:
-                csv.DictWriter(file, self._columns, lineterminator="\n").writerow(module.metrics)
-        except OSError as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: OSError) -> WriteFailed:
-        return WriteFailed(f"{self._path} cannot be written ({error.strerror}); free some space, resume")
