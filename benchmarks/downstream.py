@@ -1,152 +1,437 @@
-"""Whole models on labelled data: the zoo's weights against fresh ones and against torchvision's nets of other makes.
+"""Whole models on labelled data: the zoo's weights against fresh ones and against torchvision's and timm's networks.
 
-    python benchmarks/downstream.py --data DIR --task det --size-px 160 --minutes 5 --runs runs.jsonl
-    python benchmarks/downstream.py --runs runs.jsonl --table
+    python benchmarks/downstream.py --data DIR --task det --size-px 128 --images 6000 --out downstream.jsonl
+    python benchmarks/downstream.py --times --task det --size-px 128 --out downstream.jsonl
+    python benchmarks/downstream.py --out downstream.jsonl --keep
 
-DIR is what ``zoo finetune --data`` takes. Every run is trained by ``zoo.make.finetune`` with the same recipe and the
-same minutes, and kept as a line of JSON; what is there already is not run again. ``--share`` takes 1 %, 10 % ... of the
-training images.
+DIR is what ``zoo finetune --data`` takes, with folders ``train`` and ``test``. Every network is trained by the same
+``zoo.make.finetune.fit`` with the same recipe on the same number of images; a fifth of ``train`` chooses the weights,
+``test`` judges them once. What is in ``--out`` is not run again. ``--share`` takes 1 %, 10 % ... of ``train``.
+
+Networks: ``zoo`` (the bundled supernet's smallest kernels and expansions), ``fresh`` (the same without its weights),
+``resnet18``, ``mobilenet_v2``, ``mobilenet_v3_small`` or ``timm:NAME`` under the heads of this project, and
+torchvision's own ``ssdlite`` (det) and ``lraspp`` (seg). None of the others has weights of ImageNet here.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
+from torch import Tensor, nn
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.feature_extraction import create_feature_extractor
+from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
+from export.artefact import export
+from export.formats.onnx_file import metadata_props
+from export.targets import target_at
+from hardware_profiles.runners import OnnxRunner
+from search.finetune.losses import mask_loss
+from search.images.synthesize import dead_leaves
+from search.images.views import center
+from search.labels.arrays import Targets
 from search.labels.read import Split, cut, read_split
 from search.nets import NETS, Backbone
+from search.nets.heads import make_head
 from search.supernet import Supernet
 from search.types import Architecture, Task
-from zoo.make.finetune import Recipe, finetune_backbone
+from zoo.heads.network import KINDS, Network, make_network
+from zoo.heads.predictions import by_onnx, by_torch, judge
+from zoo.make.finetune import Recipe, fit, loss_of
 from zoo.supernets import read_supernet
-from zoo.types import ModelCard, no_progress
+from zoo.types import HeadCard, no_progress, silent
 from zoo.use.subject import find_exportable
 
-NET = "mobile-photo"
-# A small one, so that two cores train it in minutes: every layer is used, with kernel 3 and expansion 1.
-CHOICES = ("k3_e1",) * 22
+SUPERNET, NET = "mobile-photo-mocov2", "mobile-photo"
+# Two of the zoo's networks, every layer used: kernel 3 and expansion 1 or 3.
+SIZES = {"": "k3_e1", "-e3": "k3_e3"}
+RUNS = Path(__file__).parent / "runs"
+# Nodes of torchvision's networks at strides 8, 16 and 32.
+NODES = {
+    "resnet18": {"layer2": "p3", "layer3": "p4", "layer4": "p5"},
+    "mobilenet_v2": {"features.6": "p3", "features.13": "p4", "features.18": "p5"},
+    "mobilenet_v3_small": {"features.3": "p3", "features.8": "p4", "features.12": "p5"},
+}
 
 
-def start_of(start: str, supernet: str, size_px: int, seed: int) -> tuple[Backbone, ModelCard]:
-    architecture = Architecture(net=NET, choices=CHOICES, resolution_px=size_px)
-    ready = read_supernet(supernet)
-    card = find_exportable(supernet, architecture="smallest", say=print, progress=no_progress).card
-    card = replace(card, architecture=architecture)
-    if start == "zoo":
-        photo = Supernet(card=replace(ready.supernet.card, net=NET), weights=ready.supernet.weights)
-        return photo.subnet(architecture), card
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    data: str
+    task: str
+    size_px: int
+    share: float
+    images: int
+    network: str
+    rate: float
+    first_layers: float
+    seed: int
+    epochs: int
+    train_images: int
+    test_images: int
+    scores: dict[str, float]
+    onnx_scores: dict[str, float] | None
+    minutes: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Time:
+    task: str
+    size_px: int
+    classes: int
+    network: str
+    ms: float
+    params: int
+
+
+class Maps(Backbone):
+    """A network of torchvision or timm as a backbone: maps at strides 8, 16 and 32, embedding the mean of the last."""
+
+    def __init__(self, name: str, size_px: int) -> None:
+        super().__init__()
+        if name.startswith("timm:"):
+            import timm
+
+            self.body = timm.create_model(name.removeprefix("timm:"), features_only=True)
+            self.names = {str(i): f"p{int(math.log2(r))}" for i, r in enumerate(self.body.feature_info.reduction())}
+        else:
+            self.body = create_feature_extractor(torchvision.models.get_model(name), NODES[name])
+            self.names = {}
+        with torch.no_grad():
+            maps = self.eval().features(torch.zeros(1, 3, size_px, size_px))
+        self.channels = {key: value.shape[1] for key, value in maps.items()}
+        self.embedding_dim = list(self.channels.values())[-1]
+
+    def features(self, x_BCHW: Tensor) -> dict[str, Tensor]:
+        found = self.body(x_BCHW)
+        return found if isinstance(found, dict) else {self.names[str(i)]: one for i, one in enumerate(found)}
+
+    def embed(self, map_BCHW: Tensor) -> Tensor:
+        return map_BCHW.mean((2, 3))
+
+
+class SSDLite(nn.Module):
+    """Torchvision's detector; in use it gives boxes and scores of all anchors, as ours do."""
+
+    def __init__(self, classes: int, size_px: int) -> None:
+        super().__init__()
+        self.model = ssdlite320_mobilenet_v3_large(
+            weights=None, weights_backbone=None, num_classes=classes + 1, trainable_backbone_layers=6
+        )
+        self.model.transform = Whole(size_px)  # pictures come at their size, normalized
+        self.size_px, self.eval_ = size_px, None
+        with torch.no_grad():
+            maps = list(self.model.eval().backbone(torch.zeros(1, 3, size_px, size_px)).values())
+            anchors = self.model.anchor_generator(
+                ImageList(torch.zeros(1, 3, size_px, size_px), [(size_px,) * 2]), maps
+            )
+        self.register_buffer("anchors_A4", anchors[0])
+
+    def loss(self, x_NCHW: Tensor, targets: Targets) -> Tensor:
+        rows = [
+            {"boxes": boxes[labels >= 0], "labels": labels[labels >= 0] + 1}
+            for boxes, labels in zip(targets.boxes_NM4, targets.labels_NM, strict=True)
+        ]
+        return sum(self.model(list(x_NCHW), rows).values())
+
+    def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
+        found = self.model.head(list(self.model.backbone(x_NCHW).values()))
+        size_A2 = self.anchors_A4[:, 2:] - self.anchors_A4[:, :2]
+        center_A2 = self.anchors_A4[:, :2] + size_A2 / 2
+        deltas = found["bbox_regression"]  # weights of the box coder: 10, 10, 5, 5
+        center_NA2 = center_A2 + deltas[..., :2] / 10 * size_A2
+        half_NA2 = size_A2 / 2 * (deltas[..., 2:] / 5).clamp(max=4.0).exp()
+        boxes = torch.cat([center_NA2 - half_NA2, center_NA2 + half_NA2], -1).clamp(0, self.size_px)
+        return {"boxes": boxes, "scores": found["cls_logits"].softmax(-1)[..., 1:]}
+
+
+class Whole(nn.Module):
+    """In place of a detector's own resizing: none."""
+
+    def __init__(self, size_px: int) -> None:
+        super().__init__()
+        self.size_px = size_px
+
+    def forward(self, images: list[Tensor], targets: object = None) -> tuple[ImageList, object]:
+        return ImageList(torch.stack(images), [(self.size_px, self.size_px)] * len(images)), targets
+
+    def postprocess(self, result: object, *_: object) -> object:
+        return result
+
+
+class LRASPP(nn.Module):
+    """Torchvision's segmenter, logits at stride 8 as ours."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.model = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=classes)
+
+    def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
+        return {"masks": self.model.classifier(self.model.backbone(x_NCHW))}
+
+
+def make(name: str, task: Task, classes: tuple[str, ...], size_px: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
-    return NETS[NET].build(architecture), card
+    if name == "ssdlite":
+        return SSDLite(len(classes), size_px)
+    if name == "lraspp":
+        return LRASPP(len(classes))
+    kind, _, size = name.partition("-")
+    if kind in ("zoo", "fresh"):
+        choices = (SIZES[f"-{size}" if size else ""],) * 22
+        architecture = Architecture(net=NET, choices=choices, resolution_px=size_px)
+        if kind == "fresh":
+            backbone = NETS[NET].build(architecture)
+        else:
+            ready = read_supernet(SUPERNET).supernet
+            backbone = Supernet(card=ready.card, weights=ready.weights).subnet(architecture)
+        return make_network(backbone, HeadCard(kind=KINDS[task], task=task, classes=classes), size_px, seed=seed)
+    backbone = Maps(name, size_px)
+    if task is Task.CLS:
+        return Network(backbone, nn.Linear(backbone.embedding_dim, len(classes)), task)
+    return Network(backbone, make_head(task, backbone.channels, len(classes), seed=seed), task)
+
+
+def loss(network: nn.Module, x_NCHW: Tensor, targets: Targets) -> Tensor:
+    if isinstance(network, SSDLite):
+        return network.loss(x_NCHW, targets)
+    if isinstance(network, LRASPP):
+        return mask_loss(network(x_NCHW)["masks"], targets)
+    return loss_of(network, x_NCHW, targets)
+
+
+def preprocess(task: Task, size_px: int):
+    card = find_exportable(SUPERNET, architecture="smallest", say=silent, progress=no_progress).card
+    fit_ = "crop" if task is Task.CLS else "letterbox"
+    return replace(card.preprocess, size_px=(size_px, size_px), fit=fit_)
 
 
 def fewer(split: Split, share: float, seed: int) -> Split:
     return split if share >= 1 else replace(split, train=cut(split.train, share, seed).val)
 
 
-def run(args: argparse.Namespace, start: str, seed: int) -> dict[str, object]:
-    split = fewer(read_split(args.data, Task(args.task), seed=seed), args.share, seed)
-    backbone, card = start_of(start, args.supernet, args.size_px, seed)
-    recipe = Recipe(epochs=args.epochs, max_minutes=args.minutes, seed=seed, patience=args.epochs)
-    if start == "fresh":  # nothing in the first layers is worth keeping
-        recipe = replace(recipe, first_layers=1.0)
+def run(args: argparse.Namespace, name: str, seed: int) -> Run:
+    task = Task(args.task)
+    split = fewer(read_split(args.data, task, seed=0), args.share, seed)  # the same pictures judge, whatever the seed
+    first_layers = args.first_layers if name.startswith("zoo") else 1.0  # no first layer of the others is worth keeping
+    network = make(name, task, split.train.classes, args.size_px, seed)
+    epochs = max(1, round(args.images / len(split.train.samples)))
+    how = preprocess(task, args.size_px)
+    recipe = Recipe(
+        epochs=epochs, patience=epochs, seed=seed, rate=args.rate, first_layers=first_layers, mirror=args.mirror
+    )
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as scratch:
-        found = finetune_backbone(
-            backbone,
-            card,
+    with tempfile.TemporaryDirectory() as work:
+        fit(
+            network,
             split,
-            Path(scratch) / "model",
-            data=args.data.name,
-            size_px=args.size_px,
-            recipe=recipe,
+            how,
+            recipe,
+            work=Path(work),
+            loss=loss,
             progress=no_progress,
-            say=print,
+            say=print if args.watch else silent,
         )
-    report = found.card.reports[0]
-    return {
-        **key_of(args, start, seed),
-        "scores": dict(found.scores),
-        "onnx_scores": dict(found.onnx_scores),
-        "epochs": found.epochs,
-        "train_images": found.train_images,
-        "val_images": found.val_images,
-        "onnx_ms": None if report.measured is None else report.measured.median_ms,
-        "minutes": round((time.monotonic() - begun) / 60, 2),
-        "torch_threads": torch.get_num_threads(),
-    }
+        minutes = (time.monotonic() - begun) / 60
+        score = judge(by_torch(network), split.test or split.val, how)
+        onnx_scores = None
+        if name.startswith("zoo"):
+            report = exported(network, how, Path(work) / "model.onnx")
+            with OnnxRunner(report.path, threads=1) as runner:
+                onnx_scores = dict(judge(by_onnx(runner, report.target), split.test or split.val, how).values)
+    return Run(
+        **key_of(args, name, seed),
+        epochs=epochs,
+        train_images=len(split.train.samples),
+        test_images=score.images,
+        scores=dict(score.values),
+        onnx_scores=onnx_scores,
+        minutes=round(minutes, 2),
+    )
 
 
-def key_of(args: argparse.Namespace, start: str, seed: int) -> dict[str, object]:
+def exported(network: nn.Module, how, path: Path):
+    pixels = dead_leaves(8, how.size_px[0])
+    return export(
+        network.eval(),
+        center(pixels, how.size_px[0], how.mean, how.std).contiguous(),
+        target=target_at("edge", how.size_px[0]),
+        path=path,
+        metadata=metadata_props(how, name="model", net=NET, architecture="[]"),
+        predicted_ms=None,
+        device="this",
+        threads=1,
+    )
+
+
+def key_of(args: argparse.Namespace, name: str, seed: int) -> dict[str, object]:
     return {
         "data": args.data.name,
         "task": args.task,
         "size_px": args.size_px,
         "share": args.share,
-        "limit_minutes": args.minutes,
-        "start": f"{args.supernet} as {NET}" if start == "zoo" else f"fresh {NET}",
+        "images": args.images,
+        "network": name,
+        "rate": args.rate,
+        "first_layers": args.first_layers if name.startswith("zoo") else 1.0,
         "seed": seed,
     }
 
 
-def read_runs(path: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+def measure(args: argparse.Namespace, name: str) -> Time:
+    task, classes = Task(args.task), tuple(str(i) for i in range(args.classes))
+    network = make(name, task, classes, args.size_px, 0)
+    with tempfile.TemporaryDirectory() as scratch:
+        report = exported(network, preprocess(task, args.size_px), Path(scratch) / "model.onnx")
+    assert report.measured is not None
+    params = sum(p.numel() for p in network.parameters())
+    return Time(
+        task=args.task,
+        size_px=args.size_px,
+        classes=args.classes,
+        network=name,
+        ms=round(report.measured.median_ms, 4),
+        params=params,
+    )
 
 
-def table(runs: list[dict[str, object]]) -> str:
-    groups = defaultdict(list)
-    for one in runs:
-        groups[tuple(one[part] for part in ("data", "task", "size_px", "share", "limit_minutes", "start"))].append(one)
-    lines = [
-        "| data | task | px | share | minutes | weights | seeds | scores, mean +- deviation | ONNX differs by | ms |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for (data, task, size_px, share, minutes, start), rows in sorted(groups.items(), key=str):
-        scores = [
-            f"{name} {100 * np.mean(values):.1f} +- {100 * np.std(values):.1f}"
-            for name in rows[0]["scores"]
-            for values in [[row["scores"][name] for row in rows]]
+def read(path: Path) -> tuple[list[Run], list[Time]]:
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    return [Run(**row) for row in rows if "seed" in row], [Time(**row) for row in rows if "ms" in row]
+
+
+def add(path: Path, row: Run | Time) -> None:
+    line = json.dumps(asdict(row))
+    print(line, flush=True)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[dict[str, object]]:
+    """One table a task: a row a data set, share and network."""
+    made = []
+    ms_of = {(one.task, one.size_px, one.network): one.ms for one in times}
+    for task in ("det", "seg", "cls"):
+        groups: dict[tuple[object, ...], list[Run]] = defaultdict(list)
+        for one in runs:
+            if one.task == task:
+                key = (one.data, one.size_px, one.share, one.images, one.rate, one.first_layers, one.network)
+                groups[key].append(one)
+        rows = []
+        for (data, px, share, images, rate, first, network), several in sorted(groups.items(), key=str):
+            ms = ms_of.get((task, px, network))
+            apart = [abs(one.scores[k] - one.onnx_scores[k]) for one in several if one.onnx_scores for k in one.scores]
+            rows.append(
+                [
+                    data,
+                    px,
+                    f"{100 * share:g} %: {several[0].train_images}",
+                    images,
+                    network,
+                    "-" if ms is None else f"{ms:.2f}",
+                    f"{rate:g}, {first:g}",
+                    len(several),
+                    *(_mean([one.scores[name] for one in several]) for name in several[0].scores if name != "top-5"),
+                    f"{100 * max(apart):.2f}" if apart else "-",
+                ]
+            )
+        if rows:
+            metrics = [name for name in next(one for one in runs if one.task == task).scores if name != "top-5"]
+            columns = ["data", "px", "labels", "images seen", "network", "ms", "rate, first layers", "seeds", *metrics]
+            made.append({"caption": task, "columns": [*columns, "ONNX off by, points"], "rows": rows})
+    return made
+
+
+def _mean(values: Sequence[float]) -> str:
+    spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    return f"{100 * np.mean(values):.1f}{spread}"
+
+
+def plot(runs: Sequence[Run], times: Sequence[Time], folder: Path) -> None:
+    """Score against measured milliseconds, a picture a task, a line a data set."""
+    from matplotlib.figure import Figure
+
+    ms_of = {(one.task, one.size_px, one.network): one.ms for one in times}
+    for task in ("det", "seg", "cls"):
+        mine = [
+            one for one in runs if one.task == task and one.share == 1 and (task, one.size_px, one.network) in ms_of
         ]
-        apart = max(abs(row["scores"][name] - row["onnx_scores"][name]) for row in rows for name in row["scores"])
-        ms = np.mean([row["onnx_ms"] for row in rows if row["onnx_ms"] is not None])
-        lines.append(
-            f"| {data} | {task} | {size_px} | {100 * share:g} % | {minutes:g} | {start} | {len(rows)} |"
-            f" {', '.join(scores)} | {100 * apart:.2f} points | {ms:.2f} |"
-        )
-    return "\n".join(lines)
+        if not mine:
+            continue
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        axes = figure.add_subplot(xlabel="ms, whole model", ylabel=f"{next(iter(mine[0].scores))}, %", xscale="log")
+        for i, data in enumerate(sorted({one.data for one in mine})):
+            for network in sorted({one.network for one in mine if one.data == data}):
+                several = [one for one in mine if one.data == data and one.network == network]
+                at = ms_of[task, several[0].size_px, network]
+                score = 100 * np.mean([next(iter(one.scores.values())) for one in several])
+                ours = network.startswith(("zoo", "fresh"))
+                axes.plot(at, score, "o" if ours else "s", color=f"C{i}", label=data if network == "zoo" else None)
+                axes.annotate(network, (at, score), fontsize=7, xytext=(3, 3), textcoords="offset points")
+        axes.legend(title="data", fontsize=8)
+        figure.savefig(folder / f"downstream-{task}.svg", metadata={"Date": None})
+
+
+def keep(args: argparse.Namespace) -> None:
+    runs, times = read(args.out)
+    document = {
+        "title": "From labels to whole models",
+        "order": 60,
+        "command": "python benchmarks/downstream.py --data DIR --task TASK --size-px PX --images N --out RUNS",
+        "machine": args.machine,
+        "date": datetime.now(UTC).date().isoformat(),
+        "text": args.text,
+        "tables": tables(runs, times),
+    }
+    RUNS.mkdir(exist_ok=True)
+    (RUNS / "downstream.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    plot(runs, times, RUNS)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--task", choices=[str(task) for task in Task], default="det")
-    parser.add_argument("--size-px", type=int, default=160)
-    parser.add_argument("--minutes", type=float, default=5.0)
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--size-px", type=int, default=128)
+    parser.add_argument("--images", type=int, default=6000, help="that a network sees")
     parser.add_argument("--share", type=float, default=1.0)
-    parser.add_argument("--supernet", default="mobile-mocov2")
-    parser.add_argument("--starts", nargs="+", choices=("zoo", "fresh"), default=["zoo", "fresh"])
+    parser.add_argument("--networks", nargs="+", default=["zoo", "fresh"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--rate", type=float, default=Recipe().rate)
+    parser.add_argument("--first-layers", type=float, default=Recipe().first_layers)
+    parser.add_argument("--no-mirror", dest="mirror", action="store_false")
+    parser.add_argument("--watch", action="store_true")
+    parser.add_argument("--times", action="store_true")
+    parser.add_argument("--classes", type=int, default=10, help="of --times")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--machine", default="")
+    parser.add_argument("--text", default="")
     args = parser.parse_args()
-    if not args.table:
-        for seed in args.seeds:
-            for start in args.starts:
-                key = key_of(args, start, seed)
-                if any(key.items() <= one.items() for one in read_runs(args.runs)):
-                    continue
-                done = run(args, start, seed)
-                with args.runs.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(done) + "\n")
-    print(table(read_runs(args.runs)))
+    torch.set_num_threads(1)
+    if args.keep:
+        keep(args)
+        return
+    for seed in args.seeds if not args.times else [0]:
+        for name in args.networks:
+            runs, times = read(args.out)
+            if args.times:
+                if (args.task, args.size_px, name) not in {(one.task, one.size_px, one.network) for one in times}:
+                    add(args.out, measure(args, name))
+            elif not any(key_of(args, name, seed).items() <= asdict(one).items() for one in runs):
+                add(args.out, run(args, name, seed))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The loop that trains a whole network on labels, on Lightning.
 
 AdamW with smaller rates for earlier layers, warm-up and cosine, a running average of the weights (which is what is
-judged and kept), an early stop, and a checkpoint after every epoch.
+judged and kept), an early stop, and a checkpoint whenever they were judged. What an epoch sees depends on the seed and
+the epoch alone, so that a run that goes on ends as one that was never interrupted.
 """
 
 # ruff: noqa: N806 - a tensor's name ends in its shape.
@@ -9,30 +10,40 @@ judged and kept), an early stop, and a checkpoint after every epoch.
 from __future__ import annotations
 
 import copy
+import csv
 import logging
 import math
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from search.errors import TrainingError
 from search.evaluate.scores import Score
-from search.labels.arrays import Targets, Views, collate
+from search.labels.arrays import Targets
+from search.labels.views import Views
 
-CHECKPOINT = "last.ckpt"
+CHECKPOINT, LOG, CURVE = "last.ckpt", "training", "curve.csv"
+Key = tuple[int, int]  # an epoch and a picture
 _WEIGHT_DECAY, _CLIP = 0.05, 5.0  # ConvNeXt's training (Liu et al., CVPR 2022, table 5); the clip only meets spikes
 _WARM_UP = 0.05  # of all steps
 _AVERAGED = 0.998  # a half-life of 350 steps; the first steps count less
 _LEAST_RATE = 0.01  # of the peak, at the end of the cosine
+_LOGGED_STEPS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +58,36 @@ class Plan:
         patience: epochs without a better score before it stops.
         max_minutes: the schedule ends then; None for no limit.
         seed: of everything random.
+        judge_every: epochs.
     """
 
-    epochs: int = 60
-    batch: int = 8
-    rate: float = 1e-3
-    patience: int = 20
+    epochs: int
+    batch: int
+    rate: float
+    first_layers: float
+    patience: int
     max_minutes: float | None = None
     seed: int = 0
-    first_layers: float = 0.1
+    judge_every: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """The best weights' score, and a row of figures for each epoch; the network given holds these weights."""
+    """What came of a training; the network given holds the best weights.
+
+    Args:
+        score: of these weights.
+        rows: figures of every time that the weights were judged.
+        epochs: in all.
+        minutes: in all.
+        log: a folder with the rows as CSV and, where TensorBoard is installed, its events.
+    """
 
     score: float
-    curve: tuple[Mapping[str, float], ...]
+    rows: tuple[Mapping[str, float], ...]
     epochs: int
     minutes: float
+    log: Path
 
 
 @dataclass(eq=False)
@@ -75,6 +97,7 @@ class _State:
     best: float = -1.0
     best_epoch: int = -1
     seconds: float = 0.0
+    ended: bool = False
     curve: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -98,28 +121,41 @@ def train(
         views: the training images.
         judge: scores a network, in eval mode, on the validation images.
         plan: how long.
-        folder: for the checkpoint.
+        folder: for the checkpoint, the curve as CSV, and events for TensorBoard where that is installed.
         resume: go on from it.
         progress: called with (epochs done, epochs in all).
         say: receives a line an epoch.
 
     Raises:
         TrainingError: the loss is no number.
+        KeyboardInterrupt: Ctrl-C; ``resume`` goes on after the last time that the weights were judged.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     seed_everything(plan.seed, verbose=False)
     network.to(memory_format=torch.channels_last)
     module = _Module(network, loss, judge, plan, folder, progress, say)
     loader = DataLoader(
-        views, batch_size=plan.batch, shuffle=True, drop_last=len(views) > plan.batch, collate_fn=collate
+        _Keys(),
+        batch_size=plan.batch,
+        sampler=_Order(len(views), plan.seed),
+        drop_last=len(views) > plan.batch,
+        collate_fn=lambda keys: views.batch(keys[0][0], [row for _, row in keys]),
     )
+    checkpoint = ModelCheckpoint(
+        folder,
+        "last",
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+        every_n_epochs=plan.judge_every,
+    )
+    board = TensorBoardLogger(folder, name=LOG, version="") if find_spec("tensorboard") else False
     trainer = Trainer(
         max_epochs=plan.epochs,
         accelerator="auto",
         devices=1,
         precision=_precision(),
-        logger=False,
-        callbacks=[ModelCheckpoint(folder, "last", enable_version_counter=False, save_on_train_epoch_end=True)],
+        logger=board,
+        callbacks=[checkpoint],
         enable_progress_bar=False,
         enable_model_summary=False,
         gradient_clip_val=_CLIP,
@@ -127,17 +163,33 @@ def train(
         num_sanity_val_steps=0,
     )
     path = folder / CHECKPOINT
-    with warnings.catch_warnings():
+    with _interruptible(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Lightning: advice about loaders, loggers and its own folders
         trainer.fit(module, loader, ckpt_path=path if resume and path.is_file() else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     network.load_state_dict(module.best.state_dict())
     network.to("cpu").eval()
     state = module.state
     return Trained(
-        score=state.best, curve=tuple(state.curve), epochs=len(state.curve), minutes=round(state.seconds / 60, 2)
+        score=state.best,
+        rows=tuple(state.curve),
+        epochs=int(state.curve[-1]["epoch"]),
+        minutes=round(state.seconds / 60, 2),
+        log=folder / LOG,
     )
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn Lightning's ``sys.exit(1)`` after Ctrl-C back into KeyboardInterrupt, and let Ctrl-C work again."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as exit:
+        if not isinstance(exit.__context__, KeyboardInterrupt):
+            raise
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 class _Module(LightningModule):
@@ -162,10 +214,14 @@ class _Module(LightningModule):
         self.state = _State()
         self._started = 0.0
         self._losses: list[Tensor] = []
+        pairs = [(mine, network.state_dict()[name]) for name, mine in self.average.state_dict().items()]
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._averaged = [mine for mine, _ in floats], [theirs for _, theirs in floats]
+        self._counted = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups = list(_groups(self.network, self._plan.rate, self._plan.first_layers))
-        return torch.optim.AdamW(groups, lr=self._plan.rate, weight_decay=_WEIGHT_DECAY)
+        return torch.optim.AdamW(groups, lr=self._plan.rate, weight_decay=_WEIGHT_DECAY, fused=True)
 
     def transfer_batch_to_device(
         self, batch: tuple[Tensor, Targets], device: torch.device, dataloader_idx: int
@@ -174,6 +230,7 @@ class _Module(LightningModule):
 
     def on_train_start(self) -> None:
         self._started = time.monotonic() - self.state.seconds
+        self.trainer.should_stop = self.state.ended
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         optimizer = self.optimizers()
@@ -191,30 +248,38 @@ class _Module(LightningModule):
     @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
         keep = min(_AVERAGED, (1 + self.global_step) / (10 + self.global_step))
-        ours, theirs = self.average.state_dict(), self.network.state_dict()
-        for name, tensor in ours.items():
-            if tensor.dtype.is_floating_point:
-                tensor.lerp_(theirs[name], 1 - keep)
-            else:
-                tensor.copy_(theirs[name])
+        torch._foreach_lerp_(*self._averaged, 1 - keep)
+        for mine, theirs in self._counted:
+            mine.copy_(theirs)
+        if self.logger is not None and self.global_step % _LOGGED_STEPS == 0:
+            row = {"step loss": float(self._losses[-1]), "rate": self._plan.rate * _rate(self._done())}
+            self.logger.log_metrics(row, self.global_step)
 
     def on_train_epoch_end(self) -> None:
         epoch, state, plan = self.current_epoch, self.state, self._plan
-        score = self._judge(self.average.eval())
         state.seconds = time.monotonic() - self._started
+        over = plan.max_minutes is not None and state.seconds >= 60 * plan.max_minutes
+        if over or epoch + 1 == plan.epochs or (epoch + 1) % plan.judge_every == 0:
+            self._judge_average(epoch)
+            state.ended = over or epoch - state.best_epoch >= plan.patience
+        self._progress(epoch + 1, plan.epochs)
+        self.trainer.should_stop = state.ended
+
+    def _judge_average(self, epoch: int) -> None:
+        state = self.state
+        score = self._judge(self.average.eval())
         loss = float(torch.stack(self._losses).mean())
         self._losses.clear()
         if better := score.main > state.best:
             state.best, state.best_epoch = score.main, epoch
             self.best.load_state_dict(self.average.state_dict())
-        row = {"epoch": epoch + 1, "loss": round(loss, 5), "minutes": round(state.seconds / 60, 3)}
-        state.curve.append({**row, **{name: round(value, 5) for name, value in score.values.items()}})
-        self._say(f"epoch {epoch + 1}: loss {loss:.3f}, {score}{' (best)' if better else ''}, {row['minutes']:.1f} min")
-        self._progress(epoch + 1, plan.epochs)
-        over = plan.max_minutes is not None and state.seconds >= 60 * plan.max_minutes
-        late = epoch - state.best_epoch >= plan.patience
-        self.trainer.should_stop = over or late
-        self.network.train()
+        minutes = round(state.seconds / 60, 3)
+        values = {name: round(value, 5) for name, value in score.values.items()}
+        state.curve.append({"epoch": epoch + 1, "loss": round(loss, 5), "minutes": minutes, **values})
+        _write_curve(state.curve, self._folder / LOG)
+        if self.logger is not None:
+            self.logger.log_metrics({"loss": loss, **values}, self.global_step)
+        self._say(f"epoch {epoch + 1}: loss {loss:.3f}, {score}{' (best)' if better else ''}, {minutes:.1f} min")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["finetune"] = vars(self.state)
@@ -228,6 +293,39 @@ class _Module(LightningModule):
         if self._plan.max_minutes is None:
             return float(by_steps)
         return float(max(by_steps, (time.monotonic() - self._started) / (60 * self._plan.max_minutes)))
+
+
+def _write_curve(rows: Sequence[Mapping[str, float]], folder: Path) -> None:
+    """A line for each time that the weights were judged, as CSV."""
+    folder.mkdir(exist_ok=True)
+    with (folder / CURVE).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+class _Order(Sampler[Key]):
+    """The pictures of an epoch; Lightning tells which one it is, of a resumed run, too."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self._count, self._seed, self._epoch = count, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._count)
+        return iter([(self._epoch, int(row)) for row in order])
+
+
+class _Keys(Dataset[Key]):
+    """Hands keys on: views are made of a whole batch of them at once."""
+
+    def __getitem__(self, key: Key) -> Key:
+        return key
 
 
 def _rate(done: float) -> float:

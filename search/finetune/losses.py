@@ -5,7 +5,8 @@ Boxes: positives are assigned by how well a position's class and box already fit
 2019); the third output learns the overlap itself, as in IoU-aware RetinaNet (arXiv:1912.05992).
 """
 
-# ruff: noqa: N803, N806 - a tensor's name ends in its shape; A: positions, M: objects of an image, C: classes.
+# ruff: noqa: N803, N806 - a tensor's name ends in its shape; A: positions, M: objects of an image, C: classes,
+# P: positions that are to find an object.
 
 from __future__ import annotations
 
@@ -47,62 +48,59 @@ def box_loss(outputs: Mapping[str, Tensor], points_A3: Tensor, targets: Targets)
         points_A3: center and stride of every position.
         targets: of the images.
     """
+    assert targets.boxes_NM4 is not None and targets.labels_NM is not None
     logits_NAC, boxes_NA4 = outputs["logits"].float(), outputs["boxes"].float()
-    overlap_NA = outputs["centerness"].float()[..., 0]
+    object_NA, quality_NA = assign(logits_NAC.detach(), boxes_NA4.detach(), points_A3, targets)
+    n_P, a_P = (object_NA >= 0).nonzero(as_tuple=True)
+    m_P, quality_P = object_NA[n_P, a_P], quality_NA[n_P, a_P]
     wanted_NAC = torch.zeros_like(logits_NAC)
-    box_loss, overlap_loss = logits_NAC.new_zeros(()), logits_NAC.new_zeros(())
-    for i, (boxes_M4, labels_M) in enumerate(zip(targets.boxes, targets.labels, strict=True)):
-        if not len(boxes_M4):
-            continue
-        object_A, quality_A = assign(logits_NAC[i].detach(), boxes_NA4[i].detach(), points_A3, boxes_M4, labels_M)
-        (positive,) = (object_A >= 0).nonzero(as_tuple=True)
-        its = object_A[positive]
-        wanted_NAC[i, positive, labels_M[its]] = quality_A[positive]
-        found, known = boxes_NA4[i, positive], boxes_M4[its]
-        box_loss = box_loss + (generalized_box_iou_loss(found, known) * quality_A[positive]).sum()
-        with torch.no_grad():
-            iou = box_iou(found, known).diagonal()
-        overlap_loss = overlap_loss + F.binary_cross_entropy_with_logits(
-            overlap_NA[i, positive], iou, weight=quality_A[positive], reduction="sum"
-        )
-    scale = wanted_NAC.sum().clamp(min=1.0)
+    wanted_NAC[n_P, a_P, targets.labels_NM[n_P, m_P]] = quality_P
+    found_P4, known_P4 = boxes_NA4[n_P, a_P], targets.boxes_NM4[n_P, m_P]
+    box_sum = (generalized_box_iou_loss(found_P4, known_P4) * quality_P).sum()
+    iou_P = box_iou(found_P4.detach()[:, None], known_P4[:, None])[:, 0, 0]
+    overlap_sum = F.binary_cross_entropy_with_logits(
+        outputs["centerness"].float()[n_P, a_P, 0], iou_P, weight=quality_P, reduction="sum"
+    )
     class_sum = F.binary_cross_entropy_with_logits(logits_NAC, wanted_NAC, reduction="sum")
-    return (class_sum + _BOX_WEIGHT * box_loss + _OVERLAP_WEIGHT * overlap_loss) / scale
+    total: Tensor = class_sum + _BOX_WEIGHT * box_sum + _OVERLAP_WEIGHT * overlap_sum
+    return total / quality_P.sum().clamp(min=1.0)
 
 
 @torch.no_grad()
-def assign(
-    logits_AC: Tensor, boxes_A4: Tensor, points_A3: Tensor, known_M4: Tensor, labels_M: Tensor
-) -> tuple[Tensor, Tensor]:
+def assign(logits_NAC: Tensor, boxes_NA4: Tensor, points_A3: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
     """Which object each position is to find.
 
     Args:
-        logits_AC: of the classes.
-        boxes_A4: that the positions propose now.
+        logits_NAC: of the classes.
+        boxes_NA4: that the positions propose now.
         points_A3: x, y and stride of each position.
-        known_M4: the objects, at least one.
-        labels_M: their classes.
+        targets: the objects.
 
     Returns:
-        An object's number or -1 [A]; and how much of it is asked for, 0 to 1 [A].
+        An object's number or -1 [N, A]; and how much of it is asked for, 0 to 1 [N, A].
     """
-    iou_MA = box_iou(known_M4, boxes_A4)
-    fit_MA = logits_AC.sigmoid().T[labels_M] ** _CLASS_POWER * iou_MA**_OVERLAP_POWER
+    known_NM4, labels_NM = targets.boxes_NM4, targets.labels_NM
+    assert known_NM4 is not None and labels_NM is not None
+    iou_NMA = box_iou(known_NM4, boxes_NA4)
+    index_NMA = labels_NM.clamp(min=0)[..., None].expand(-1, -1, logits_NAC.shape[1])
+    score_NMA = logits_NAC.sigmoid().transpose(1, 2).gather(1, index_NMA)
+    fit_NMA = score_NMA**_CLASS_POWER * iou_NMA**_OVERLAP_POWER
     x_A, y_A, stride_A = points_A3.unbind(1)
-    x0, y0, x1, y1 = (side[:, None] for side in known_M4.unbind(1))
+    x0, y0, x1, y1 = (side[..., None] for side in known_NM4.unbind(2))
     inside = (x_A > x0) & (x_A < x1) & (y_A > y0) & (y_A < y1)
-    apart_MA = torch.maximum((x_A - (x0 + x1) / 2).abs(), (y_A - (y0 + y1) / 2).abs())
-    allowed_MA = inside | (apart_MA < _NEAR_STRIDES * stride_A)
+    apart_NMA = torch.maximum((x_A - (x0 + x1) / 2).abs(), (y_A - (y0 + y1) / 2).abs())
+    allowed_NMA = (inside | (apart_NMA < _NEAR_STRIDES * stride_A)) & (labels_NM[..., None] >= 0)
     # The nearest positions come first among those that fit alike, as all do before anything is learned.
-    rank_MA = torch.where(allowed_MA, fit_MA + 1e-9 / (1 + apart_MA / stride_A), fit_MA.new_full((), -1.0))
-    best = rank_MA.topk(min(_POSITIVES, rank_MA.shape[1]), dim=1)
-    chosen_MA = torch.zeros_like(allowed_MA).scatter_(1, best.indices, best.values > 0)
-    fit_MA = torch.where(chosen_MA, rank_MA, rank_MA.new_zeros(()))
+    rank_NMA = torch.where(allowed_NMA, fit_NMA + 1e-9 / (1 + apart_NMA / stride_A), fit_NMA.new_full((), -1.0))
+    best = rank_NMA.topk(min(_POSITIVES, rank_NMA.shape[2]), dim=2)
+    chosen_NMA = torch.zeros_like(allowed_NMA).scatter_(2, best.indices, best.values > 0)
+    fit_NMA = torch.where(chosen_NMA, rank_NMA, 0.0)
     # A position that several objects want goes to the one it overlaps most.
-    owner_A = torch.where(chosen_MA, iou_MA, iou_MA.new_full((), -1.0)).argmax(0)
-    object_A = torch.where(chosen_MA.any(0), owner_A, torch.full_like(owner_A, -1))
-    mine_MA = chosen_MA & (owner_A == torch.arange(len(known_M4), device=owner_A.device)[:, None])
-    fit_MA, iou_MA = fit_MA * mine_MA, iou_MA * mine_MA
+    owner_NA = torch.where(chosen_NMA, iou_NMA, iou_NMA.new_full((), -1.0)).argmax(1)
+    object_NA = torch.where(chosen_NMA.any(1), owner_NA, torch.full_like(owner_NA, -1))
+    numbers_M = torch.arange(known_NM4.shape[1], device=owner_NA.device)
+    mine_NMA = chosen_NMA & (owner_NA[:, None] == numbers_M[:, None])
+    fit_NMA, iou_NMA = torch.where(mine_NMA, fit_NMA, 0.0), torch.where(mine_NMA, iou_NMA, 0.0)
     # The best position of an object is asked for its overlap, the others for their share of that.
-    quality_MA = fit_MA / fit_MA.amax(1, keepdim=True).clamp(min=1e-12) * iou_MA.amax(1, keepdim=True)
-    return object_A, quality_MA.amax(0)
+    quality_NMA = fit_NMA / fit_NMA.amax(2, keepdim=True).clamp(min=1e-12) * iou_NMA.amax(2, keepdim=True)
+    return object_NA, quality_NMA.amax(1)

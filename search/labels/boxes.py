@@ -19,7 +19,7 @@ import yaml
 
 from search.errors import BadLabels
 from search.images.read import is_image
-from search.labels.checks import box_fault, picture_size
+from search.labels.checks import Told, box_fault, picture_sizes
 from search.labels.masks import class_names
 from search.labels.samples import Faults, Sample
 
@@ -38,7 +38,9 @@ class _Raw:
     is_relative: bool = False
 
 
-def read_boxes(folder: Path, known: tuple[str, ...] | None, faults: Faults) -> tuple[tuple[str, ...], list[Sample]]:
+def read_boxes(
+    folder: Path, known: tuple[str, ...] | None, faults: Faults, told: Told
+) -> tuple[tuple[str, ...], list[Sample]]:
     """The classes and the pictures of a folder.
 
     Raises:
@@ -63,20 +65,20 @@ def read_boxes(folder: Path, known: tuple[str, ...] | None, faults: Faults) -> t
             names, raws = _voc(files, pictures, faults)
         case _:
             names, raws = _yolo(folder, files, pictures, faults)
-    annotated = {raw.picture for raw in raws}
     if there[0] != "COCO json":  # COCO's json lists the pictures without boxes, too
-        for stray in (path for path in pictures if path not in annotated):
+        annotated, stems = {raw.picture for raw in raws}, {file.stem for file in files}
+        for stray in (path for path in pictures if path not in annotated and path.stem not in stems):
             faults.add(stray, "has no annotations; write an empty file if it shows nothing")
     used = Counter(label for raw in raws for label in raw.labels)
     if known is None and (idle := [name for name in names if not used[name]]):
         faults.add(files[0], f"class {idle[0]!r} has no box")
         names = tuple(name for name in names if used[name])
     classes = names if known is None else known
-    return classes, [one for raw in raws if (one := _sample(raw, classes, faults)) is not None]
+    sizes_px = picture_sizes(list(dict.fromkeys(raw.picture for raw in raws)), told)
+    return classes, [one for raw in raws if (one := _sample(raw, sizes_px[raw.picture], classes, faults)) is not None]
 
 
-def _sample(raw: _Raw, classes: tuple[str, ...], faults: Faults) -> Sample | None:
-    size_px = picture_size(raw.picture)
+def _sample(raw: _Raw, size_px: tuple[int, int] | str, classes: tuple[str, ...], faults: Faults) -> Sample | None:
     if isinstance(size_px, str):
         faults.add(raw.picture, size_px)
         return None
@@ -93,6 +95,7 @@ def _sample(raw: _Raw, classes: tuple[str, ...], faults: Faults) -> Sample | Non
     limit_4 = np.array([*size_px, *size_px])
     return Sample(
         path=raw.picture,
+        size_px=size_px,
         boxes_M4=boxes_M4.clip(0, limit_4).astype(np.float32),
         labels_M=np.array([classes.index(label) for label in raw.labels], np.int64),
     )

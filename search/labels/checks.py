@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +16,36 @@ from search.labels.samples import IGNORED
 
 # Annotation tools round to whole pixels.
 _ROUNDING_PX = 1.0
+# EXIF's tag of how a camera was held, and its values for on its side.
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
+Told = Callable[[int, int], None]
+
+
+def picture_sizes(paths: Sequence[Path], told: Told) -> Mapping[Path, tuple[int, int] | str]:
+    """Width and height of each picture, upright; or why it does not decode to its end.
+
+    Args:
+        paths: files; each is decoded once, several at a time.
+        told: called with (done, all).
+    """
+    found: dict[Path, tuple[int, int] | str] = {}
+    pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
+    try:
+        for path, size_px in zip(paths, pool.map(picture_size, paths), strict=True):
+            found[path] = size_px
+            told(len(found), len(paths))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return found
 
 
 def picture_size(path: Path) -> tuple[int, int] | str:
-    """Width and height of a picture that decodes to its end, or why it does not."""
+    """See ``picture_sizes``."""
     try:
         with open_picture(path) as image:
             image.load()
-            return image.size
+            width, height = image.size
+            return (height, width) if image.getexif().get(_ORIENTATION) in _SIDEWAYS else (width, height)
     except Exception as error:  # decoders fail in many ways on damaged files
         return f"cannot be read as an image ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
 

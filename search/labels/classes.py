@@ -9,14 +9,16 @@ from pathlib import Path
 from hardware_profiles.plain_text import escape_controls
 from search.errors import BadLabels
 from search.images.read import is_image
-from search.labels.checks import picture_size
+from search.labels.checks import Told, picture_sizes
 from search.labels.samples import Faults, Sample
 
 CSVS = ("labels.csv", "annotations.csv")
 _FILE_COLUMNS, _LABEL_COLUMNS = ("file", "filename", "path", "image"), ("label", "class", "category")
 
 
-def read_classes(folder: Path, known: tuple[str, ...] | None, faults: Faults) -> tuple[tuple[str, ...], list[Sample]]:
+def read_classes(
+    folder: Path, known: tuple[str, ...] | None, faults: Faults, told: Told
+) -> tuple[tuple[str, ...], list[Sample]]:
     """The classes, sorted or as ``known``, and the pictures of a folder.
 
     Raises:
@@ -31,14 +33,14 @@ def read_classes(folder: Path, known: tuple[str, ...] | None, faults: Faults) ->
             faults.add(folder / empty[0], "a class without images")
     classes = tuple(names) if known is None else known
     where = {name: label for label, name in enumerate(classes)}
-    samples = []
+    samples, sizes_px = [], picture_sizes([path for path, _ in pairs], told)
     for path, name in pairs:
         if name not in where:
             faults.add(path, f"class {name!r} is none of {', '.join(classes[:5])}")
-        elif isinstance(size := picture_size(path), str):
-            faults.add(path, size)
+        elif isinstance(size_px := sizes_px[path], str):
+            faults.add(path, size_px)
         else:
-            samples.append(Sample(path=path, label=where[name]))
+            samples.append(Sample(path=path, size_px=size_px, label=where[name]))
     return classes, samples
 
 

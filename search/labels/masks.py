@@ -6,13 +6,15 @@ from pathlib import Path
 
 from search.errors import BadLabels
 from search.images.read import is_image
-from search.labels.checks import mask_fault, picture_size
+from search.labels.checks import Told, mask_fault, picture_sizes
 from search.labels.samples import Faults, Sample
 
 IMAGES, MASKS = ("images", "image", "imgs"), ("masks", "mask", "labels", "annotations")
 
 
-def read_masks(folder: Path, known: tuple[str, ...] | None, faults: Faults) -> tuple[tuple[str, ...], list[Sample]]:
+def read_masks(
+    folder: Path, known: tuple[str, ...] | None, faults: Faults, told: Told
+) -> tuple[tuple[str, ...], list[Sample]]:
     """The classes - by ``classes.txt`` or as many as the masks have - and the pictures of a folder.
 
     Raises:
@@ -22,12 +24,14 @@ def read_masks(folder: Path, known: tuple[str, ...] | None, faults: Faults) -> t
     named = known or class_names(folder)
     by_stem = {path.stem: path for path in sorted(masks.rglob("*")) if is_image(path)}
     samples, there = [], set()
-    for path in sorted(path for path in pictures.rglob("*") if is_image(path)):
+    files = sorted(path for path in pictures.rglob("*") if is_image(path))
+    sizes_px = picture_sizes(files, told)
+    for path in files:
         mask = by_stem.pop(path.stem, None)
         if mask is None:
             faults.add(path, f"has no mask of that name in {masks.name}")
             continue
-        size_px = picture_size(path)
+        size_px = sizes_px[path]
         if isinstance(size_px, str):
             faults.add(path, size_px)
             continue
@@ -36,7 +40,7 @@ def read_masks(folder: Path, known: tuple[str, ...] | None, faults: Faults) -> t
             faults.add(mask, fault)
             continue
         there |= found
-        samples.append(Sample(path=path, mask=mask))
+        samples.append(Sample(path=path, size_px=size_px, mask=mask))
     for stray in by_stem.values():
         faults.add(stray, f"has no picture of that name in {pictures.name}")
     return named or tuple(f"class {i}" for i in range(max(there, default=-1) + 1)), samples

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,24 +11,40 @@ import numpy as np
 
 from search.errors import BadLabels
 from search.labels.boxes import read_boxes
+from search.labels.checks import Told
 from search.labels.classes import read_classes
 from search.labels.masks import read_masks
 from search.labels.samples import Faults, Samples
 from search.types import Task
 
-_TRAIN, _VAL = ("train", "training"), ("val", "valid", "validation", "test")
+_TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
 _READERS = {Task.CLS: read_classes, Task.DET: read_boxes, Task.SEG: read_masks}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """What is trained on, and what judges; both have the same classes."""
+    """Parts of the same classes.
+
+    Args:
+        train: is trained on.
+        val: judges while it is, and so chooses among weights.
+        test: judges once, at the end; None where the data has no folder for that.
+        note: what is to be known of the parts, for people.
+    """
 
     train: Samples
     val: Samples
+    test: Samples | None = None
+    note: str | None = None
 
 
-def read_samples(folder: Path, task: Task, *, classes: tuple[str, ...] | None = None, skip: bool = False) -> Samples:
+def untold(done: int, total: int) -> None:
+    """For callers who do not watch."""
+
+
+def read_samples(
+    folder: Path, task: Task, *, classes: tuple[str, ...] | None = None, skip: bool = False, told: Told = untold
+) -> Samples:
     """Every labelled picture of a folder; each is decoded once, so that none fails later.
 
     Args:
@@ -35,6 +52,7 @@ def read_samples(folder: Path, task: Task, *, classes: tuple[str, ...] | None = 
         task: says what labels are looked for.
         classes: those that may occur, in the order of their labels; None takes the ones that are there.
         skip: leave faulty pictures out, and count them.
+        told: called with (pictures read, all).
 
     Raises:
         BadLabels: the first fault, or too few classes or pictures.
@@ -42,7 +60,7 @@ def read_samples(folder: Path, task: Task, *, classes: tuple[str, ...] | None = 
     if not folder.is_dir():
         raise BadLabels(f"{folder} is not a folder; name one that holds labelled images")
     faults = Faults(skip=skip)
-    names, samples = _READERS[task](folder, classes, faults)
+    names, samples = _READERS[task](folder, classes, faults, told)
     least = 1 if task is Task.DET else 2
     if len(names) < least:
         raise BadLabels(f"{folder} has {len(names)} class(es) of {task}; there must be at least {least}")
@@ -51,27 +69,49 @@ def read_samples(folder: Path, task: Task, *, classes: tuple[str, ...] | None = 
     return Samples(task=task, classes=names, samples=tuple(samples), skipped=tuple(faults.found))
 
 
-def read_split(folder: Path, task: Task, *, val_fraction: float = 0.2, seed: int = 0, skip: bool = False) -> Split:
-    """Folders ``train`` and ``val`` (or ``valid``, ``test``) of a data set, or one folder cut in two.
+def read_split(
+    folder: Path, task: Task, *, val_fraction: float = 0.2, seed: int = 0, skip: bool = False, told: Told = untold
+) -> Split:
+    """Folders ``train``, ``val`` (or ``valid``) and ``test`` of a data set, or one folder cut in two.
+
+    Where there is no folder for validation, a part of the training pictures judges; ``test`` never does before the end.
 
     Args:
         folder: of the data.
         task: of the labels.
-        val_fraction: share of each class that judges, where there are no such folders.
+        val_fraction: share of each class that judges, where there is no such folder.
         seed: of the cut.
         skip: leave faulty pictures out.
+        told: called with (pictures read, all) of each folder.
 
     Raises:
-        BadLabels: see ``read_samples``; one of the two folders is missing, or the cut leaves one side empty.
+        BadLabels: see ``read_samples``; there is no folder for training, or the cut leaves one side empty.
     """
-    train, val = (next((folder / name for name in names if (folder / name).is_dir()), None) for names in (_TRAIN, _VAL))
-    if train is not None and val is not None:
-        known = read_samples(train, task, skip=skip)
-        return Split(train=known, val=read_samples(val, task, classes=known.classes, skip=skip))
-    if train is not None or (val is not None and task is not Task.CLS):
-        there = train or val
-        raise BadLabels(f"{there} has no folder beside it for {'validation' if train else 'training'}; add one")
-    return cut(read_samples(folder, task, skip=skip), val_fraction, seed)
+    train, val, test = (part_of(folder, names) for names in (_TRAIN, _VAL, _TEST))
+    if train is None and (val or test) is not None and (task is not Task.CLS or (val and test)):
+        raise BadLabels(f"{val or test} has no folder beside it for training; add {folder / _TRAIN[0]}")
+    if train is None:
+        return cut(read_samples(folder, task, skip=skip, told=told), val_fraction, seed)
+    known = read_samples(train, task, skip=skip, told=told)
+    others = [
+        None if one is None else read_samples(one, task, classes=known.classes, skip=skip, told=told)
+        for one in (val, test)
+    ]
+    if others[0] is not None:
+        return Split(train=known, val=others[0], test=others[1])
+    note = f"no folder {folder / _VAL[0]}: {100 * val_fraction:g} % of {train.name} judges"
+    note += "" if test is None else f", {test.name} only at the end"
+    return replace(cut(known, val_fraction, seed), test=others[1], note=note)
+
+
+def judged_folder(folder: Path) -> Path:
+    """The part of a data set that a finished model is judged by: its ``test``, else its ``val``, else all of it."""
+    return part_of(folder, _TEST) or part_of(folder, _VAL) or folder
+
+
+def part_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """The sub-folder with one of these names."""
+    return next((folder / name for name in names if (folder / name).is_dir()), None)
 
 
 def cut(whole: Samples, val_fraction: float, seed: int) -> Split:

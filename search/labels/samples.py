@@ -24,6 +24,7 @@ class Sample:
 
     Args:
         path: of the picture.
+        size_px: its width and height, upright.
         label: of a picture that shows one class.
         boxes_M4: x0, y0, x1, y1 in pixels of the picture, float32.
         labels_M: of each box.
@@ -31,6 +32,7 @@ class Sample:
     """
 
     path: Path
+    size_px: tuple[int, int]
     label: int = -1
     boxes_M4: NDArray[np.float32] | None = None
     labels_M: NDArray[np.int64] | None = None

@@ -1,6 +1,9 @@
 """A few labels become a whole model: what is packaged is what was trained, and it runs anywhere the same."""
 
 import json
+import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,8 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from export.formats.onnx_file import read_onnx
-from search.labels.read import read_split
+from search.errors import TrainingError
+from search.labels.read import read_samples, read_split
 from search.nets import Backbone
 from search.types import Task
 from zoo.catalogue.get import get
@@ -22,6 +26,7 @@ from zoo.package.card import read_card
 from zoo.package.folder import GOLDEN
 from zoo.package.readme import README
 from zoo.types import ModelCard, no_progress, silent
+from zoo.use.finetune import finetune
 from zoo.use.predict import PREDICTIONS, predict
 from zoo.use.score import score
 
@@ -34,14 +39,13 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cells")
     rng = np.random.default_rng(0)
     images, rows = [], []
-    for part in ("images", "masks"):
-        (folder / "seg" / part).mkdir(parents=True)
-    (folder / "det").mkdir()
+    for part in ("seg/images", "seg/masks", "det", "cls/round", "cls/square"):
+        (folder / part).mkdir(parents=True)
     for i in range(10):
         pixels, mask = rng.integers(0, 90, (20, 30, 3), dtype=np.uint8), np.zeros((20, 30), np.uint8)
         x, y = rng.integers(0, 18), rng.integers(0, 8)
         pixels[y : y + 10, x : x + 10], mask[y : y + 10, x : x + 10] = 230, 1
-        for place in ("det", "seg/images"):
+        for place in ("det", "seg/images", f"cls/{('round', 'square')[i % 2]}"):
             Image.fromarray(pixels).save(folder / place / f"{i}.png")
         Image.fromarray(mask).save(folder / "seg" / "masks" / f"{i}.png")
         images.append({"id": i, "file_name": f"{i}.png"})
@@ -51,7 +55,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("task", [Task.DET, Task.SEG])
+@pytest.mark.parametrize("task", list(Task))
 def test_a_whole_model_comes_back_and_sees_the_same_by_torch_and_onnx(
     task: Task, cells: Path, backbone: Backbone, card: ModelCard, tmp_path: Path
 ) -> None:
@@ -77,6 +81,14 @@ def test_a_whole_model_comes_back_and_sees_the_same_by_torch_and_onnx(
     pictures = sorted((cells / "det").glob("*.png"))
     (seen,) = model.predict([pictures[0]])
     assert seen.size_px == (30, 20)
+    (seen,) = model.predict(Image.open(pictures[0]))
+    assert seen.size_px == (30, 20)
+    figures = {(one.data, one.metric) for one in read_card(out).evaluation}
+    score(out, data=data, keep=True, say=silent)
+    assert {(one.data, one.metric) for one in read_card(out).evaluation} == figures | {
+        (str(task), metric) for metric in made.scores
+    }
+    assert (out / "training" / "curve.csv").read_text().count("\n") == 3
     found = predict(out, pictures, out=tmp_path / "seen", min_score=0.0, say=silent)
     rows = json.loads((tmp_path / "seen" / PREDICTIONS).read_text())["pictures"]
     assert len(found) == len(rows) == len(list((tmp_path / "seen").glob("?.png"))) == 10
@@ -119,3 +131,202 @@ def folder_of(pictures: list[Path], folder: Path) -> Path:
 def test_a_backbone_alone_predicts_nothing(pristine: Path, cells: Path) -> None:
     with pytest.raises(BadRequest, match="is a backbone without a head; `zoo finetune`"):
         predict(pristine, [cells / "det"])
+
+
+def spoiled(data: Path, fault: str) -> str:
+    """Do one thing wrong in labelled data; the message that names it."""
+    boxes, classes = data / "boxes.json", data / "classes.txt"
+    document = json.loads(boxes.read_text()) if boxes.exists() else {}
+    rows = document.get("annotations", [])
+    match fault:
+        case "box outside":
+            rows[0]["bbox"] = [25, 5, 10, 10]
+            said = r"boxes\.json: 0\.png: box \(25, 5, 35, 15\) reaches out of the picture of 30x20 px"
+        case "inverted box":
+            rows[0]["bbox"] = [12, 5, -4, 10]
+            said = r"boxes\.json: 0\.png: box .* is inverted"
+        case "empty box":
+            rows[0]["bbox"] = [12, 5, 4, 0]
+            said = r"boxes\.json: 0\.png: box .* is empty"
+        case "unknown class":
+            rows[0]["category_id"] = 7
+            said = r"boxes\.json: annotation 0 has category 7, which is not there"
+        case "class without boxes":
+            document["categories"].append({"id": 2, "name": "ghost"})
+            said = r"boxes\.json: class 'ghost' has no box"
+        case "image twice":
+            document["images"][1]["id"] = 0
+            said = r"boxes\.json: image id 0 is there twice"
+        case "annotation twice":
+            rows[1]["id"] = 0
+            said = r"boxes\.json: annotation id 0 is there twice"
+        case "annotation without a picture":
+            (data / "3.png").unlink()
+            said = r"boxes\.json: image '3\.png' is not there"
+        case "no format":
+            boxes.unlink()
+            return r"det has no boxes in a known format; write them as COCO json, VOC xml or YOLO txt"
+        case "two formats":
+            (data / "0.txt").write_text("0 .5 .5 .1 .1")
+            said = r"det has COCO json and YOLO txt; keep the annotations of one format"
+        case "damaged json":
+            boxes.write_text(boxes.read_text()[:-40])
+            return r"boxes\.json is no COCO file"
+        case "picture without annotation":
+            boxes.unlink()
+            for i in range(1, 10):
+                (data / f"{i}.txt").write_text("0 .5 .5 .4 .4")
+            return r"0\.png: has no annotations; write an empty file if it shows nothing"
+        case "label out of range":
+            boxes.unlink()
+            classes.write_text("cell\n")
+            for i in range(10):
+                (data / f"{i}.txt").write_text(f"{int(i == 4)} .5 .5 .4 .4")
+            return r"4\.txt: class 1 is out of range; there are 1, counted from 0"
+        case "truncated picture":
+            (data / "5.png").write_bytes((data / "5.png").read_bytes()[:200])
+            said = r"5\.png: cannot be read as an image"
+        case "mask of another size":
+            Image.fromarray(np.zeros((4, 4), np.uint8)).save(data / "masks" / "0.png")
+            return r"0\.png: is 4x4 px, its picture 30x20 px"
+        case "mask class out of range":
+            classes.write_text("ground\ncell\n")
+            Image.fromarray(np.full((20, 30), 9, np.uint8)).save(data / "masks" / "0.png")
+            return r"0\.png: has class 9; there are 2, counted from 0"
+        case "mask in colors":
+            Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(data / "masks" / "0.png")
+            return r"0\.png: is of mode RGB; a mask is a grey or palette image of class indices"
+        case "mask without a picture":
+            (data / "images" / "2.png").unlink()
+            return r"masks/2\.png: has no picture of that name in images"
+        case "picture without a mask":
+            (data / "masks" / "2.png").unlink()
+            return r"images/2\.png: has no mask of that name in masks"
+        case "class without images":
+            (data / "empty").mkdir()
+            return r"empty: a class without images"
+        case "one class":
+            shutil.rmtree(data / "round")
+            return r"cls has 1 class\(es\) of cls; there must be at least 2"
+        case _:
+            raise AssertionError(fault)
+    if boxes.exists() and document:
+        boxes.write_text(json.dumps(document))
+    return said
+
+
+OF_BOXES = (
+    "box outside, inverted box, empty box, unknown class, class without boxes, image twice, annotation twice,"
+    " annotation without a picture, no format, two formats, damaged json, picture without annotation,"
+    " label out of range, truncated picture"
+)
+OF_MASKS = (
+    "mask of another size, mask class out of range, mask in colors, mask without a picture, picture without a mask"
+)
+FAULTS = [
+    (task, fault)
+    for task, names in (("det", OF_BOXES), ("seg", OF_MASKS), ("cls", "class without images, one class"))
+    for fault in names.split(", ")
+]
+# Without these no picture is left, or nothing could be left out.
+WHOLE = {"no format", "two formats", "damaged json", "one class", "class without boxes", "class without images"}
+
+
+@pytest.mark.parametrize(("task", "fault"), FAULTS)
+def test_what_is_wrong_with_labels_is_one_line_before_any_training(
+    task: str, fault: str, cells: Path, supernet: Path, tmp_path: Path
+) -> None:
+    data, out = tmp_path / "data" / task, tmp_path / "out" / "model"
+    shutil.copytree(cells / task, data)
+    said = spoiled(data, fault)
+    asked = ["finetune", supernet, "--architecture", "smallest", "--task", task, "--data", data, "-o", out]
+    result = CliRunner().invoke(program("finetune"), [*map(str, asked), "--quiet"])
+    assert result.exit_code == 1, result.stderr
+    assert len(result.stderr.splitlines()) == 1 and result.stderr.startswith("zoo: ")
+    assert re.search(said, result.stderr), result.stderr
+    assert not out.parent.exists()
+    if fault not in WHOLE:
+        assert result.stderr.endswith("mend it, or leave such out with --skip\n")
+        found = read_samples(data, Task(task), skip=True)
+        # The annotation of the second picture of one id is left without its picture.
+        assert len(found.skipped) == 1 + (fault == "image twice") and 8 <= len(found.samples) <= 10
+
+
+def test_a_model_for_another_task_is_refused(pristine: Path, cells: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="was made for cls, not for det; name a model for det"):
+        finetune(pristine, data=cells / "det", out=tmp_path / "model", task="det", say=silent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_are_damaged_in_the_second_epoch_change_nothing(
+    cells: Path, backbone: Backbone, card: ModelCard, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_lightning")
+    scores = []
+    for run in ("whole", "damaged"):
+        data = tmp_path / run / "det"
+        shutil.copytree(cells / "det", data)
+
+        def damage(line: str, data: Path = data, run: str = run) -> None:
+            if line.startswith("epoch 1") and run == "damaged":
+                for path in data.glob("*.png"):
+                    path.write_bytes(path.read_bytes()[:100])
+
+        made = finetune_backbone(
+            backbone,
+            card,
+            read_split(data, Task.DET),
+            tmp_path / f"{run}-model",
+            data="cells",
+            recipe=Recipe(epochs=3, batch=4),
+            progress=no_progress,
+            say=damage,
+        )
+        scores.append((dict(made.scores), dict(made.onnx_scores), made.per_class))
+    assert scores[0] == scores[1]
+
+
+def test_an_interrupted_run_goes_on_with_the_same_settings_only(
+    cells: Path, backbone: Backbone, card: ModelCard, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_lightning")
+    out, recipe = tmp_path / "model", Recipe(epochs=3, batch=4)
+
+    def run(recipe: Recipe, *, resume: bool, stop: str = "never") -> None:
+        def heard(line: str) -> None:
+            if line.startswith(stop):
+                raise KeyboardInterrupt
+
+        split = read_split(cells / "seg", Task.SEG)
+        finetune_backbone(
+            backbone, card, split, out, data="cells", recipe=recipe, resume=resume, progress=no_progress, say=heard
+        )
+
+    with pytest.raises(BadRequest, match="holds no interrupted run; leave --resume out"):
+        run(recipe, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        run(recipe, resume=False, stop="epoch 2")
+    assert [path.name for path in tmp_path.iterdir()] == [".model.finetune"]
+    assert not list(tmp_path.glob(".model.finetune/*.pixels"))
+    with pytest.raises(BadRequest, match="holds a run with other settings or images"):
+        run(replace(recipe, rate=0.5), resume=True)
+    run(recipe, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_training_that_diverges_leaves_nothing(
+    cells: Path, backbone: Backbone, card: ModelCard, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_lightning")
+    with pytest.raises(TrainingError, match="take a lower --rate"):
+        finetune_backbone(
+            backbone,
+            card,
+            read_split(cells / "cls", Task.CLS),
+            tmp_path / "model",
+            data="cells",
+            recipe=Recipe(epochs=20, batch=4, rate=1e30),
+            progress=no_progress,
+            say=silent,
+        )
+    assert not list(tmp_path.iterdir())

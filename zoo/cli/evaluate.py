@@ -20,6 +20,7 @@ def evaluate_command(
     data: Annotated[Path | None, typer.Option(help="Labelled pictures, to judge a whole model by.")] = None,
     artefact: Annotated[str, typer.Option(help="Of a whole model: torch, onnx, fp16 or int8.")] = "torch",
     skip: Annotated[bool, typer.Option("--skip", help="With --data: leave faulty pictures out.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="With --data: write the figures into the card.")] = False,
     train: Annotated[
         Path | None, typer.Option(help="A folder with one sub-folder a class, for classifiers of features to know.")
     ] = None,
@@ -42,7 +43,7 @@ def evaluate_command(
     if data is not None:
         if train is not None or test is not None:
             raise typer.BadParameter("--data judges a whole model, --train and --test judge features; give one kind")
-        _whole(what, data, artefact, skip, talk)
+        _whole(what, data, artefact, skip, keep, talk)
         return
     if train is None or test is None:
         raise typer.BadParameter("give --data for a whole model, or --train and --test for features")
@@ -70,14 +71,14 @@ def evaluate_command(
     talk.data(document, [title, *columns([heading, *map(_row, found.networks)])])
 
 
-def _whole(what: str, data: Path, artefact: str, skip: bool, talk: Talk) -> None:
+def _whole(what: str, data: Path, artefact: str, skip: bool, keep: bool, talk: Talk) -> None:
     from zoo.use.score import score
 
     with talk.progress() as progress:
-        found = score(what, data=data, artefact=artefact, skip=skip, progress=progress, say=talk.say)
+        found = score(what, data=data, artefact=artefact, skip=skip, keep=keep, progress=progress, say=talk.say)
     known = {name: value if value == value else None for name, value in found.per_class.items()}
     lines = [
-        f"{found.name} ({found.artefact}) on {found.images} images, {found.skipped} skipped",
+        f"{found.name} ({found.artefact}) on {found.images} images of {found.data}, {found.skipped} skipped",
         *columns([(name, f"{100 * value:.1f} %") for name, value in found.values.items()]),
         "",
         *columns([(name, "-" if value is None else f"{100 * value:.1f} %") for name, value in known.items()]),

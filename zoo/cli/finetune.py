@@ -22,11 +22,12 @@ def finetune_command(
     skip: Annotated[bool, typer.Option("--skip", help="Leave faulty pictures out, and count them.")] = False,
     architecture: Annotated[str | None, typer.Option(help="Of a supernet: largest, smallest or a JSON list.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 100,
-    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 8,
+    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 16,
     rate: Annotated[float, typer.Option(help="Learning rate of the head.")] = 1e-3,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a better score before it stops.")] = 30,
     max_minutes: Annotated[float | None, typer.Option(help="The training ends then.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    mirror: Annotated[bool, typer.Option(help="Left and right mean nothing: show mirrored pictures, too.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier package at --out.")] = False,
     as_json: Json = False,
@@ -38,7 +39,9 @@ def finetune_command(
     from zoo.use.finetune import finetune
 
     talk = Talk(as_json=as_json, quiet=quiet)
-    recipe = Recipe(epochs=epochs, batch=batch, rate=rate, patience=patience, max_minutes=max_minutes, seed=seed)
+    recipe = Recipe(
+        epochs=epochs, batch=batch, rate=rate, patience=patience, max_minutes=max_minutes, seed=seed, mirror=mirror
+    )
     with talk.progress() as progress:
         made = finetune(
             what,
@@ -57,6 +60,7 @@ def finetune_command(
         )
     (report,) = made.card.reports
     rows = [("", *made.scores), ("torch", *_percents(made.scores)), ("onnx", *_percents(made.onnx_scores))]
+    rows += [] if made.test_scores is None else [("test", *_percents(made.test_scores))]
     lines = [
         f"{made.path}  {made.epochs} epochs in {made.minutes:.1f} min, judged on {made.val_images} images;"
         f" whole model {ms_text(report.measured.median_ms if report.measured else None)} ms on {report.device}",
@@ -66,6 +70,7 @@ def finetune_command(
         "path": str(made.path),
         "scores": dict(made.scores),
         "onnx_scores": dict(made.onnx_scores),
+        "test_scores": None if made.test_scores is None else dict(made.test_scores),
         "per_class": {name: value if value == value else None for name, value in made.per_class.items()},
         "epochs": made.epochs,
         "minutes": made.minutes,

@@ -25,9 +25,10 @@ from export.verify.outputs import artefact_outputs
 from hardware_profiles.runners import Runner
 from search.evaluate.scores import MaskCounts, Score, score_boxes, score_classes
 from search.images.read import open_picture, upright
+from search.labels.arrays import Arrays
 from search.labels.checks import read_mask
 from search.labels.inputs import Input, Placed
-from search.labels.samples import IGNORED, Samples
+from search.labels.samples import IGNORED, Sample, Samples
 from search.types import Task
 from zoo.errors import BadRequest, UnreadableImage
 from zoo.types import HeadCard
@@ -113,39 +114,44 @@ def predict(run: Run, head: HeadCard, how: Preprocess, pictures: Iterable[Pictur
     """
     reader = input_of(how)
     for start, rows in _batches(pictures):
-        images = [opened(picture) for picture in rows]
-        ready = [reader.read(image) for image in images]
-        outputs = run(torch.stack([x for x, _ in ready]))
-        for i, (image, (_, placed)) in enumerate(zip(images, ready, strict=True)):
+        ready = [reader.read(opened(picture)) for picture in rows]
+        outputs = run(torch.stack([x for x, _, _ in ready]))
+        for i, (_, placed, size_px) in enumerate(ready):
             source = str(rows[i]) if isinstance(rows[i], (str, Path)) else str(start + i)
             one = {name: output[i] for name, output in outputs.items()}
-            yield _prediction(one, head, placed, image.size, how.size_px, source)
+            yield _prediction(one, head, placed, size_px, how.size_px, source)
 
 
-def judge(run: Run, samples: Samples, how: Preprocess) -> Score:
-    """How good a network or an artefact is on labelled pictures, each judged in its own pixels."""
+def judge(run: Run, samples: Samples, how: Preprocess, arrays: Arrays | None = None) -> Score:
+    """How good a network or an artefact is on labelled pictures, each judged in its own pixels.
+
+    Args:
+        run: the network or an artefact.
+        samples: labelled pictures.
+        how: it takes pictures.
+        arrays: the same pictures decoded; None reads their files.
+    """
     reader = input_of(how)
     logits, found = [], []
     counts = MaskCounts(len(samples.classes), IGNORED)
     for start in range(0, len(samples.samples), BATCH):
-        rows = samples.samples[start : start + BATCH]
-        ready, sizes = [], []
-        for one in rows:
-            with open_picture(one.path) as image:
-                whole = upright(image)
-            ready.append(reader.read(whole))
-            sizes.append(whole.size)
-        outputs = run(torch.stack([x for x, _ in ready]))
-        for i, (one, (_, placed), size_px) in enumerate(zip(rows, ready, sizes, strict=True)):
-            mine = {name: output[i] for name, output in outputs.items()}
+        rows = range(start, min(start + BATCH, len(samples.samples)))
+        several = [samples.samples[i] for i in rows]
+        outputs = run(
+            reader.normalized(_pixels(several, reader) if arrays is None else arrays.pixels_NHWC[start : rows.stop])
+        )
+        for i, one in zip(rows, several, strict=True):
+            mine = {name: output[i - start] for name, output in outputs.items()}
+            placed = reader.place(one.size_px)
             match samples.task:
                 case Task.CLS:
                     logits.append(mine["logits"])
                 case Task.DET:
-                    found.append(_boxes(mine, placed, size_px))
+                    found.append(_boxes(mine, placed, one.size_px))
                 case Task.SEG:
                     assert one.mask is not None
-                    counts.add(_mask(mine["masks"], placed, size_px, how.size_px), read_mask(one.mask))
+                    known_HW = read_mask(one.mask) if arrays is None else arrays.masks[i]
+                    counts.add(_mask(mine["masks"], placed, one.size_px, how.size_px), known_HW)
     match samples.task:
         case Task.CLS:
             return score_classes(np.stack(logits), np.array([one.label for one in samples.samples]))
@@ -155,6 +161,11 @@ def judge(run: Run, samples: Samples, how: Preprocess) -> Score:
             return score_boxes(found, known, len(samples.classes))
         case Task.SEG:
             return counts.score()
+
+
+def _pixels(several: Sequence[Sample], reader: Input) -> NDArray[np.uint8]:
+    """uint8 [N, H, W, 3]."""
+    return np.stack([reader.pixels(opened(one.path)) for one in several])
 
 
 def _prediction(

@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 
 from export.artefact import export
@@ -21,25 +22,33 @@ from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from hardware_profiles.runners import OnnxRunner
+from search.evaluate.scores import Score
 from search.finetune.losses import box_loss, class_loss, mask_loss
-from search.images.read import open_picture
-from search.labels.arrays import Targets, Views
+from search.labels.arrays import Arrays, Targets, decode
 from search.labels.read import Split
+from search.labels.samples import Samples
+from search.labels.views import Views
 from search.nets import Backbone
 from search.types import Task
 from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, MissingExtra
 from zoo.heads.features import feature_info
 from zoo.heads.network import KINDS, Network, make_network
-from zoo.heads.predictions import by_onnx, by_torch, input_of, judge
+from zoo.heads.predictions import Run, by_onnx, by_torch, input_of, judge
 from zoo.home import commit, zoo_version
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
 from zoo.types import Evaluation, HeadCard, ModelCard, Progress, Say, stage
 
+if TYPE_CHECKING:
+    from search.finetune.loop import Trained
+
 CURVE, JOB = "curve.json", "job.json"
+# Pictures are decoded so much larger than the input, so that windows of them are not blurred.
+_DECODED = 1.25
 _COMPARED = 64  # as ``confirm`` compares
+Loss = Callable[[nn.Module, Tensor, Targets], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,15 +63,17 @@ class Recipe:
         patience: epochs without a better score before it stops.
         max_minutes: the schedule ends then; None for no limit.
         seed: of everything random.
+        mirror: left and right mean nothing: pictures may be mirrored.
     """
 
     epochs: int = 100
-    batch: int = 8
+    batch: int = 16
     rate: float = 1e-3
     patience: int = 30
     max_minutes: float | None = None
     seed: int = 0
     first_layers: float = 0.1
+    mirror: bool = True
 
     def __post_init__(self) -> None:
         """Refuse numbers that cannot train."""
@@ -91,6 +102,7 @@ class Finetuned:
     minutes: float
     train_images: int
     val_images: int
+    test_scores: Mapping[str, float] | None = None
 
 
 def finetune_backbone(
@@ -128,10 +140,6 @@ def finetune_backbone(
         TrainingError: the loss is no number.
         ComparisonFailed: the ONNX file does not compute what torch computes.
     """
-    try:
-        from search.finetune.loop import Plan, train
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"fine-tuning needs {error.name}; install it: pip install 'subnet-zoo[search]'") from None
     recipe = recipe or Recipe()
     check_free(out, mark=CONFIG, overwrite=overwrite)
     task, classes = split.train.task, split.train.classes
@@ -140,26 +148,13 @@ def finetune_backbone(
     head = HeadCard(kind=KINDS[task], task=task, classes=classes)
     how = replace(card.preprocess, size_px=(size_px, size_px), fit="crop" if task is Task.CLS else "letterbox")
     work = out.resolve().with_name(f".{out.name}.finetune")
-    job = {"data": data, "size_px": size_px, "head": asdict(head), "train": len(split.train.samples), **asdict(recipe)}
+    job = {"size_px": size_px, "head": asdict(head), "images": _fingerprint(split), **asdict(recipe)}
     _open_work(work, job, resume=resume)
-    say(f"{len(split.train.samples)} images to train on, {len(split.val.samples)} to judge by, {len(classes)} classes")
+    parts = [f"{len(split.train.samples)} images to train on, {len(split.val.samples)} to judge by"]
+    parts += [f"{len(split.test.samples)} for the test"] if split.test else []
+    say(f"{', '.join(parts)}, {len(classes)} class(es)")
     network = make_network(copy.deepcopy(backbone), head, size_px, seed=recipe.seed)
-    try:
-        trained = train(
-            network,
-            loss_of,
-            Views(split.train, input_of(how)),
-            lambda candidate: judge(by_torch(candidate), split.val, how),
-            Plan(**asdict(recipe)),
-            folder=work,
-            resume=resume,
-            progress=stage(progress, "train"),
-            say=say,
-        )
-    except KeyboardInterrupt:
-        say("interrupted; the same command with --resume goes on after the last whole epoch")
-        raise
-    score = judge(by_torch(network), split.val, how)
+    trained, val = fit(network, split, how, recipe, work=work, resume=resume, progress=progress, say=say)
     whole = replace(
         card,
         name=out.name,
@@ -167,33 +162,34 @@ def finetune_backbone(
         architecture=replace(card.architecture, resolution_px=size_px),
         preprocess=how,
         head=head,
+        split=None,
         commit=commit(),
         zoo_version=zoo_version(),
     )
+
+    def judged(run: Run) -> tuple[Score, Score | None]:
+        return judge(run, split.val, how, val), None if split.test is None else judge(run, split.test, how)
+
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
-        report = _export(network, whole, split, Path(scratch) / "model.onnx")
+        report = _export(network, whole, val, Path(scratch) / "model.onnx")
         with OnnxRunner(report.path, threads=report.threads) as runner:
-            onnx_score = judge(by_onnx(runner, report.target), split.val, how)
+            scores = {"torch": judged(by_torch(network)), "onnx fp32": judged(by_onnx(runner, report.target))}
+        whole = replace(whole, reports=(report,), evaluation=_evaluations(data, split, scores))
         curve = Path(scratch) / CURVE
-        curve.write_text(json.dumps({"settings": job, "epochs": list(trained.curve)}, indent=1) + "\n", "utf-8")
-        about = f"fine-tuned on {len(split.train.samples)} images, judged on {len(split.val.samples)} others"
-        whole = replace(
-            whole,
-            reports=(report,),
-            evaluation=(
-                *_evaluation(data, score.values, f"{about}, torch"),
-                *_evaluation(data, onnx_score.values, f"{about}, onnx fp32"),
-            ),
-        )
+        curve.write_text(json.dumps({"settings": job, "rows": trained.rows}, indent=1) + "\n", "utf-8")
         whole = write_package(
             out,
             card=whole,
             backbone=network.backbone,
             network=network,
             overwrite=overwrite,
-            attachments=[Attachment(path=CURVE, source=curve)],
+            attachments=[
+                Attachment(path=CURVE, source=curve),
+                Attachment(path=trained.log.name, source=trained.log, listed=False),
+            ],
         )
     shutil.rmtree(work, ignore_errors=True)
+    (score, test), (onnx_score, _) = scores["torch"], scores["onnx fp32"]
     return Finetuned(
         path=out,
         card=whole,
@@ -204,7 +200,79 @@ def finetune_backbone(
         minutes=trained.minutes,
         train_images=len(split.train.samples),
         val_images=len(split.val.samples),
+        test_scores=None if test is None else dict(test.values),
     )
+
+
+def fit(
+    network: nn.Module,
+    split: Split,
+    how: Preprocess,
+    recipe: Recipe,
+    *,
+    work: Path,
+    resume: bool = False,
+    loss: Loss | None = None,
+    progress: Progress,
+    say: Say,
+) -> tuple[Trained, Arrays]:
+    """Train any network in place; it ends with the weights that judged best on ``split.val``.
+
+    Args:
+        network: its outputs in eval mode are those of a ``Network``.
+        split: of one task.
+        how: it takes pictures.
+        recipe: how to train.
+        work: folder for the checkpoint and the curve.
+        resume: go on from them.
+        loss: of the network on a batch; None takes ``loss_of``.
+        progress: called with (stage, done, all).
+        say: receives a line whenever the weights were judged.
+
+    Returns:
+        What came of it, and the decoded pictures that judged.
+
+    Raises:
+        TrainingError: the loss is no number; ``work`` is then removed.
+    """
+    try:
+        from search.finetune.loop import Plan, train
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"fine-tuning needs {error.name}; install it: pip install 'subnet-zoo[search]'") from None
+    given = input_of(how)
+    larger = replace(given, size_px=(math.ceil(_DECODED * how.size_px[0]), math.ceil(_DECODED * how.size_px[1])))
+    told = stage(progress, "decode")
+    keeps_work = False
+    try:
+        val = decode(split.val, given, work, "val", told=told)
+        arrays = decode(split.train, larger, work, "train", placed_masks=True, told=told)
+        plan = Plan(
+            # Judging takes no longer than training, however few images that has.
+            judge_every=math.ceil(len(val) / (2 * len(arrays))),
+            **{name: value for name, value in asdict(recipe).items() if name != "mirror"},
+        )
+        trained = train(
+            network,
+            loss or loss_of,
+            Views(arrays, given, seed=recipe.seed, mirror=recipe.mirror),
+            lambda candidate: judge(by_torch(candidate), split.val, how, val),
+            plan,
+            folder=work,
+            resume=resume,
+            progress=stage(progress, "train"),
+            say=say,
+        )
+        keeps_work = True
+    except KeyboardInterrupt:
+        keeps_work = True
+        say("interrupted; the same command with --resume goes on after the last epoch that was judged")
+        raise
+    finally:
+        for path in (*work.glob("*.pixels"), *work.glob("*.masks")):  # what is mapped stays readable
+            path.unlink(missing_ok=True)
+        if not keeps_work:
+            shutil.rmtree(work, ignore_errors=True)
+    return trained, val
 
 
 def loss_of(network: nn.Module, x_NCHW: Tensor, targets: Targets) -> Tensor:
@@ -241,14 +309,23 @@ def _open_work(work: Path, job: Mapping[str, object], *, resume: bool) -> None:
     (work / JOB).write_text(text, "utf-8")
 
 
-def _export(network: Network, card: ModelCard, split: Split, path: Path) -> ExportReport:
+def _fingerprint(split: Split) -> str:
+    """Of all that the pictures and their labels are known by."""
+    digest = hashlib.sha256()
+    for one in (*split.train.samples, *split.val.samples):
+        boxes = b"" if one.boxes_M4 is None or one.labels_M is None else one.boxes_M4.tobytes() + one.labels_M.tobytes()
+        digest.update(f"{one.path.name} {one.path.stat().st_size} {one.size_px} {one.label}".encode() + boxes)
+    return digest.hexdigest()
+
+
+def _export(network: Network, card: ModelCard, val: Arrays, path: Path) -> ExportReport:
     """The ONNX file, compared with torch on validation pictures and timed."""
     device = this_device()
     choices = json.dumps(card.architecture.choices)
     assert card.head is not None
     return export(
         network,
-        _pictures(split, card.preprocess),
+        val.how.normalized(val.pixels_NHWC[:_COMPARED]),
         target=target_at("edge", card.architecture.resolution_px),
         path=path,
         metadata=metadata_props(
@@ -264,16 +341,17 @@ def _export(network: Network, card: ModelCard, split: Split, path: Path) -> Expo
     )
 
 
-def _pictures(split: Split, how: Preprocess) -> Tensor:
-    reader = input_of(how)
-    rows = []
-    for one in split.val.samples[:_COMPARED]:
-        with open_picture(one.path) as image:
-            rows.append(reader.read(image)[0])
-    return torch.stack(rows)
+def _evaluations(data: str, split: Split, scores: Mapping[str, tuple[Score, Score | None]]) -> tuple[Evaluation, ...]:
+    """A figure for each metric of each part by each way of running."""
+    return tuple(
+        Evaluation(data=f"{data} {part}", metric=name, value=round(value, 5), protocol=_protocol(split, samples, how))
+        for how, (val, test) in scores.items()
+        for part, samples, score in (("validation", split.val, val), ("test", split.test, test))
+        if score is not None and samples is not None
+        for name, value in score.values.items()
+    )
 
 
-def _evaluation(data: str, values: Mapping[str, float], protocol: str) -> list[Evaluation]:
-    return [
-        Evaluation(data=data, metric=name, value=round(value, 5), protocol=protocol) for name, value in values.items()
-    ]
+def _protocol(split: Split, judged: Samples, how: str) -> str:
+    chosen = " that chose the weights" if judged is split.val else ""
+    return f"fine-tuned on {len(split.train.samples)} images, judged on {len(judged.samples)}{chosen}, {how}"

@@ -32,7 +32,7 @@ from zoo.package.manifest import describe, is_engine, read_checked
 from zoo.package.readme import CELLS, README, render_readme
 from zoo.package.staging import staged
 from zoo.plots import plot_cell
-from zoo.types import ModelCard
+from zoo.types import Evaluation, ModelCard
 
 WEIGHTS, GOLDEN = "model.safetensors", "golden.safetensors"
 # Of a whole model's weights.
@@ -121,6 +121,25 @@ def write_package(
         files += _pictures(card.architecture, draft)
         files += [path for path in attached if path is not None]
         (draft / CONFIG).write_text(config_text(card, describe(draft, files)), "utf-8", newline="\n")
+    return card
+
+
+def keep_evaluation(folder: Path, figures: Sequence[Evaluation]) -> ModelCard:
+    """Add figures to the card of a package, in place of earlier ones of the same data, metric and protocol.
+
+    Raises:
+        BadPackage: the package is damaged.
+    """
+    package = load_package(folder)
+    new = {(one.data, one.metric, one.protocol) for one in figures}
+    kept = (one for one in package.card.evaluation if (one.data, one.metric, one.protocol) not in new)
+    card = replace(package.card, evaluation=(*kept, *figures))
+    with staged(folder, mark=CONFIG, overwrite=True) as draft:
+        shutil.copytree(folder, draft, dirs_exist_ok=True)
+        readme = render_readme(card, params=package.params, embedding_dim=package.backbone.embedding_dim)
+        (draft / README).write_text(readme, "utf-8", newline="\n")
+        _, manifest = read_manifest(folder)
+        (draft / CONFIG).write_text(config_text(card, describe(draft, manifest)), "utf-8", newline="\n")
     return card
 
 

@@ -13,7 +13,7 @@ from zoo.names import shown
 from zoo.package.card import CONFIG
 from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
-from zoo.types import Say, TaskName, tell
+from zoo.types import Say, TaskName, stage, tell
 from zoo.use.subject import find_exportable
 
 
@@ -70,8 +70,18 @@ def finetune(
         raise BadRequest(
             f"{shown(str(source))} was made for {ready.card.task}, not for {wanted}; name a model for {wanted}"
         )
-    split = read_split(data, wanted, val_fraction=val_fraction, seed=(recipe or Recipe()).seed, skip=skip)
-    if skipped := (*split.train.skipped, *split.val.skipped):
+    split = read_split(
+        data,
+        wanted,
+        val_fraction=val_fraction,
+        seed=(recipe or Recipe()).seed,
+        skip=skip,
+        told=stage(progress, "images"),
+    )
+    if split.note is not None:
+        say(split.note)
+    parts = [part for part in (split.train, split.val, split.test) if part is not None]
+    if skipped := [one for part in parts for one in part.skipped]:
         say(f"{len(skipped)} faults skipped, first {skipped[0].path.name}: {skipped[0].reason}")
     return finetune_backbone(
         ready.backbone,

@@ -11,14 +11,14 @@ from pathlib import Path
 from export.types import ExportTarget
 from export.verify.contained import ContainedRunner, GraphError
 from hardware_profiles.types import Precision
-from search.labels.read import read_samples
+from search.labels.read import judged_folder, read_samples
 from zoo.catalogue.locate import locate
 from zoo.errors import BadPackage, BadRequest
 from zoo.heads.predictions import BATCH, Run, by_onnx, by_torch, judge
-from zoo.names import printable
-from zoo.package.folder import Package, load_package
+from zoo.names import printable, shown
+from zoo.package.folder import Package, keep_evaluation, load_package
 from zoo.progress import Watch, watching
-from zoo.types import HeadCard, Say, tell
+from zoo.types import Evaluation, HeadCard, Say, stage, tell
 
 ARTEFACTS: Mapping[str, Precision] = {"onnx": "fp32", "fp16": "fp16", "int8": "int8"}
 
@@ -28,6 +28,7 @@ class Scored:
     """Shares, 0 to 1: ``values`` by metric, ``per_class`` by name, NaN for a class that the pictures do not show."""
 
     name: str
+    data: str
     artefact: str
     values: Mapping[str, float]
     per_class: Mapping[str, float]
@@ -41,6 +42,7 @@ def score(
     data: str | Path,
     artefact: str = "torch",
     skip: bool = False,
+    keep: bool = False,
     progress: Watch = "auto",
     say: Say = tell,
 ) -> Scored:
@@ -48,26 +50,42 @@ def score(
 
     Args:
         package: a folder or a name.
-        data: a folder of the package's task, see ``search.labels``; its classes are the package's.
+        data: a folder of the package's task, see ``search.labels``; its classes are the package's. Of a data set with
+            such folders its ``test`` is judged, else its ``val``.
         artefact: ``torch``, ``onnx``, ``fp16`` or ``int8``.
         skip: leave faulty pictures out.
+        keep: write the figures into the card of the package, which is a folder.
         progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
-        BadRequest: no head, or no such artefact.
+        BadRequest: no head, no such artefact, or figures to keep in what is no folder.
         BadLabels: a fault of the data.
     """
     progress = watching(progress)
     ready = load_package(locate(package, say=say, progress=progress))
     head = whole_of(ready)
+    if keep and ready.folder.resolve() != Path(package).resolve():
+        raise BadRequest(
+            f"{shown(str(package))} is no folder whose card could keep figures; copy it: zoo get {package} --to FOLDER"
+        )
+    folder = judged_folder(Path(data))
     with running(ready, artefact) as run:
-        samples = read_samples(Path(data), head.task, classes=head.classes, skip=skip)
+        samples = read_samples(folder, head.task, classes=head.classes, skip=skip, told=stage(progress, "images"))
         found = judge(run, samples, ready.card.preprocess)
+    about = Path(data).resolve().name if folder == Path(data) else f"{Path(data).resolve().name} {folder.name}"
+    if keep:
+        protocol = f"judged on {found.images} images, {artefact}"
+        figures = [
+            Evaluation(data=about, metric=name, value=round(value, 5), protocol=protocol)
+            for name, value in found.values.items()
+        ]
+        keep_evaluation(ready.folder, figures)
     if samples.skipped:
         say(f"{len(samples.skipped)} faults skipped, first {samples.skipped[0].path.name}: {samples.skipped[0].reason}")
     return Scored(
         name=ready.card.name,
+        data=about,
         artefact=artefact,
         values=dict(found.values),
         per_class=dict(zip(head.classes, found.per_class, strict=True)),
