@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,13 +38,15 @@ from zoo.heads.predictions import Run, by_onnx, by_torch, input_of, judge
 from zoo.home import commit, zoo_version
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
+from zoo.package.history import CURVE
 from zoo.package.staging import check_free
+from zoo.report.beside import write_beside
 from zoo.types import Evaluation, HeadCard, ModelCard, Progress, Say, stage
 
 if TYPE_CHECKING:
     from search.finetune.loop import Trained
 
-CURVE, JOB = "curve.json", "job.json"
+JOB = "job.json"
 # Pictures are decoded so much larger than the input, so that windows of them are not blurred.
 _DECODED = 1.25
 _COMPARED = 64  # as ``confirm`` compares
@@ -114,6 +116,7 @@ def finetune_backbone(
     data: str,
     size_px: int | None = None,
     recipe: Recipe | None = None,
+    history: Sequence[Attachment] = (),
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress,
@@ -129,6 +132,7 @@ def finetune_backbone(
         data: what the card calls the data.
         size_px: side of the input; None takes the card's.
         recipe: how to train.
+        history: how the backbone was found, to be kept in the package.
         resume: go on from where an interrupted run with the same settings stopped.
         overwrite: replace an earlier package at ``out``.
         progress: called with (stage, done, all).
@@ -186,9 +190,11 @@ def finetune_backbone(
             attachments=[
                 Attachment(path=CURVE, source=curve),
                 Attachment(path=trained.log.name, source=trained.log, listed=False),
+                *history,
             ],
         )
     shutil.rmtree(work, ignore_errors=True)
+    write_beside(out, say=say)
     (score, test), (onnx_score, _) = scores["torch"], scores["onnx fp32"]
     return Finetuned(
         path=out,

@@ -1,4 +1,4 @@
-"""History: what a search looked at, kept as ``search.json`` in the package that it ended with."""
+"""History: what a search looked at, kept as ``search.json`` in its package and in those that are made of it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from search.types import Candidate, SearchResult
 from zoo.errors import BadPackage
 
 HISTORY = "search.json"
+# Of a fine-tuning: its settings, and a row an epoch.
+CURVE = "curve.json"
 # Points of the picture; more would only cover each other, and every one travels with the package.
 MOST_SCORED = 10_000
 

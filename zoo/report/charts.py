@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from zoo.report.facts import BlockTime, DeviceTime, Facts
+from zoo.report.facts import BlockTime, DeviceTime, Epoch, Facts
 from zoo.types import Try
 
 Spec = dict[str, Any]
@@ -13,22 +13,26 @@ Spec = dict[str, Any]
 MOST_SHAPES = 2_000
 
 _SCORE = "score: agreement with the largest network"
+_MS: Spec = {"field": "ms", "type": "quantitative", "title": "predicted ms", "scale": {"zero": False, "padding": 14}}
+_SCORES: Spec = {"field": "score", "type": "quantitative", "title": _SCORE, "scale": {"zero": False, "padding": 10}}
+_BELOW: Spec = {"orient": "bottom", "columns": 1, "labelLimit": 300}
+# Stands out on a light and on a dark page.
+_WARM = "#d9480f"
+_HEIGHT = 320
 
 
 def front_chart(facts: Facts) -> Spec | None:
     """Score against predicted milliseconds: all that was scored, the front, the pick and the budget."""
     history = facts.history
-    if history is None or not history.scored:
+    if history is None or len(history.scored) < 2:
         return None
     pick = facts.card.recipe.tries[-1] if facts.card.recipe.tries else None
-    ms: Spec = {"field": "ms", "type": "quantitative", "title": "predicted ms", "scale": {"zero": False}}
-    score: Spec = {"field": "score", "type": "quantitative", "title": _SCORE, "scale": {"zero": False}}
     tooltip = [{"field": field, "format": ".4f"} for field in ("ms", "score")]
-    encoding = {"x": ms, "y": score, "tooltip": tooltip}
+    encoding = {"x": _MS, "y": _SCORES, "tooltip": tooltip}
     layers: list[Spec] = [
         {
             "data": {"values": [{"ms": ms, "score": score} for ms, score in history.scored]},
-            "mark": {"type": "circle", "opacity": 0.35, "size": 22},
+            "mark": {"type": "circle", "opacity": 0.55, "size": 22},
             "encoding": encoding,
             "params": [{"name": "zoom", "select": "interval", "bind": "scales"}],
         },
@@ -38,24 +42,91 @@ def front_chart(facts: Facts) -> Spec | None:
             "encoding": encoding,
         },
     ]
-    if pick is not None:
-        layers.append(_pick(pick, encoding))
     if history.budget_ms is not None:
-        layers.append(
-            {
-                "data": {"values": [{"ms": history.budget_ms}]},
-                "mark": {"type": "rule", "strokeDash": [4, 4]},
-                "encoding": {"x": ms, "tooltip": [{"field": "ms", "title": "budget, ms"}]},
-            }
-        )
-    return {"height": 320, "layer": layers}
+        layers += _budget(history.budget_ms)
+    if pick is not None:
+        layers += _pick(pick, encoding)
+    return {"height": _HEIGHT, "layer": layers}
 
 
-def _pick(pick: Try, encoding: Spec) -> Spec:
+def _budget(budget_ms: float) -> list[Spec]:
+    data = {"values": [{"ms": budget_ms, "text": f"budget {budget_ms:g} ms"}]}
+    tooltip = [{"field": "text", "title": "limit"}]
+    label = {"type": "text", "align": "right", "baseline": "bottom", "dx": -5, "dy": -3}
+    return [
+        {"data": data, "mark": {"type": "rule", "strokeDash": [4, 4]}, "encoding": {"x": _MS, "tooltip": tooltip}},
+        {"data": data, "mark": label, "encoding": {"x": _MS, "y": {"value": _HEIGHT}, "text": {"field": "text"}}},
+    ]
+
+
+def _pick(pick: Try, encoding: Spec) -> list[Spec]:
+    data = {"values": [{"ms": pick.predicted_ms, "score": pick.score, "text": "this network"}]}
+    label = {"type": "text", "align": "left", "dx": 12, "fontWeight": "bold"}
+    return [
+        {
+            "data": data,
+            "mark": {"type": "point", "shape": "diamond", "size": 220, "filled": True, "color": _WARM, "opacity": 1},
+            "encoding": encoding,
+        },
+        {"data": data, "mark": label, "encoding": {**encoding, "text": {"field": "text"}}},
+    ]
+
+
+def fronts_chart(searches: Sequence[tuple[str, Facts]]) -> Spec | None:
+    """The fronts of several searches of one supernet on the same images; None where they cannot be compared."""
+    kept = [(name, facts) for name, facts in searches if facts.history is not None and facts.history.front]
+    cards = [facts.card for _, facts in kept]
+    alike = {(c.recipe.supernet_sha256, c.images.fingerprint, c.task, c.architecture.resolution_px) for c in cards}
+    if len(kept) < 2 or len(alike) != 1:
+        return None
+    rows = [
+        {"package": name, "ms": row.predicted_ms, "score": row.score}
+        for name, facts in kept
+        for row in (facts.history.front if facts.history else ())
+    ]
     return {
-        "data": {"values": [{"ms": pick.predicted_ms, "score": pick.score}]},
-        "mark": {"type": "point", "shape": "diamond", "size": 220, "filled": True, "color": "#d9480f"},
-        "encoding": encoding,
+        "height": 300,
+        "data": {"values": rows},
+        "mark": {"type": "line", "point": {"size": 40}},
+        "encoding": {
+            "x": {**_MS, "scale": {"type": "log"}, "title": "predicted ms, each on its own device"},
+            "y": _SCORES,
+            "color": {"field": "package", "type": "nominal", "legend": _BELOW},
+            "tooltip": [{"field": "package"}, *({"field": field, "format": ".4f"} for field in ("ms", "score"))],
+        },
+    }
+
+
+def epochs_chart(epochs: Sequence[Epoch]) -> Spec | None:
+    """The validation score of a fine-tuning by epoch, the best one marked."""
+    if not epochs:
+        return None
+    best = max(epochs, key=lambda one: one.score)
+    rows = [{"epoch": one.epoch, "score": one.score, "loss": one.loss} for one in epochs]
+    tooltip = [{"field": "epoch"}, {"field": "score", "format": ".4f"}, {"field": "loss", "format": ".4f"}]
+    encoding = {
+        "x": {"field": "epoch", "type": "quantitative", "title": "epoch", "axis": {"tickMinStep": 1}},
+        "y": {"field": "score", "type": "quantitative", "title": f"{best.metric} on the validation images"},
+        "tooltip": tooltip,
+    }
+    return {
+        "height": 240,
+        "data": {"values": rows},
+        "layer": [
+            {"mark": {"type": "line", "point": {"size": 30}}, "encoding": encoding},
+            {
+                "transform": [{"filter": {"field": "epoch", "equal": best.epoch}}],
+                "mark": {
+                    "type": "point",
+                    "shape": "diamond",
+                    "size": 200,
+                    "filled": True,
+                    "color": _WARM,
+                    "opacity": 1,
+                },
+                "encoding": encoding,
+            },
+        ],
     }
 
 
@@ -63,14 +134,17 @@ def blocks_chart(blocks: Sequence[BlockTime]) -> Spec | None:
     """Where the milliseconds go, from the input at the top to the output."""
     if not blocks:
         return None
+    rows = [{"block": f"{b.place + 1}  {b.block}", "part": b.part, "ms": b.ms} for b in blocks]
+    color = {"field": "part", "type": "nominal", "title": None, "legend": {"orient": "top"}}
     return {
-        "height": {"step": 15},
-        "data": {"values": [{"n": f"{b.place + 1}", "block": b.block, "ms": b.ms} for b in blocks]},
+        "height": {"step": 17},
+        "data": {"values": rows},
         "mark": {"type": "bar"},
         "encoding": {
-            "y": {"field": "n", "type": "nominal", "sort": None, "title": "block"},
+            "y": {"field": "block", "type": "nominal", "sort": None, "title": None, "axis": {"labelLimit": 230}},
             "x": {"field": "ms", "type": "quantitative", "title": "ms"},
-            "tooltip": [{"field": "block"}, {"field": "ms", "format": ".4f"}],
+            "tooltip": [{"field": "block"}, {"field": "part"}, {"field": "ms", "format": ".4f"}],
+            **({"color": color} if len({b.part for b in blocks}) > 1 else {}),
         },
     }
 
@@ -105,7 +179,7 @@ def compare_chart(pages: Sequence[tuple[str, float | None, float | None]]) -> Sp
         "encoding": {
             "x": {"field": "ms", "type": "quantitative", "title": "ms: measured, else predicted"},
             "y": {"field": "MB", "type": "quantitative", "title": "MB of the first artefact"},
-            "color": {"field": "package", "type": "nominal", "legend": {"orient": "bottom", "columns": 1}},
+            "color": {"field": "package", "type": "nominal", "legend": _BELOW},
             "tooltip": [{"field": "package"}, {"field": "ms", "format": ".3f"}, {"field": "MB", "format": ".2f"}],
         },
     }

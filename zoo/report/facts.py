@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from hardware_profiles.errors import ProfileError
+from hardware_profiles.errors import MissingOp, ProfileError
 from hardware_profiles.estimate import block_ms, estimate_ms
 from hardware_profiles.tables.find import list_tables
 from hardware_profiles.types import LatencyTable, OpKey
 from search.nets import NETS
+from search.nets.heads import HEAD_KINDS
+from search.nets.whole import family_for
+from zoo.devices.fitted import find_table
 from zoo.errors import BadPackage
 from zoo.home import own_tables
 from zoo.package.card import read_card, read_manifest
@@ -21,7 +23,8 @@ from zoo.package.history import HISTORY, History, read_history
 from zoo.package.manifest import read_checked
 from zoo.types import ModelCard
 
-EXPORT = "export.json"
+EXPORT, CURVE = "export.json", "curve.json"
+_NO_METRICS = ("epoch", "loss", "minutes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +40,26 @@ class DeviceTime:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockTime:
-    """What a block adds to the network's time, in milliseconds; ``place`` counts from the input."""
+    """What a block adds to the network's time, in milliseconds; ``place`` counts from the input.
+
+    ``part`` is ``backbone`` or ``head``, ``size_px`` the height of the map that the block reads.
+    """
 
     place: int
     block: str
+    part: str
+    size_px: int
     ms: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """Of a fine-tuning: the training loss, and the validation score by which the weights were chosen."""
+
+    epoch: int
+    loss: float
+    metric: str
+    score: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +72,11 @@ class Facts:
         params: weights, by the search; None where that was not kept.
         macs: multiply-accumulates of one image, likewise.
         history: of the search.
-        devices: the fastest first.
-        blocks: on the budget's device, in the order that the data runs.
+        devices: the fastest first; by the whole network, its head included.
+        without_head: devices whose tables have the backbone's blocks but not the head's, and so no time.
+        blocks: on the budget's device, in the order that the data runs, the head's last.
         overhead_ms: of that device's table, beside the blocks.
+        epochs: of the fine-tuning; empty where there was none.
         drift: how far calibration images move the channels' means, in standard deviations.
         refused: artefacts that an export refused, a sentence each.
     """
@@ -67,8 +87,10 @@ class Facts:
     macs: int | None
     history: History | None
     devices: tuple[DeviceTime, ...]
+    without_head: tuple[str, ...]
     blocks: tuple[BlockTime, ...]
     overhead_ms: float
+    epochs: tuple[Epoch, ...]
     drift: float | None
     refused: tuple[str, ...]
 
@@ -85,7 +107,7 @@ def read_facts(folder: Path) -> Facts:
     words = " ".join(map(str, card.architecture.choices))
     row = next((row for row in history.front if row.network == words), None) if history else None
     ops = _ops(card)
-    tables = _tables(card, ops)
+    tables, without_head = _tables(card, ops)
     own = tables.get(card.recipe.device.id)
     return Facts(
         folder=folder,
@@ -94,8 +116,10 @@ def read_facts(folder: Path) -> Facts:
         macs=row.macs if row else None,
         history=history,
         devices=tuple(sorted((_time(table, ops) for table in tables.values()), key=lambda one: one.predicted_ms)),
+        without_head=without_head,
         blocks=_blocks(own, ops) if own else (),
         overhead_ms=own.overhead_ms if own else 0.0,
+        epochs=_epochs(read_checked(folder, CURVE, manifest)) if CURVE in manifest else (),
         drift=export.get("drift") if isinstance(export.get("drift"), float) else None,
         refused=tuple(map(str, export.get("refused", ()))),
     )
@@ -109,25 +133,43 @@ def _document(content: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _epochs(content: bytes) -> tuple[Epoch, ...]:
+    """The curve of a fine-tuning; empty where it is of another form, for the page is worth more than the curve."""
+    try:
+        rows, found = json.loads(content)["epochs"], []
+        for i, row in enumerate(rows):
+            metric = next(name for name in row if name not in _NO_METRICS)
+            found.append(Epoch(epoch=i + 1, loss=float(row["loss"]), metric=str(metric), score=float(row[metric])))
+        return tuple(found)
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        return ()
+
+
 def _ops(card: ModelCard) -> Sequence[OpKey]:
+    """The blocks of the network, a detector's or a segmenter's head included."""
     net = NETS.get(card.architecture.net)
-    return () if net is None else net.ops(card.architecture)
+    if net is None:
+        return ()
+    if card.head is None or card.head.kind == "linear":  # one small matrix, which no table holds
+        return net.ops(card.architecture)
+    return family_for(net, card.head.task, len(card.head.classes)).ops(card.architecture)
 
 
-def _tables(card: ModelCard, ops: Sequence[OpKey]) -> dict[str, LatencyTable]:
-    """By device; those that have a time for each block."""
-    found = {}
-    wanted = card.architecture.net, card.architecture.resolution_px
-    for file in list_tables([own_tables()]) if ops else ():
-        if (file.net, file.resolution_px) != wanted:
-            continue
+def _tables(card: ModelCard, ops: Sequence[OpKey]) -> tuple[dict[str, LatencyTable], tuple[str, ...]]:
+    """Tables by device, of those with a time for each block; and the devices that lack the head's blocks alone."""
+    found, without_head = {}, []
+    net, px, folders = card.architecture.net, card.architecture.resolution_px, [own_tables()]
+    for device in dict.fromkeys(file.device_id for file in list_tables(folders)) if ops else ():
         try:
-            table = file.load()
+            table = find_table(device, net=net, resolution_px=px, folders=folders)
             estimate_ms(table, ops)
+        except MissingOp:
+            without_head.append(device)
         except ProfileError:
-            continue
-        found[file.device_id] = table
-    return found
+            pass  # no table of this net at this size, or a damaged one, which `zoo devices list` names
+        else:
+            found[device] = table
+    return found, tuple(without_head)
 
 
 def _time(table: LatencyTable, ops: Sequence[OpKey]) -> DeviceTime:
@@ -144,15 +186,36 @@ def _time(table: LatencyTable, ops: Sequence[OpKey]) -> DeviceTime:
 def _blocks(table: LatencyTable, ops: Sequence[OpKey]) -> tuple[BlockTime, ...]:
     times = block_ms(table, ops)
     return tuple(
-        BlockTime(place=i, block=str(op), ms=float(ms)) for i, (op, ms) in enumerate(zip(ops, times, strict=True))
+        BlockTime(
+            place=i,
+            block=_named(op),
+            part="head" if op.kind in HEAD_KINDS else "backbone",
+            size_px=op.height_px,
+            ms=float(ms),
+        )
+        for i, (op, ms) in enumerate(zip(ops, times, strict=True))
     )
 
 
-def share_by_size(facts: Facts) -> list[tuple[str, float]]:
-    """The part of the time, 0..1, that the blocks of each map size take, largest maps first; then the overhead."""
+def _named(op: OpKey) -> str:
+    """``mbconv 16>24 k5 s2 e6 @32``: what is 1 goes without saying."""
+    extra = ((f"s{op.stride}", op.stride), (f"e{op.expand}", op.expand), (f"g{op.groups}", op.groups))
+    words = " ".join(word for word, value in extra if value != 1)
+    kind = "embedding" if op.kind == "head" else op.kind  # a backbone's own end; others call a detector's so
+    return " ".join(f"{kind} {op.c_in}>{op.c_out} k{op.kernel} {words} @{op.height_px}".split())
+
+
+def shares(facts: Facts) -> list[tuple[str, float]]:
+    """The part of the predicted time, 0..1, of the backbone's blocks by map size, of the head, and of the overhead."""
     total = sum(block.ms for block in facts.blocks) + facts.overhead_ms
     if not facts.blocks or total <= 0:
         return []
-    groups = groupby(facts.blocks, key=lambda block: block.block.rpartition("@")[2])
-    shares = [(size, sum(block.ms for block in blocks) / total) for size, blocks in groups]
-    return [*shares, ("overhead", facts.overhead_ms / total)]
+    names = {"head": "the head"}
+    groups: dict[str, float] = {}
+    for block in facts.blocks:
+        name = names.get(block.part, f"blocks on maps of {block.size_px} x {block.size_px}")
+        groups[name] = groups.get(name, 0.0) + block.ms / total
+    rest = (
+        "the rest" if facts.overhead_ms >= 0 else "less than the sum of the blocks, for a whole network runs smoother"
+    )
+    return [*groups.items(), (rest, facts.overhead_ms / total)]

@@ -56,5 +56,12 @@ def check_page(out: Path, *, overwrite: bool) -> None:
 
 
 def write_page(text: str, out: Path) -> Path:
-    """Write it in one step; returns ``out``."""
-    return replace_file(out, text.encode("utf-8", "replace"))
+    """Write it in one step; returns ``out``.
+
+    Raises:
+        OutputExists: the folder cannot be written, or is full; nothing is left there.
+    """
+    try:
+        return replace_file(out, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise OutputExists(f"{out} cannot be written ({error.strerror}); name a file elsewhere with -o") from None

@@ -6,50 +6,75 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import BadName
 from zoo.names import format_budget, parse_name
-from zoo.report.charts import MOST_SHAPES, blocks_chart, compare_chart, devices_chart, front_chart
-from zoo.report.facts import Facts, read_facts, share_by_size
+from zoo.report.charts import (
+    MOST_SHAPES,
+    blocks_chart,
+    compare_chart,
+    devices_chart,
+    epochs_chart,
+    front_chart,
+    fronts_chart,
+)
+from zoo.report.facts import Facts, read_facts, shares
 from zoo.report.page import cut, render
 from zoo.types import Evaluation
+
+if TYPE_CHECKING:
+    from zoo.report.pictures import Pictures
 
 _MOST_ROWS = 200  # a browser sorts them at once
 
 
-def page_text(folders: Sequence[Path], *, images: Path | None = None, figures: Sequence[Evaluation] = ()) -> str:
+def page_text(
+    folders: Sequence[Path], *, pictures: Sequence[Pictures | None] = (), figures: Sequence[Evaluation] = ()
+) -> str:
     """The page's HTML.
 
     Args:
         folders: of packages.
-        images: see ``report``.
+        pictures: what each network makes of the user's images; empty where none were named.
         figures: evaluations beside those in the card, of a single package.
     """
-    models = [_model(read_facts(folder), images, figures) for folder in folders]
-    chart = compare_chart([(f"{i + 1}. {m['name']}", m["ms"], m["megabytes"]) for i, m in enumerate(models)])
-    return render("report.html.jinja", {"models": models, "compare": chart})
+    shown = pictures or [None] * len(folders)
+    models = [
+        _model(read_facts(folder), one, figures if len(folders) == 1 else ())
+        for folder, one in zip(folders, shown, strict=True)
+    ]
+    return render("report.html.jinja", {"models": models, **_comparison(models)})
 
 
-def _model(facts: Facts, images: Path | None, figures: Sequence[Evaluation]) -> dict[str, Any]:
+def _comparison(models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several packages show beside each other; nothing of a single one."""
+    if len(models) < 2:
+        return {"compare": None, "fronts": None, "times": []}
+    names = [f"{i + 1}. {model['name']}" for i, model in enumerate(models)]
+    facts = [model["facts"] for model in models]
+    times: dict[str, list[float | None]] = {}
+    for i, one in enumerate(facts):
+        for device in one.devices:
+            times.setdefault(device.device, [None] * len(models))[i] = device.predicted_ms
+    points = [(name, model["ms"], model["megabytes"]) for name, model in zip(names, models, strict=True)]
+    return {
+        "compare": compare_chart(points),
+        "fronts": fronts_chart(list(zip(names, facts, strict=True))),
+        "times": sorted(times.items()),
+    }
+
+
+def _model(facts: Facts, pictures: Pictures | None, figures: Sequence[Evaluation]) -> dict[str, Any]:
     card, history = facts.card, facts.history
     first = card.reports[0] if card.reports else None
-    measured_ms = first.measured.median_ms if first and first.measured else None
-    if measured_ms is None and card.recipe.tries:
-        measured_ms = card.recipe.tries[-1].measured_ms
-    predicted_ms = first.predicted_ms if first else None
-    if predicted_ms is None and card.recipe.tries:
-        predicted_ms = card.recipe.tries[-1].predicted_ms
-    similar = []
-    if images is not None:
-        from zoo.report.look_alikes import look_alikes
-
-        similar = look_alikes(facts.folder, images)
+    measured_ms, predicted_ms = _times(facts)
     return {
         "name": cut(card.name),
         "card": card,
         "facts": facts,
         "sentence": _sentence(facts, measured_ms, predicted_ms),
+        "verdict": _verdict(facts, measured_ms, predicted_ms),
         "ms": measured_ms if measured_ms is not None else predicted_ms,
         "measured_ms": measured_ms,
         "predicted_ms": predicted_ms,
@@ -57,17 +82,37 @@ def _model(facts: Facts, images: Path | None, figures: Sequence[Evaluation]) -> 
         "figures": [*card.evaluation, *figures],
         "front": history.front[:_MOST_ROWS] if history else (),
         "bought": _bought(facts),
-        "shares": share_by_size(facts),
+        "shares": shares(facts),
         "charts": {
             "front": front_chart(facts),
+            "epochs": epochs_chart(facts.epochs),
             "blocks": blocks_chart(facts.blocks),
             "devices": devices_chart(facts.devices),
         },
         "renderer": "canvas" if history and len(history.scored) > MOST_SHAPES else "svg",
-        "similar": similar,
+        "pictures": pictures,
         "commands": _commands(facts),
         "recipe": json.dumps(dict(card.recipe.supernet_recipe), ensure_ascii=False, indent=1)[:4000],
     }
+
+
+def _times(facts: Facts) -> tuple[float | None, float | None]:
+    """Measured and predicted milliseconds of the package's first artefact; None for what is not known.
+
+    The times of the search are those of another network once this one was trained with a head, or at another size.
+    """
+    card = facts.card
+    first = card.reports[0] if card.reports else None
+    measured_ms = first.measured.median_ms if first and first.measured else None
+    predicted_ms = first.predicted_ms if first else None
+    last = card.recipe.tries[-1] if card.recipe.tries else None
+    if last is not None and last.architecture == card.architecture and not facts.epochs:
+        measured_ms = last.measured_ms if measured_ms is None else measured_ms
+        predicted_ms = last.predicted_ms if predicted_ms is None else predicted_ms
+    own = next((one for one in facts.devices if one.device == card.recipe.device.id), None)
+    if predicted_ms is None and own is not None:
+        predicted_ms = own.predicted_ms
+    return measured_ms, predicted_ms
 
 
 _TASKS = {
@@ -75,36 +120,64 @@ _TASKS = {
     "det": "features for detection",
     "seg": "features for segmentation",
 }
+_WHOLE = {"cls": "A classifier", "det": "An object detector", "seg": "A segmenter"}
 
 
 def _sentence(facts: Facts, measured_ms: float | None, predicted_ms: float | None) -> str:
-    card = facts.card
-    size = f"{facts.params / 1e6:.2f} million parameters" if facts.params else f"a {cut(card.architecture.net)} network"
+    """What it is, at which size, how large and how fast."""
+    card, head = facts.card, facts.card.head
     height, width = card.preprocess.size_px
-    time = f"takes {measured_ms:.3g} ms (measured)" if measured_ms is not None else "was not timed here"
-    if measured_ms is None and predicted_ms is not None:
-        time = f"is predicted to take {predicted_ms:.3g} ms"
+    size = f"{facts.params / 1e6:.2f} million parameters" if facts.params else f"a {cut(card.architecture.net)} network"
     what = _TASKS[str(card.task)]
+    what = f"A network that computes {what}"
+    if head is not None:
+        classes = f"{len(head.classes)} class{'' if len(head.classes) == 1 else 'es'}"
+        what = f"{_WHOLE[str(head.task)]} for {classes}"
+        what += "" if head.trained else ", not trained yet (zoo finetune does that)"
     chip = cut(card.recipe.device.chip)
-    return f"{what[0].upper()}{what[1:]} at {width} x {height} px: {size}; one image {time} on {chip}."
+    if measured_ms is not None:
+        timed_here = card.reports and card.reports[0].device == card.recipe.device.id
+        time = f"One image takes {measured_ms:.3g} ms, measured on {chip if timed_here else 'the machine that made it'}"
+    elif predicted_ms is not None:
+        time = f"One image is predicted to take {predicted_ms:.3g} ms on {chip}"
+    else:
+        time = f"It was not timed on {chip}"
+    return f"{what}. It takes images of {width} x {height} pixels and has {size}. {time}."
+
+
+def _verdict(facts: Facts, measured_ms: float | None, predicted_ms: float | None) -> str | None:
+    """Whether the search's budget is met, and how far the prediction was off."""
+    history, last = facts.history, facts.card.recipe.tries[-1] if facts.card.recipe.tries else None
+    if history is None or history.budget_ms is None or last is None or facts.epochs:
+        return None
+    took_ms, how = (last.measured_ms, "measured") if last.measured_ms is not None else (last.predicted_ms, "predicted")
+    met = "meets its" if took_ms <= history.budget_ms else "misses its"
+    text = f"The search's network {met} budget of {history.budget_ms:g} ms: {took_ms:.3g} ms {how}."
+    if last.measured_ms is None:
+        return text
+    off_percent = 100 * (last.predicted_ms / last.measured_ms - 1)
+    side = "above" if off_percent > 0 else "below"
+    return f"{text} The prediction was {last.predicted_ms:.3g} ms, {abs(off_percent):.0f} % {side} that."
 
 
 def _bought(facts: Facts) -> list[str]:
     """What a smaller and a larger budget would have bought, by what the search saw."""
     history, tries = facts.history, facts.card.recipe.tries
-    if history is None or not tries:
+    if history is None or not tries or not history.scored:
         return []
-    pick = tries[-1]
-    lines = []
-    below = [(ms, score) for ms, score in history.scored if ms <= 0.9 * pick.predicted_ms]
-    if below:
-        ms, score = max(below, key=lambda one: one[1])
-        lines.append(f"A tenth less time: {ms:.3g} ms buys a score of {score:.4f} ({score - pick.score:+.4f}).")
+    pick, lines = tries[-1], []
+    for share, words in ((0.95, "5 % less time"), (0.8, "20 % less time")):
+        below = [(ms, score) for ms, score in history.scored if ms <= share * pick.predicted_ms]
+        if below:
+            ms, score = max(below, key=lambda one: one[1])
+            lines.append(f"{words}: {ms:.3g} ms would buy a score of {score:.4f} ({score - pick.score:+.4f}).")
     above = [(ms, score) for ms, score in history.scored if ms > 1.01 * pick.predicted_ms]
     if above:
         ms, score = max(above, key=lambda one: one[1])
-        more = f"buys a score of {score:.4f} ({score - pick.score:+.4f})" if score > pick.score else "buys nothing more"
+        more = f"would buy a score of {score:.4f} ({score - pick.score:+.4f})" if score > pick.score else "buys no more"
         lines.append(f"More time: {ms:.3g} ms {more}.")
+    else:
+        lines.append("More time: the search looked at nothing slower; a search with a larger budget does.")
     return lines
 
 
@@ -118,11 +191,20 @@ def _commands(facts: Facts) -> Mapping[str, str]:
     except BadName:  # of a package that was renamed by hand
         text = "1ms"
     again = f"zoo search --images photos --task {card.task} --device {cut(device)} --budget {text}"
+    evaluate = f"zoo evaluate {folder} --train labelled/train --test labelled/test --json > evaluation.json"
+    trained = card.head is not None and card.head.trained
     return {
         "search": f"{again} --supernet {shlex.quote(cut(card.recipe.supernet))} --seed {card.recipe.seed} -o again",
         "export": f"zoo export {folder} --target edge --calibration photos -o my-edge",
-        "evaluate": f"zoo evaluate {folder} --train labelled/train --test labelled/test --json > evaluation.json",
-        "evaluated": f"zoo report {folder} --evaluation evaluation.json --overwrite",
+        "finetune": f"zoo finetune {folder} --data labelled -o my-finetuned",
+        "evaluate": f"zoo evaluate {folder} --data labelled" if trained else evaluate,
+        "evaluated": "" if trained else f"zoo report {folder} --evaluation evaluation.json --overwrite",
         "images": f"zoo report {folder} --images photos --overwrite",
         "measure": f"zoo devices measure --net {cut(net)} --resolution {px}",
+        "use": f'import zoo\n\nmodel = zoo.get("{folder}")\n'
+        + (
+            'found = model.predict("photo.jpg")'
+            if trained
+            else 'x = model.preprocess(["photo.jpg"])\nembedding = model(x)'
+        ),
     }

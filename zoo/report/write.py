@@ -31,7 +31,8 @@ def report(
     Args:
         packages: folders or names.
         out: the file; None takes ``report.html`` in the first package's folder.
-        images: a folder of which the page shows some images, each with those that the network finds most similar.
+        images: a folder of which the page shows some images: with what a trained whole model sees in them, and else
+            each with those that the network finds most similar.
         evaluation: what ``zoo evaluate PACKAGE --json`` printed, of a single package.
         overwrite: replace an earlier page.
         progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
@@ -59,7 +60,12 @@ def report(
     folders = [locate(str(package), progress=progress, say=say) for package in packages]
     file = Path(out) if out is not None else folders[0] / PAGE
     check_page(file, overwrite=overwrite)
-    return write_page(page_text(folders, images=None if images is None else Path(images), figures=figures), file)
+    pictures = []
+    if images is not None:
+        from zoo.report.pictures import pictures_of  # with torch, which a page without pictures does not need
+
+        pictures = [pictures_of(folder, Path(images), progress=progress) for folder in folders]
+    return write_page(page_text(folders, pictures=pictures, figures=figures), file)
 
 
 def _evaluation(path: Path, packages: int) -> tuple[Evaluation, ...]:

@@ -174,7 +174,7 @@ def export_package(
         if not delivered.reports:
             raise ComparisonFailed(_kept(delivered, out))
         card = replace(ready.card, reports=delivered.reports)
-        attachments = _attachments(delivered, Path(scratch), card.name)
+        attachments = [*_attachments(delivered, Path(scratch), card.name), *ready.history]
         card = write_package(
             out, card=card, backbone=ready.backbone, network=ready.network, overwrite=overwrite, attachments=attachments
         )

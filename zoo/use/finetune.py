@@ -11,6 +11,7 @@ from zoo.errors import BadRequest
 from zoo.make.finetune import Finetuned, Recipe, finetune_backbone
 from zoo.names import shown
 from zoo.package.card import CONFIG
+from zoo.package.history import HISTORY
 from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
 from zoo.types import Say, TaskName, stage, tell
@@ -91,6 +92,7 @@ def finetune(
         data=data.resolve().name,
         size_px=size_px,
         recipe=recipe,
+        history=[one for one in ready.history if one.path == HISTORY],
         resume=resume,
         overwrite=overwrite,
         progress=progress,

@@ -28,7 +28,9 @@ from zoo.errors import BadCheckpoint, BadName, BadRequest, UnknownName
 from zoo.heads.network import Network
 from zoo.home import commit, zoo_version
 from zoo.names import nearest, parse_name, shown
-from zoo.package.folder import load_package
+from zoo.package.card import read_manifest
+from zoo.package.folder import Attachment, load_package
+from zoo.package.history import CURVE, HISTORY
 from zoo.supernets import Ready, read_supernet, supernet_folder, supernet_folders
 from zoo.types import Images, ModelCard, Progress, Provenance, Say
 
@@ -159,12 +161,14 @@ class Exportable:
         card: what is known of it; its reports, if any, are of earlier artefacts.
         is_calibrated: whether its normalization statistics are of images already.
         network: backbone and head, of a whole model.
+        history: how it was found and trained, to travel with what is made of it.
     """
 
     backbone: Backbone
     card: ModelCard
     is_calibrated: bool
     network: Network | None = None
+    history: tuple[Attachment, ...] = ()
 
     def at(self, resolution_px: int, pixels: Tensor) -> Exportable:
         """The network at a resolution; with new statistics where it never had any, or had them at another one."""
@@ -213,7 +217,11 @@ def find_exportable(source: str | Path, *, architecture: str | None, say: Say, p
     if architecture is not None:
         raise BadCheckpoint(f"{source} is one network already; leave --architecture out")
     model = load_package(locate(source, say=say, progress=progress))
-    return Exportable(backbone=model.backbone, card=model.card, is_calibrated=True, network=model.network)
+    _, manifest = read_manifest(model.folder)
+    history = tuple(Attachment(path=file, source=model.folder / file) for file in (HISTORY, CURVE) if file in manifest)
+    return Exportable(
+        backbone=model.backbone, card=model.card, is_calibrated=True, network=model.network, history=history
+    )
 
 
 def _from_checkpoint(ready: Ready, text: str) -> Exportable:

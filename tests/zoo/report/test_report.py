@@ -1,6 +1,8 @@
 """The pages of ``zoo report``: whole, harmless, and honest about what is missing."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -11,16 +13,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.nets import Backbone
-from search.types import Candidate, SearchResult
+from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.types import LatencyTable
+from search.nets import NETS, Backbone
+from search.nets.heads import CLASSES
+from search.nets.whole import Headed
+from search.types import Candidate, SearchResult, Task
 from zoo.errors import BadPackage, BadRequest, OutputExists
+from zoo.heads.network import make_network
+from zoo.make.finetune import Recipe
 from zoo.package.folder import Attachment, write_package
 from zoo.package.history import HISTORY, history_text, read_history
 from zoo.report.beside import write_beside
 from zoo.report.catalogue import report_catalogue
+from zoo.report.facts import read_facts, shares
 from zoo.report.page import cut
 from zoo.report.write import report
-from zoo.types import ModelCard
+from zoo.types import Evaluation, HeadCard, Images, ModelCard, Provenance
+from zoo.use.export import export_package
+from zoo.use.finetune import finetune
 
 MOST_BYTES = 3_000_000
 NASTY = "<script>alert(1)</script>\"'&\N{PILE OF POO}"
@@ -47,7 +58,8 @@ def package(card: ModelCard, backbone: Backbone, tmp_path: Path) -> Callable[...
         history = tmp_path / f"{folder}.json"
         history.write_text(history_text(searched(card, count), budget_ms=2.5))
         out = tmp_path / folder
-        changed = replace(card, **changes)  # type: ignore[arg-type]
+        made = {key: value(card) if callable(value) else value for key, value in changes.items()}
+        changed = replace(card, **made)  # type: ignore[arg-type]
         attachments = [Attachment(path=HISTORY, source=history)]
         write_package(out, card=changed, backbone=backbone, attachments=attachments)
         return out
@@ -76,6 +88,20 @@ def test_words_of_strangers_are_shown_and_never_run(package: Callable[..., Path]
     assert "alert(1)</script>" not in text and "&lt;script&gt;alert(1)" in text
     assert len(max(re.findall(r"<h1>(.*)</h1>", text), key=len)) < 1000
     assert len(cut("x" * 3000)) == 120
+
+
+def test_a_stranger_s_words_are_harmless_in_every_place_of_a_page(package: Callable[..., Path], tmp_path: Path) -> None:
+    nasty = NASTY + "x" * 3_000
+    first = Evaluation(data=nasty, metric=nasty, value=0.5, protocol=nasty)
+
+    def device(card: ModelCard) -> Provenance:
+        chip = replace(card.recipe.device, chip=nasty)
+        return replace(card.recipe, device=chip, supernet=nasty, supernet_data={"name": nasty})
+
+    folder = package("<b>\"'&`$(x)\N{PILE OF POO}", name=nasty, license=nasty, evaluation=(first,), recipe=device)
+    text = without_library(report(folder, folder, out=tmp_path / "page.html").read_text("utf-8"))
+    assert "<script>alert" not in text and '<b>"' not in text
+    assert "x" * 200 not in text
 
 
 def test_a_package_without_history_or_evaluation_says_which_command_fills_the_sections(pristine: Path) -> None:
@@ -127,6 +153,23 @@ def test_what_cannot_be_written_or_read_is_refused_in_one_line(package: Callable
     assert not list(tmp_path.rglob("*.partial"))
 
 
+def test_a_folder_that_cannot_be_written_is_one_line_and_keeps_nothing(
+    package: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = package()
+
+    def full(file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputExists, match=r"No space left.*-o"):
+        report(folder)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # a superuser may write everywhere
+    with pytest.raises(OutputExists, match=r"cannot be written.*-o"):
+        report(folder)
+    assert not list(tmp_path.rglob("*report*"))
+
+
 def test_a_page_that_fails_does_not_cost_the_package(package: Callable[..., Path]) -> None:
     folder, said = package(), []
     shutil.copy(folder / "config.json", folder / "kept")
@@ -144,3 +187,54 @@ def test_a_page_does_not_tell_where_on_this_machine_its_package_lies(package: Ca
     folder = package()
     text = report(folder).read_text("utf-8")
     assert str(folder.parent) not in text and "zoo export package " in text
+
+
+def test_the_breakdown_of_a_whole_model_has_its_head_s_blocks_and_adds_up(
+    card: ModelCard, backbone: Backbone, own_table: LatencyTable, home: Path, tmp_path: Path
+) -> None:
+    head = HeadCard(kind="fcos", task=Task.DET, classes=tuple(f"class {i}" for i in range(CLASSES)), trained=False)
+    network = make_network(backbone, head, card.architecture.resolution_px)
+    recipe = replace(card.recipe, device=own_table.device)
+    whole = replace(card, task=Task.DET, head=head, recipe=recipe)
+    write_package(tmp_path / "whole", card=whole, backbone=backbone, network=network)
+    facts = read_facts(tmp_path / "whole")
+    assert {block.part for block in facts.blocks} == {"backbone", "head"}
+    family = Headed(NETS["mobile"], Task.DET, CLASSES)
+    expected_ms = estimate_ms(own_table, family.ops(card.architecture))
+    assert sum(block.ms for block in facts.blocks) + facts.overhead_ms == pytest.approx(expected_ms)
+    assert {one.device for one in facts.devices} == {own_table.device.id}
+    assert sum(share for _, share in shares(facts)) == pytest.approx(1)
+    assert any(name == "the head" for name, _ in shares(facts))
+
+
+def test_what_is_made_of_a_package_keeps_its_search_and_gets_a_page_of_its_own(
+    package: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_lightning")
+    for name in ("dark", "light"):
+        (tmp_path / "labelled" / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = np.random.default_rng(i).integers(0, 80, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels + (150 if name == "light" else 0)).save(tmp_path / "labelled" / name / f"{i}.png")
+    said: list[str] = []
+    recipe = Recipe(epochs=2, batch=4)
+    made = finetune(package(), data=tmp_path / "labelled", out=tmp_path / "tuned", recipe=recipe, say=said.append)
+    page = (made.path / "report.html").read_text("utf-8")
+    assert any("report.html" in line for line in said)
+    assert 'at: "front1"' in page and 'at: "epochs1"' in page and "How it learned" in page
+    assert len(read_facts(made.path).epochs) == 2
+    exported = export_package(made.path, target="cloud", out=tmp_path / "cloud", say=said.append)
+    facts = read_facts(exported.path)
+    assert facts.history is not None and len(facts.epochs) == 2
+    text = report(made.path, images=tmp_path / "labelled", out=tmp_path / "seen.html", say=said.append).read_text(
+        "utf-8"
+    )
+    assert text.count("data:image/jpeg") == 12 and "What it sees</h2>" in text
+
+
+def test_pages_of_one_search_compare_its_fronts_and_others_do_not(package: Callable[..., Path], tmp_path: Path) -> None:
+    a, b = package("a"), package("b")
+    other = package("other", images=Images(count=9, skipped=0, fingerprint="of others"))
+    same = report(a, b, out=tmp_path / "same.html").read_text("utf-8")
+    apart = report(a, other, out=tmp_path / "apart.html").read_text("utf-8")
+    assert 'id="fronts"' in same and 'id="fronts"' not in apart
