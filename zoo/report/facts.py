@@ -136,10 +136,11 @@ def _document(content: bytes) -> dict[str, Any]:
 def _epochs(content: bytes) -> tuple[Epoch, ...]:
     """The curve of a fine-tuning; empty where it is of another form, for the page is worth more than the curve."""
     try:
-        rows, found = json.loads(content)["epochs"], []
-        for i, row in enumerate(rows):
+        found = []
+        for row in json.loads(content)["rows"]:
             metric = next(name for name in row if name not in _NO_METRICS)
-            found.append(Epoch(epoch=i + 1, loss=float(row["loss"]), metric=str(metric), score=float(row[metric])))
+            epoch, loss, score = int(row["epoch"]), float(row["loss"]), float(row[metric])
+            found.append(Epoch(epoch=epoch, loss=loss, metric=str(metric), score=score))
         return tuple(found)
     except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
         return ()
