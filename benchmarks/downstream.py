@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -29,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from results import RUNS, Section, Table, keep
 from torch import Tensor, nn
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.models.detection.image_list import ImageList
@@ -58,7 +60,6 @@ from zoo.use.subject import find_exportable
 SUPERNET, NET = "mobile-photo-mocov2", "mobile-photo"
 # Two of the zoo's networks, every layer used: kernel 3 and expansion 1 or 3.
 SIZES = {"": "k3_e1", "-e3": "k3_e3"}
-RUNS = Path(__file__).parent / "runs"
 # Nodes of torchvision's networks at strides 8, 16 and 32.
 NODES = {
     "resnet18": {"layer2": "p3", "layer3": "p4", "layer4": "p5"},
@@ -319,9 +320,9 @@ def add(path: Path, row: Run | Time) -> None:
         file.write(line + "\n")
 
 
-def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[dict[str, object]]:
+def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[Table]:
     """One table a task: a row a data set, share and network."""
-    made = []
+    made: list[Table] = []
     ms_of = {(one.task, one.size_px, one.network): one.ms for one in times}
     for task in ("det", "seg", "cls"):
         groups: dict[tuple[object, ...], list[Run]] = defaultdict(list)
@@ -350,7 +351,7 @@ def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[dict[str, object]
         if rows:
             metrics = [name for name in next(one for one in runs if one.task == task).scores if name != "top-5"]
             columns = ["data", "px", "labels", "images seen", "network", "ms", "rate, first layers", "seeds", *metrics]
-            made.append({"caption": task, "columns": [*columns, "ONNX off by, points"], "rows": rows})
+            made.append(Table(caption=task, columns=[*columns, "ONNX off by, points"], rows=rows))
     return made
 
 
@@ -384,20 +385,21 @@ def plot(runs: Sequence[Run], times: Sequence[Time], folder: Path) -> None:
         figure.savefig(folder / f"downstream-{task}.svg", metadata={"Date": None})
 
 
-def keep(args: argparse.Namespace) -> None:
+def keep_section(args: argparse.Namespace) -> None:
     runs, times = read(args.out)
-    document = {
-        "title": "From labels to whole models",
-        "order": 60,
-        "command": "python benchmarks/downstream.py --data DIR --task TASK --size-px PX --images N --out RUNS",
-        "machine": args.machine,
-        "date": datetime.now(UTC).date().isoformat(),
-        "text": args.text,
-        "tables": tables(runs, times),
-    }
-    RUNS.mkdir(exist_ok=True)
-    (RUNS / "downstream.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    command = "python benchmarks/downstream.py --data DIR --task TASK --size-px PX --images N --out downstream.jsonl"
+    section = Section(
+        title="From labels to whole models",
+        order=60,
+        command=command,
+        machine=args.machine,
+        date=datetime.now(UTC).date().isoformat(),
+        text=args.text,
+        tables=tables(runs, times),
+    )
+    shutil.copyfile(args.out, RUNS / "downstream.jsonl")
     plot(runs, times, RUNS)
+    keep("downstream", section)
 
 
 def main() -> None:
@@ -422,7 +424,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.keep:
-        keep(args)
+        keep_section(args)
         return
     for seed in args.seeds if not args.times else [0]:
         for name in args.networks:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hardware_profiles import estimate_ms
+from hardware_profiles.errors import ProfileError
 from search.labels.read import read_split
+from search.nets import NETS
+from search.nets.whole import family_for
 from search.types import Task
 from zoo.checks import Count
-from zoo.errors import BadRequest
+from zoo.devices.tables import table_of
+from zoo.errors import BadName, BadRequest
 from zoo.make.finetune import Finetuned, Recipe, finetune_backbone
-from zoo.names import shown
+from zoo.names import parse_name, shown
 from zoo.package.card import CONFIG
 from zoo.package.history import HISTORY
 from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
-from zoo.types import Say, TaskName, stage, tell
+from zoo.types import ModelCard, Say, TaskName, stage, tell
 from zoo.use.subject import find_exportable
 
 
@@ -84,7 +89,7 @@ def finetune(
     parts = [part for part in (split.train, split.val, split.test) if part is not None]
     if skipped := [one for part in parts for one in part.skipped]:
         say(f"{len(skipped)} faults skipped, first {skipped[0].path.name}: {skipped[0].reason}")
-    return finetune_backbone(
+    made = finetune_backbone(
         ready.backbone,
         ready.card,
         split,
@@ -98,3 +103,28 @@ def finetune(
         progress=progress,
         say=say,
     )
+    if (line := _expected(ready.card, made.card)) is not None:
+        say(line)
+    return made
+
+
+def _expected(source: ModelCard, made: ModelCard) -> str | None:
+    """How long the whole model is expected to take on the device of the source's name, against that name's budget."""
+    head, architecture = made.head, made.architecture
+    try:
+        name = parse_name(source.name)
+        assert head is not None
+        net = family_for(NETS[architecture.net], head.task, len(head.classes))
+        table = table_of(source.recipe.device.id, architecture.net, architecture.resolution_px)
+        predicted_ms = estimate_ms(table, net.ops(architecture))
+    except (BadName, ProfileError):  # a name that asks for nothing, or a device without a table for this size
+        return None
+    line = f"predicted {predicted_ms:.3g} ms on {source.recipe.device.id}"
+    if (limit_ms := name.budget.latency_ms) is None:
+        return line
+    over = (
+        ""
+        if predicted_ms <= limit_ms
+        else f"; more than its name allows: take a smaller --size than {architecture.resolution_px} px"
+    )
+    return f"{line}, of the {limit_ms:g} ms of {source.name}{over}"
