@@ -2,7 +2,7 @@
 #
 #   make demo                 the main job on this machine, with images made from two photographs
 #   make demo IMAGES=photos   the same with your own images
-#   make test | check | format | build
+#   make test | check | docs | format | build
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3 || command -v python)
 BIN := .venv/bin
@@ -38,7 +38,6 @@ build: .venv/.installed
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
 docs: .venv/.installed
-	$(BIN)/python -m pip install --disable-pip-version-check -q -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # The library that draws the pages of `zoo report`, in one file; done by hand when there is a new version.

@@ -189,3 +189,33 @@ def plot_cell(genotype: Genotype, path: Path) -> None:
         for at, name in zip(_NODES, _NODE_NAMES, strict=True):
             axes.text(*at, name, fontsize=9, ha="center", va="center", bbox={"facecolor": "white", "pad": 4})
     save_figure(figure, path, dpi=100)
+
+
+def front_text(
+    scored: Sequence[tuple[float, float]],
+    front: Sequence[tuple[float, float]],
+    pick: tuple[float, float] | None,
+    *,
+    width: int = 80,
+    height: int = 14,
+) -> str:
+    """A search for a terminal: score against milliseconds, in characters.
+
+    Args:
+        scored: (ms, score) of all networks.
+        front: of the best ones.
+        pick: the network that was taken.
+        width: of a line, in characters.
+        height: in lines, with the axes.
+    """
+    import plotext
+
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(width, height)
+    for points, marker in ((scored, "."), (front, "o"), ([] if pick is None else [pick], "X")):
+        if points:
+            figure.draw(figure.signal([ms for ms, _ in points], [score for _, score in points], marker=marker))
+    figure.label("predicted ms   (. scored, o best for its time, X this network)")
+    text = plotext.uncolorize(str(figure.build()))
+    return "\n".join(line.rstrip() for line in text.splitlines())

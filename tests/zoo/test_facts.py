@@ -1,7 +1,14 @@
 """What ``zoo info`` shows before anybody trusts a network, and the statistics that a supernet brings."""
 
+import fcntl
 import json
+import os
+import pty
 import shutil
+import struct
+import subprocess
+import sys
+import termios
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,13 +18,17 @@ from typer.testing import CliRunner
 import zoo.catalogue.entries
 from hardware_profiles.types import Scaling
 from search.images.statistics import load_statistics
-from search.types import Budget
+from search.nets import Backbone
+from search.types import Budget, Candidate, SearchResult
 from tests.zoo.test_listing import ENTRY
 from zoo.catalogue.entries import entries_text
 from zoo.cli.app import program
-from zoo.cli.facts import artefact_rows, card_facts, entry_facts, limits_text
+from zoo.cli.console import columns
+from zoo.cli.facts import artefact_notes, artefact_rows, card_facts, entry_facts, limits_text
 from zoo.errors import UnknownName
 from zoo.make.bundle import keep_statistics
+from zoo.package.folder import Attachment, write_package
+from zoo.package.history import HISTORY, history_text
 from zoo.types import ModelCard
 
 
@@ -72,8 +83,68 @@ def test_a_scaled_table_a_missing_evaluation_and_generated_images_are_said_plain
 
 def test_every_artefact_has_a_row(card: ModelCard) -> None:
     heading, row = artefact_rows(card)
-    assert "predicted ms (measured)" in heading and len(heading) == len(row)
-    assert row[0].endswith("model.onnx") and row[1] == "fp32" and row[3] == "0.500"
+    assert len(heading) == len(row) and dict(zip(heading, row, strict=True))["predicted"] == "0.500"
+    assert row[0].endswith("model.onnx") and row[1] == "fp32"
+    notes = "\n".join(artefact_notes(card))
+    assert "by the measured table" in notes and f"{row[-1]}: bench, 1 thread(s)" in notes
+
+
+def in_terminal(words: list[str], *, width: int) -> list[str]:
+    """The lines that a command prints in a terminal of that width."""
+    here, there = pty.openpty()
+    fcntl.ioctl(there, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    code = "import sys; from zoo.cli.app import main; main()"
+    done = subprocess.Popen([sys.executable, "-c", code, *words], stdout=there, stderr=subprocess.PIPE, close_fds=True)
+    os.close(there)
+    text = b""
+    while True:
+        try:
+            part = os.read(here, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            break
+        if not part:
+            break
+        text += part
+    os.close(here)
+    assert done.wait() == 0
+    done.communicate()
+    return text.decode().splitlines()
+
+
+def test_info_fits_a_terminal_of_80_columns_and_draws_the_search(
+    card: ModelCard, backbone: Backbone, tmp_path: Path
+) -> None:
+    seen = tuple(
+        Candidate(
+            architecture=card.architecture,
+            score=0.9 + i / 100,
+            predicted_ms=0.5 + i / 100,
+            macs=1,
+            params=1,
+            peak_memory_bytes=1,
+        )
+        for i in range(5)
+    )
+    result = SearchResult(best=seen[-1], front=seen, evaluated=seen, seed=0, seconds=1, device_id="bench")
+    history = tmp_path / "history"
+    history.write_text(history_text(result, budget_ms=0.6))
+    attached = [Attachment(path=HISTORY, source=history)]
+    write_package(tmp_path / "package", card=card, backbone=backbone, attachments=attached)
+    lines = in_terminal(["info", str(tmp_path / "package")], width=80)
+    assert max(map(len, lines)) <= 80
+    assert any("this network" in line for line in lines) and any("┤" in line and "o" in line for line in lines)
+    piped = CliRunner().invoke(program(), ["info", str(tmp_path / "package")]).stdout
+    assert "┤" not in piped and any(len(line) > 80 for line in piped.splitlines())
+
+
+def test_a_table_that_does_not_fit_is_wrapped_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("name", "text"), ("a", "word " * 40), ("b", "x" * 100)]
+    assert columns(rows)[1].count("word") == 40
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = columns(rows)
+    assert max(map(len, lines)) <= 40 and sum(line.count("word") for line in lines) == 40
+    assert sum(line.count("x") for line in lines) == 101
 
 
 def test_an_entry_that_was_not_made_says_so_and_how(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,15 +114,13 @@ def _rows(heads: list[tuple[TableHead, Path]]) -> list[tuple[str, ...]]:
     from hardware_profiles.tables.find import ALIASES
 
     aliases = {device: alias for alias, device in ALIASES.items()}
-    rows: list[tuple[str, ...]] = [
-        ("device", "alias", "kind", "runtime", "precision", "batch", "net", "resolution", "source", "error", "on")
-    ]
+    rows: list[tuple[str, ...]] = [("device", "kind", "batch", "net", "source", "error")]
     for head, _ in heads:
         about, figures = head.device, head.validation
-        error = ("-", "-") if figures is None else (f"{figures.mape_percent:.2f} %", f"{figures.networks} networks")
-        size = f"{head.resolution_px} px" if head.resolution_px else "any"
-        what = (about.kind, about.runtime, about.precision, str(about.batch), head.net, size)
-        rows.append((about.id, aliases.get(about.id, "-"), *what, about.source, *error))
+        error = "-" if figures is None else f"{figures.mape_percent:.2f} %"
+        net = f"{head.net}, {head.resolution_px} px" if head.resolution_px else head.net
+        name = f"{about.id} = {aliases[about.id]}" if about.id in aliases else about.id
+        rows.append((name, about.kind, f"{about.batch} {about.precision}", net, about.source, error))
     return rows
 
 

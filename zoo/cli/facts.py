@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import shutil
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,11 @@ from zoo.catalogue import Entry
 from zoo.cli.console import ms_text, size_text
 from zoo.devices.names import DEFAULT_THREADS
 from zoo.home import commit, library_versions, zoo_home, zoo_version
+from zoo.package.card import Packaged, read_manifest
+from zoo.package.history import HISTORY, read_history
+from zoo.package.manifest import read_checked
 from zoo.package.readme import returned
+from zoo.plots import front_text
 from zoo.supernets import supernet_folders
 from zoo.types import ModelCard
 
@@ -52,13 +58,39 @@ def card_facts(card: ModelCard, folder: Path) -> list[Row]:
     ]
 
 
+def front_lines(packaged: Packaged) -> list[str]:
+    """The search of a package as a small plot, where the terminal can show one and the package keeps a search."""
+    folder, card = packaged.folder, packaged.card
+    if not (sys.stdout.isatty() and "utf" in (sys.stdout.encoding or "").lower() and (folder / HISTORY).is_file()):
+        return []
+    history = read_history(read_checked(folder, HISTORY, read_manifest(folder)[1]))
+    if len(history.scored) < 2:
+        return []
+    last = card.recipe.tries[-1] if card.recipe.tries else None
+    text = front_text(
+        history.scored,
+        [(row.predicted_ms, row.score) for row in history.front],
+        None if last is None else (last.predicted_ms, last.score),
+        width=min(80, shutil.get_terminal_size().columns),
+    )
+    return ["", "score against milliseconds:", *text.splitlines()]
+
+
 def artefact_rows(card: ModelCard) -> list[Row]:
     """A heading and a row an artefact: size, times, and how exact it is."""
-    predicted = f"predicted ms ({card.recipe.device.source})"
-    rows: list[Row] = [
-        ("file", "precision", "size", predicted, "measured ms", "p90 ms", "device", "threads", "smallest cosine")
+    rows: list[Row] = [("file", "precision", "size", "predicted", "measured", "p90", "cosine", "on")]
+    own = {(report.device, report.threads) for report in card.reports}
+    places = {place: i + 1 for i, place in enumerate(sorted(own))}
+    return [*rows, *((*_artefact(report), str(places[report.device, report.threads])) for report in card.reports)]
+
+
+def artefact_notes(card: ModelCard) -> list[str]:
+    """What the columns of ``artefact_rows`` mean."""
+    own = sorted({(report.device, report.threads) for report in card.reports})
+    return [
+        f"ms for one image, predicted by the {card.recipe.device.source} table; cosine: the smallest",
+        *(f"{i + 1}: {device}, {threads} thread(s)" for i, (device, threads) in enumerate(own)),
     ]
-    return [*rows, *(_artefact(report) for report in card.reports)]
 
 
 def entry_facts(entry: Entry) -> list[Row]:
@@ -121,8 +153,6 @@ def _artefact(report: ExportReport) -> Row:
         ms_text(report.predicted_ms),
         ms_text(measured.median_ms if measured else None),
         ms_text(measured.p90_ms if measured else None),
-        report.device,
-        str(report.threads),
         f"{cosine:.7f}",
     )
 

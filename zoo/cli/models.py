@@ -49,7 +49,7 @@ def list_command(
 def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
     """All that is known of a package, of org/name on the Hub, of an entry of the catalogue, or of a supernet."""
     from zoo.catalogue.locate import card_of, entry_of
-    from zoo.cli.facts import artefact_rows, card_facts, entry_facts
+    from zoo.cli.facts import artefact_notes, artefact_rows, card_facts, entry_facts, front_lines
     from zoo.errors import UnknownName
     from zoo.package.card import card_document
     from zoo.supernets import supernet_folder
@@ -67,7 +67,9 @@ def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> Non
         talk.next(f"zoo get {entry.name}")
         return
     card = packaged.card
-    talk.data(card_document(card), [*columns(card_facts(card, packaged.folder)), "", *columns(artefact_rows(card))])
+    lines = [*columns(card_facts(card, packaged.folder)), "", *columns(artefact_rows(card)), *artefact_notes(card)]
+    lines += front_lines(packaged)
+    talk.data(card_document(card), lines)
 
 
 def _supernet_info(folder: Path, talk: Talk) -> None:
