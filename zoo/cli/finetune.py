@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from search.types import Task
-from zoo.cli.console import Json, Quiet, Talk, columns, ms_text
+from zoo.cli.console import Json, Quiet, Talk, columns, leaves, ms_text
 
 
 def finetune_command(
@@ -34,11 +34,12 @@ def finetune_command(
     quiet: Quiet = False,
 ) -> None:
     """Train a model with a new head on labelled pictures; package, compare and time the whole."""
-    from zoo.make.finetune import Recipe
+    from zoo.make.finetune import Recipe, can_resume
     from zoo.package.card import card_document
     from zoo.use.finetune import finetune
 
     talk = Talk(as_json=as_json, quiet=quiet)
+    leaves(lambda: "the same command with --resume goes on" if can_resume(out) else None)
     recipe = Recipe(
         epochs=epochs, batch=batch, rate=rate, patience=patience, max_minutes=max_minutes, seed=seed, mirror=mirror
     )

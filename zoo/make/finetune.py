@@ -46,7 +46,7 @@ from zoo.types import Evaluation, HeadCard, ModelCard, Progress, Say, stage
 if TYPE_CHECKING:
     from search.finetune.loop import Trained
 
-JOB = "job.json"
+JOB, CHECKPOINT = "job.json", "last.ckpt"
 # Pictures are decoded so much larger than the input, so that windows of them are not blurred.
 _DECODED = 1.25
 _COMPARED = 64  # as ``confirm`` compares
@@ -151,7 +151,7 @@ def finetune_backbone(
     _check_size(backbone, task, size_px)
     head = HeadCard(kind=KINDS[task], task=task, classes=classes)
     how = replace(card.preprocess, size_px=(size_px, size_px), fit="crop" if task is Task.CLS else "letterbox")
-    work = out.resolve().with_name(f".{out.name}.finetune")
+    work = _work_of(out)
     job = {"size_px": size_px, "head": asdict(head), "images": _fingerprint(split), **asdict(recipe)}
     _open_work(work, job, resume=resume)
     parts = [f"{len(split.train.samples)} images to train on, {len(split.val.samples)} to judge by"]
@@ -270,8 +270,7 @@ def fit(
         )
         keeps_work = True
     except KeyboardInterrupt:
-        keeps_work = True
-        say("interrupted; the same command with --resume goes on after the last epoch that was judged")
+        keeps_work = (work / CHECKPOINT).is_file()
         raise
     finally:
         for path in (*work.glob("*.pixels"), *work.glob("*.masks")):  # what is mapped stays readable
@@ -300,6 +299,15 @@ def _check_size(backbone: Backbone, task: Task, size_px: int) -> None:
     if task is not Task.CLS and size_px % stride:
         near = max(stride, round(size_px / stride) * stride)
         raise BadRequest(f"{size_px} px is no multiple of the net's stride of {stride} px; take {near} px")
+
+
+def can_resume(out: Path) -> bool:
+    """Whether an interrupted run of ``out`` can go on."""
+    return (_work_of(out) / CHECKPOINT).is_file()
+
+
+def _work_of(out: Path) -> Path:
+    return out.resolve().with_name(f".{out.name}.finetune")
 
 
 def _open_work(work: Path, job: Mapping[str, object], *, resume: bool) -> None:
