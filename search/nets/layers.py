@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search.nets.depthwise import depthwise_conv2d
+
 
 class Layers(Protocol):
     """What a net may ask for. ``Any`` is an int, or an expression over choices that adds and multiplies like one."""
@@ -67,7 +69,7 @@ class PlainLayers:
 
 
 class Conv2d(nn.Conv2d):
-    """``nn.Conv2d`` whose depthwise form trains fast on small maps."""
+    """``nn.Conv2d`` whose depthwise form trains fast."""
 
     def forward(self, x_BCHW: Tensor) -> Tensor:  # noqa: N803
         """[B, c_in, H, W] -> [B, c_out, H/stride, W/stride]."""
@@ -110,9 +112,8 @@ def conv2d(x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) ->
     if groups > 1 and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         with torch.autocast("cpu", enabled=False):
             return conv2d(x.float(), weight, stride, padding, groups)
-    depthwise = groups > 1 and groups == x.shape[1] == weight.shape[0]
-    if depthwise and stride == 1 and _is_small(x, weight) and torch.is_grad_enabled() and weight.requires_grad:
-        return _SmallMapDepthwise.apply(x, weight, padding)  # type: ignore[no-any-return]
+    if groups > 1 and groups == x.shape[1] == weight.shape[0]:
+        return depthwise_conv2d(x, weight, stride, padding)
     return F.conv2d(x, weight, None, stride, padding, 1, groups)
 
 
@@ -140,39 +141,6 @@ def dilated_conv2d(x: Tensor, weight: Tensor, stride: int) -> Tensor:
         y = conv2d(maps, weight, 1, k // 2, c).permute(0, 2, 3, 1).reshape(b, 2, 2, h // 2, w // 2, c)
         return y.permute(0, 3, 1, 4, 2, 5).reshape(b, h, w, c).permute(0, 3, 1, 2)
     return F.conv2d(x, weight, None, stride, 2 * (k // 2), 2, c)
-
-
-def _is_small(x: Tensor, weight: Tensor) -> bool:
-    """Where the sum of shifted products was measured to be the faster one."""
-    pixels = x.shape[2] * x.shape[3]
-    return x.device.type == "cpu" and (pixels <= 4 or (pixels <= 16 and weight.shape[-1] > 3))
-
-
-class _SmallMapDepthwise(torch.autograd.Function):
-    """Stride 1; the gradient of x is the library's."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.padding = padding
-        return F.conv2d(x, weight, None, 1, padding, 1, weight.shape[0])
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None]:
-        (g,) = grads
-        x, weight = ctx.saved_tensors
-        p, k = ctx.padding, weight.shape[-1]
-        grad_x = None
-        if ctx.needs_input_grad[0]:
-            args = (None, [1, 1], [p, p], [1, 1], False, [0, 0], weight.shape[0], [True, False, False])
-            grad_x = torch.ops.aten.convolution_backward(g, x, weight, *args)[0]
-        h, w = g.shape[2:]
-        padded = F.pad(x, (p, p, p, p))
-        grad_w = weight.new_zeros(weight.shape)
-        for i in range(max(0, p - h + 1), min(k, p + h)):  # beyond these the shifted map holds padding only
-            for j in range(max(0, p - w + 1), min(k, p + w)):
-                grad_w[:, 0, i, j] = (padded[:, :, i : i + h, j : j + w] * g).sum((0, 2, 3))
-        return grad_x, grad_w, None
 
 
 def projector_of(c_in: int, hidden_dim: int, dim: int, *, norm: bool = True) -> nn.Sequential:

@@ -3,10 +3,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from search.nets.depthwise import _weight_gradient
 from search.nets.layers import conv2d, dilated_conv2d
 
-FAST = [(1, 1, 3), (1, 1, 5), (2, 2, 3), (2, 2, 5), (1, 3, 5), (4, 4, 5), (3, 4, 5), (2, 8, 5)]  # height, width, kernel
-LIBRARY = [(4, 4, 3), (5, 5, 5), (8, 8, 3)]
+# Height, width, kernel: single pixels, lower than the kernel, narrow, odd, and of any size.
+FAST = [(1, 1, 3), (2, 2, 3), (1, 1, 5), (2, 2, 5), (1, 3, 5), (3, 4, 5), (4, 4, 5), (2, 8, 5), (9, 3, 5), (4, 7, 5)]
+FAST += [(5, 5, 5), (5, 6, 5), (8, 8, 5), (7, 10, 5), (12, 5, 5)]
+LIBRARY = [(4, 4, 3), (8, 8, 3), (5, 5, 7)]
+FAST_BY_TWO = [(5, 4, 5), (5, 5, 5), (6, 7, 5), (8, 8, 5), (9, 6, 5)]
 
 
 def example(height: int, width: int, kernel: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -39,14 +43,33 @@ def test_gradients_are_those_of_finite_differences(height: int, width: int, kern
     assert torch.autograd.gradcheck(lambda x, w: conv2d(x, w, 1, kernel // 2, 6), (x, weight))
 
 
+@pytest.mark.parametrize(("height", "width", "kernel"), FAST_BY_TWO)
+def test_so_are_those_of_every_other_position(height: int, width: int, kernel: int) -> None:
+    x, weight = example(height, width, kernel, torch.float64)
+    assert torch.autograd.gradcheck(lambda x, w: conv2d(x, w, 2, kernel // 2, 6), (x, weight))
+
+
 @pytest.mark.parametrize(
-    ("shapes", "fast"), [(FAST, True), (LIBRARY, False)], ids=["small maps", "maps where torch is as fast"]
+    ("stride", "shapes", "fast"), [(1, FAST, True), (2, FAST_BY_TWO, True), (1, LIBRARY, False), (2, LIBRARY, False)]
 )
-def test_only_small_maps_take_the_own_gradient(shapes: list[tuple[int, int, int]], fast: bool) -> None:
+def test_only_where_torch_is_slow_is_the_gradient_our_own(
+    stride: int, shapes: list[tuple[int, int, int]], fast: bool
+) -> None:
     for height, width, kernel in shapes:
         x, weight = example(height, width, kernel)
-        made_by = type(conv2d(x, weight, 1, kernel // 2, 6).grad_fn).__name__
-        assert ("SmallMap" in made_by) == fast
+        made_by = type(conv2d(x, weight, stride, kernel // 2, 6).grad_fn).__name__
+        assert ("Depthwise" in made_by) == fast
+
+
+@pytest.mark.parametrize(("height", "width", "kernel"), FAST)
+def test_whole_numbers_give_exactly_torch_s_gradient(height: int, width: int, kernel: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, g = torch.randint(-8, 8, (2, 4, 6, height, width), generator=generator).float()
+    weight = torch.zeros(6, 1, kernel, kernel, requires_grad=True)
+    (expected,) = torch.autograd.grad(F.conv2d(x, weight, None, 1, kernel // 2, 1, 6), weight, g)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        maps = (m.contiguous(memory_format=layout) for m in (g, x))
+        assert torch.equal(_weight_gradient(*maps, kernel, 1), expected)
 
 
 def test_a_convolution_that_is_not_depthwise_is_torch_s() -> None:

@@ -21,6 +21,7 @@ from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasti
 
 from search.errors import TrainingError
 from search.oneshot.compat import forget_children
+from search.oneshot.engine.allocator import keep_memory
 from search.oneshot.engine.checkpoints import CheckpointFile
 from search.oneshot.engine.ranks import Together
 from search.oneshot.engine.schedule import Plan
@@ -70,6 +71,7 @@ def make_trainer(
     logger: Logger = "csv",
 ) -> Trainer:
     """Our checkpoints, Lightning's loggers where they are asked for; ``max_steps`` or ``max_epochs`` ends it."""
+    keep_memory()
     return Trainer(
         max_steps=max_steps,
         max_epochs=max_epochs,
