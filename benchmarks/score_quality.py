@@ -1,7 +1,7 @@
 """Does a label-free score order networks of equal milliseconds as labels do?
 
     python benchmarks/score_quality.py --sets DIR --domain gtsrb --domain rsscn7 ... --out RUNS.jsonl
-    python benchmarks/score_quality.py --report [--out RUNS.jsonl] [--plot PLOT.png]
+    python benchmarks/score_quality.py --report [--out RUNS.jsonl] [--keep] [--plot PLOT.png]
 
 DIR holds one folder a domain: NAME/train and NAME/test, each with a sub-folder a class, or with images/ and masks/ of
 the same file names, a mask's values being classes and 255 nothing. --networks (48) networks within 5 % of --ms on
@@ -14,12 +14,14 @@ network and domain is a line in --out, and the same command goes on where it sto
 The report, of the kept runs unless --out names others: Kendall's tau-b of score and truth, its mean over domains less
 that of multiply-accumulates, tau-b where the score saw another domain's images, the regret of the best of the five
 networks that a score prefers, and what the preferred network gains over the mean of all; intervals (95 %) by bootstrap
-over networks. How far the truth itself can be ordered is told by its two halves.
+over networks. How far the truth itself can be ordered is told by its two halves. --keep keeps the runs, the section of
+RESULTS.md, and what a search says of its score (search/scores/evidence.json).
 """
 
 import argparse
 import io
 import json
+import shutil
 import time
 import warnings
 from collections.abc import Callable
@@ -32,7 +34,7 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession, SessionOptions
 from PIL import Image
-from results import RUNS, Table
+from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,6 +45,7 @@ from search.images.views import Views, center, views
 from search.nets import Backbone, Net
 from search.scores import CRITERIA, Look, look
 from search.scores.criteria import OF_VIEWS
+from search.scores.evidence import EVIDENCE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import Rows, scattered
 from search.supernet import Supernet
@@ -55,9 +58,16 @@ FOLDS, MOST_POSITIONS, BOOTSTRAPS, TOP = 5, 40_000, 1000, 5
 PENALTIES = tuple(10.0**p for p in range(0, 6))
 TRIVIAL = ["parameters", "MACs", "depth", "milliseconds"]
 LARGEST, SMALLEST = -2, -1
+DENSE = {"bccd", "camvid", "ccp", "neu_det"}
 NAMES = {name: (name, SEEN) for name in CRITERIA}
 NAMES |= {f"{name}, {FEW} images": (name, FEW) for name in CRITERIA if name not in OF_VIEWS}
 Floats = NDArray[np.float64]
+
+
+TEXT = """{count} networks of `{supernet}` within {band:.0%} of {ms} ms on {device}, by its cost model at {resolution_px}
+px, below the 96 px from which that is trusted: it only makes the band. Truth is a ridge classifier on frozen features,
+five folds; r and tau-b of its halves say how well it could be ordered at all. Best of the scores: {best}, mean tau-b
+{tau}; multiply-accumulates: {macs}. A score is worth its time where the interval of the third column lies above zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -331,6 +341,8 @@ def measure(args: argparse.Namespace) -> None:
 class Evidence:
     """Of D domains and N networks: truth [D, N], its halves [2, D, N] and every score [D, N] by name."""
 
+    about: dict[str, Any]
+    dense: bool
     domains: list[str]
     truth: Floats
     halves: Floats
@@ -348,6 +360,8 @@ def gather(path: Path) -> Evidence:
     values = np.array([[_values(by[domain, n]) for n in networks] for domain in domains])
     names = [*about["scores"], *about["trivial"]]
     return Evidence(
+        about=about,
+        dense=bool({*domains} & DENSE),
         domains=domains,
         truth=values[..., 0],
         halves=np.moveaxis(values[..., 1:3], 2, 0),
@@ -419,6 +433,47 @@ def report(evidence: Evidence) -> list[Table]:
     ]
 
 
+def keep_all(evidence: Evidence, tables: list[Table], out: Path) -> None:
+    """The runs, the section, and for searches the tau-b and gain of each score."""
+    name = f"score_quality_{'dense' if evidence.dense else 'cls'}"
+    kept = RUNS / f"{name}.jsonl"
+    if out.resolve() != kept.resolve():
+        shutil.copyfile(out, kept)
+    count, about = evidence.truth.shape[1], evidence.about
+    rows = np.random.default_rng(0).integers(count, size=(BOOTSTRAPS, count))
+    scores = {}
+    for score in (name for name in evidence.scores if name in CRITERIA or name in TRIVIAL):
+        drawn = taus(evidence.scores[score], evidence.truth, rows).mean(1)
+        gains = _gains(evidence.scores[score], evidence.truth, rows)
+        tau = taus(evidence.scores[score], evidence.truth, np.arange(count)[None]).mean()
+        scores[score] = {"tau": _triple(float(tau), drawn), "gain_points": _triple(float(gains.mean()), gains)}
+    document = json.loads(EVIDENCE.read_text("utf-8")) if EVIDENCE.exists() else {}
+    own = {"supernet": about["supernet"], "networks": count, "sets": len(evidence.domains), "scores": scores}
+    document["dense" if evidence.dense else "cls"] = own
+    EVIDENCE.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
+    best = tables[1].rows[0]
+    sizes = next(row for row in tables[1].rows if row[0] == "MACs")
+    domains = " ".join(f"--domain {domain}" for domain in evidence.domains)
+    limit = f" --limit {about['limit']}" if about["limit"] else ""
+    keep(
+        name,
+        Section(
+            title=f"Does a score order networks of equal milliseconds? {'Maps' if evidence.dense else 'Embeddings'}",
+            order=55,
+            command=f"python benchmarks/score_quality.py --sets DIR {domains}{limit} --out RUNS.jsonl\n"
+            "python benchmarks/score_quality.py --report --out RUNS.jsonl --keep",
+            machine="2 cores of an Intel Xeon (AVX-512, AMX), ONNX Runtime for the features, 1 thread, fp32",
+            date=time.strftime("%Y-%m-%d"),
+            text=TEXT.format(count=count, band=BAND, best=best[0], tau=best[1], macs=sizes[1], **about),
+            tables=tables,
+        ),
+    )
+
+
+def _triple(mean: float, draws: Floats) -> list[float]:
+    return [round(v, 3) for v in (mean, *np.percentile(draws, [2.5, 97.5]).tolist())]
+
+
 def _interval(draws: Floats) -> str:
     return "{:+.2f}, {:+.2f}".format(*np.percentile(draws, [2.5, 97.5]))
 
@@ -462,17 +517,21 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=48)
     parser.add_argument("--limit", type=int, help="images of a domain")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=RUNS / "score_quality.jsonl")
+    parser.add_argument("--out", type=Path, default=RUNS / "score_quality_cls.jsonl")
     parser.add_argument("--max-minutes", type=float, default=60)
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     if not args.report:
         measure(args)
         return
     evidence = gather(args.out)
-    for table in report(evidence):
+    tables = report(evidence)
+    for table in tables:
         print(table.caption, *(" | ".join(map(str, row)) for row in (table.columns, *table.rows)), sep="\n")
+    if args.keep:
+        keep_all(evidence, tables, args.out)
     if args.plot:
         plot(evidence, ["projected cosine", "together", "MACs"], args.plot)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from search.nets.whole import Headed
+from search.scores import SCORES
+from search.scores.evidence import expectation
 from search.types import Budget, Candidate, SearchResult, Task
 from zoo.checks import Count, Seed
 from zoo.errors import MissingExtra
@@ -119,6 +121,7 @@ def search(
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         winner = find_winner(job, scratch=Path(scratch), progress=progress, say=say)
         made = package(job, winner, out, overwrite=overwrite)
+    say(expectation(job.name.task, SCORES[job.name.task]))
     write_beside(made.path, say=say)
     return made
 
@@ -179,6 +182,7 @@ def search_each(
         say=say,
     )
     results = search_jobs(jobs, progress=progress, say=say)
+    say(expectation(jobs[0].name.task, SCORES[jobs[0].name.task]))
     cards = []
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch, staged(out, mark=FRONTS, overwrite=overwrite) as draft:
         for job, found in zip(jobs, results, strict=True):
