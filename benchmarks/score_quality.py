@@ -64,10 +64,11 @@ NAMES |= {f"{name}, {FEW} images": (name, FEW) for name in CRITERIA if name not 
 Floats = NDArray[np.float64]
 
 
-TEXT = """{count} networks of `{supernet}` within {band:.0%} of {ms} ms on {device}, by its cost model at {resolution_px}
-px, below the 96 px from which that is trusted: it only makes the band. Truth is a ridge classifier on frozen features,
-five folds; r and tau-b of its halves say how well it could be ordered at all. Best of the scores: {best}, mean tau-b
-{tau}; multiply-accumulates: {macs}. A score is worth its time where the interval of the third column lies above zero."""
+TEXT = """{count} networks of `{supernet}` within {band:.0%} of {ms} ms on {device}, by its cost model at
+{resolution_px} px, below the 96 px from which that is trusted: it only makes the band. Truth is a ridge
+classifier on frozen features, five folds; r and tau-b of its halves say how well it could be ordered at
+all. Best of the scores: {best}, mean tau-b {tau}; multiply-accumulates: {macs}. A score is worth its
+time where the interval of the third column lies above zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
