@@ -7,11 +7,12 @@ from __future__ import annotations
 import colorsys
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from search.images.read import is_image, open_picture, upright
 from zoo.catalogue.locate import locate
@@ -29,6 +30,8 @@ PREDICTIONS = "predictions.json"
 # An eye tells neighbors apart when hues are this part of a turn apart: the golden ratio.
 _HUE_STEP = 0.618
 _MASK_SHARE = 0.5
+# A picture whose longer side is shorter is drawn this large, about.
+_LEAST_SHOWN_PX = 640
 
 
 def predict(
@@ -105,18 +108,24 @@ def document(one: Prediction) -> dict[str, Any]:
 
 
 def draw(one: Prediction) -> Image.Image:
-    """The picture with its boxes, its mask or its class on it."""
+    """The picture with its boxes, its mask or its class on it; a small one is enlarged, so that names can be read."""
     with open_picture(one.source) as opened:
         image = upright(opened)
+    scale = max(1, round(_LEAST_SHOWN_PX / max(image.size)))
+    size = image.width * scale, image.height * scale
+    image = image.resize(size, Image.Resampling.BILINEAR)
     if one.mask_HW is not None:
         palette_K3 = np.array([_color(k) for k in range(len(one.names))], np.uint8)
-        return Image.blend(image, Image.fromarray(palette_K3[one.mask_HW]), _MASK_SHARE)
+        mask = Image.fromarray(palette_K3[one.mask_HW]).resize(size, Image.Resampling.NEAREST)
+        seen = sorted(np.unique(one.mask_HW).tolist())
+        return _with_legend(Image.blend(image, mask, _MASK_SHARE), [(one.names[k], _color(k)) for k in seen])
     pen = ImageDraw.Draw(image)
-    width = max(1, round(min(image.size) / 200))
+    pen.font = ImageFont.load_default(max(12, min(size) / 45))
     for box in reversed(one.boxes):  # the best one on top
         color = _color(one.names.index(box.name))
-        pen.rectangle((box.x0_px, box.y0_px, box.x1_px, box.y1_px), outline=color, width=width)
-        _label(pen, (box.x0_px, box.y0_px), f"{box.name} {100 * box.score:.0f}", color)
+        corners = [scale * side for side in (box.x0_px, box.y0_px, box.x1_px, box.y1_px)]
+        pen.rectangle(corners, outline=color, width=max(1, round(min(size) / 240)))
+        _label(pen, (corners[0], corners[1]), f"{box.name} {100 * box.score:.0f}", color)
     if one.classes:
         name, share = one.classes[0]
         _label(pen, (0, 0), f"{name} {100 * share:.0f} %", _color(one.names.index(name)))
@@ -124,8 +133,33 @@ def draw(one: Prediction) -> Image.Image:
 
 
 def _label(pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, color: tuple[int, int, int]) -> None:
+    """On top of a box, or inside where the picture ends."""
+    x, y = at
+    _, _, _, low = pen.textbbox((0, 0), text)
+    at = x, y - low if y >= low else y
     pen.rectangle(pen.textbbox(at, text), fill=color)
     pen.text(at, text, fill="black")
+
+
+def _with_legend(image: Image.Image, names: Sequence[tuple[str, tuple[int, int, int]]]) -> Image.Image:
+    """The picture, and below it names on their colors, in as many rows as they need."""
+    height = max(12, min(image.size) / 45)
+    font, row, gap = ImageFont.load_default(height), round(1.5 * height), round(0.5 * height)
+    places, x, y = [], gap, 0
+    for name, color in names:
+        width = round(font.getlength(name)) + gap
+        if x > gap and x + width > image.width:
+            x, y = gap, y + row
+        places.append((x, y, width, name, color))
+        x += width + gap
+    found = Image.new("RGB", (image.width, image.height + y + row), "white")
+    found.paste(image)
+    pen = ImageDraw.Draw(found)
+    for x, y, width, name, color in places:
+        top = image.height + y
+        pen.rectangle((x, top + 1, x + width, top + row - 2), fill=color)
+        pen.text((x + gap / 2, top), name, fill="black", font=font)
+    return found
 
 
 def _color(label: int) -> tuple[int, int, int]:
@@ -134,8 +168,6 @@ def _color(label: int) -> tuple[int, int, int]:
 
 
 def _confident(one: Prediction, min_score: float) -> Prediction:
-    from dataclasses import replace
-
     return replace(one, boxes=tuple(box for box in one.boxes if box.score >= min_score))
 
 
