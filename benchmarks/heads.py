@@ -1,0 +1,198 @@
+"""Light heads against torchvision's, at equal measured milliseconds of the whole model, after equal trainings.
+
+    python benchmarks/heads.py --task det --data DIR --data DIR --runs FILE [--epochs 12] [--seeds 0] [--keep]
+
+The budget is what torchvision's head takes on a backbone of a quarter of the way from the smallest to the largest; the
+light head then gets the largest backbone with which it takes no longer, half-way to the largest one at most, which
+trains in minutes. Backbones are of the bundled photo supernet.
+Data as `zoo finetune --data` reads it. A run that stands in FILE is not made again.
+"""
+
+import argparse
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from results import Section, Table, keep
+from torch import Tensor, nn
+
+from export.types import Preprocess
+from hardware_profiles.measure.models import to_onnx_bytes
+from hardware_profiles.runners import OnnxRunner
+from hardware_profiles.timing.timing import time_runners
+from search.finetune.loop import Plan, train
+from search.finetune.losses import mask_loss
+from search.labels.arrays import Targets, Views
+from search.labels.read import Split, read_split
+from search.nets import NETS, Backbone
+from search.types import Architecture, Task
+from zoo.devices.tables import this_device
+from zoo.heads.detector import Detector
+from zoo.heads.network import KINDS, make_network
+from zoo.heads.predictions import by_torch, input_of, judge
+from zoo.heads.segmenter import Segmenter
+from zoo.make.finetune import loss_of
+from zoo.supernets import DEFAULT, read_supernet
+from zoo.types import HeadCard
+
+NET, LEVELS, OLD_AT, MOST_AT = NETS["mobile-photo"], 17, 4, 8
+OLD = {Task.DET: "RetinaNet", Task.SEG: "torchvision's LR-ASPP"}
+
+
+class Old(nn.Module):
+    """torchvision's head on a backbone; outputs as a ``Network``'s."""
+
+    def __init__(self, backbone: Backbone, task: Task, classes: int, size_px: int) -> None:
+        super().__init__()
+        self.backbone, self.task = backbone, task  # under this name its first layers learn slowly, too
+        self.whole = Detector(backbone, classes, size_px) if task is Task.DET else Segmenter(backbone, classes, size_px)
+
+    def loss(self, x_NCHW: Tensor, targets: Targets) -> Tensor:
+        if self.task is Task.SEG:
+            return mask_loss(self.whole(x_NCHW)["out"], targets)
+        known = [{"boxes": b, "labels": n} for b, n in zip(targets.boxes, targets.labels, strict=True)]
+        return torch.stack(list(self.whole(list(x_NCHW), known).values())).sum()
+
+    def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
+        return self.whole.outputs(x_NCHW)
+
+
+class Joined(nn.Module):
+    """All outputs in one tensor, for the timing."""
+
+    def __init__(self, whole: nn.Module) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, x_NCHW: Tensor) -> Tensor:
+        return torch.cat([found.flatten(1) for found in self.whole(x_NCHW).values()], 1)
+
+
+def at_level(level: int, size_px: int) -> Architecture:
+    row = [round(level / (LEVELS - 1) * (len(choice.options) - 1)) for choice in NET.space]
+    return NET.decode(np.array([row]), size_px)[0]
+
+
+def make(kind: str, backbone: Backbone, task: Task, classes: tuple[str, ...], size_px: int, seed: int) -> nn.Module:
+    if kind == "light":
+        return make_network(backbone, HeadCard(kind=KINDS[task], task=task, classes=classes), size_px, seed=seed)
+    torch.manual_seed(seed)
+    return Old(backbone, task, len(classes), size_px)
+
+
+def timed(task: Task, classes: tuple[str, ...], size_px: int) -> dict[str, tuple[Architecture, float]]:
+    """A backbone for each head, and what the whole takes."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subjects = {}
+        x = {"input": np.random.default_rng(0).standard_normal((1, 3, size_px, size_px), dtype=np.float32)}
+        for kind, levels in (("old", [OLD_AT]), ("light", range(MOST_AT + 1))):
+            for level in levels:
+                whole = make(kind, NET.build(at_level(level, size_px)), task, classes, size_px, 0).eval()
+                path = Path(scratch) / f"{kind}-{level}.onnx"
+                path.write_bytes(to_onnx_bytes(Joined(whole), (1, 3, size_px, size_px)))
+                subjects[kind, level] = (lambda path=path: OnnxRunner(path, threads=1), x)
+        latencies = time_runners(list(subjects.values()), rounds=16, max_seconds=0.02)
+        ms = {f"{kind} {level}": one.median_ms for (kind, level), one in zip(subjects, latencies, strict=True)}
+    budget = ms[f"old {OLD_AT}"]
+    best = max((level for level in range(MOST_AT + 1) if ms[f"light {level}"] <= budget), default=0)
+    return {
+        "old": (at_level(OLD_AT, size_px), round(budget, 3)),
+        "light": (at_level(best, size_px), round(ms[f"light {best}"], 3)),
+    }
+
+
+def run(kind: str, architecture: Architecture, split: Split, size_px: int, epochs: int, seed: int) -> dict[str, object]:
+    ready = read_supernet(DEFAULT).supernet
+    task = split.train.task
+    network = make(kind, ready.subnet(architecture), task, split.train.classes, size_px, seed).train()
+    how = Preprocess(size_px=(size_px, size_px), mean=ready.card.mean, std=ready.card.std, fit="letterbox")
+    with tempfile.TemporaryDirectory() as scratch:
+        done = train(
+            network,
+            lambda one, x, targets: one.loss(x, targets) if isinstance(one, Old) else loss_of(one, x, targets),
+            Views(split.train, input_of(how)),
+            lambda one: judge(by_torch(one), split.val, how),
+            Plan(epochs=epochs, patience=epochs, seed=seed),
+            folder=Path(scratch),
+            resume=False,
+            progress=lambda *at: None,
+            say=print,
+        )
+    score = judge(by_torch(network), split.val, how)
+    return {"scores": {name: round(value, 4) for name, value in score.values.items()}, "minutes": done.minutes}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=[str(task) for task in OLD])
+    parser.add_argument("--data", type=Path, action="append", default=[])
+    parser.add_argument("--size-px", type=int, default=160)
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--time", action="store_true", help="time the heads on the data's classes, and train nothing")
+    parser.add_argument("--keep", action="store_true", help="keep the table of FILE in benchmarks/runs")
+    args = parser.parse_args()
+    known = [json.loads(line) for line in args.runs.read_text("utf-8").splitlines()] if args.runs.exists() else []
+    for data in args.data:
+        split = read_split(data, Task(args.task))
+        where = {"data": data.name, "task": args.task, "kind": "times"}
+        times = [one for one in known if where.items() <= one.items()]
+        if not times:
+            chosen = timed(split.train.task, split.train.classes, args.size_px)
+            wheres = {kind: [list(one.choices), ms] for kind, (one, ms) in chosen.items()}
+            times = [{**where, **wheres}]
+            add(args.runs, times[0])
+        for seed in [] if args.time else args.seeds:
+            for kind in ("light", "old"):
+                choices, ms = times[0][kind]
+                key = {"data": data.name, "task": args.task, "kind": kind, "seed": seed, "epochs": args.epochs}
+                if any(key.items() <= one.items() for one in known):
+                    continue
+                architecture = Architecture(net=NET.name, choices=tuple(choices), resolution_px=args.size_px)
+                print(key, f"{ms} ms", flush=True)
+                add(args.runs, {**key, "ms": ms, **run(kind, architecture, split, args.size_px, args.epochs, seed)})
+    if args.keep:
+        keep_runs(args)
+
+
+def add(path: Path, one: dict[str, object]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(one) + "\n")
+
+
+def keep_runs(args: argparse.Namespace) -> None:
+    runs = [json.loads(line) for line in args.runs.read_text("utf-8").splitlines()]
+    rows: list[list[str | int | float | None]] = [
+        [
+            one["data"],
+            "light" if one["kind"] == "light" else OLD[Task(one["task"])],
+            one["ms"],
+            one["epochs"],
+            one["seed"],
+            ", ".join(f"{name} {100 * value:.1f}" for name, value in one["scores"].items()),
+            one["minutes"],
+        ]
+        for one in runs
+        if one["kind"] != "times"
+    ]
+    columns = ["data", "head", "whole, ms", "epochs", "seed", "scores, %", "minutes"]
+    keep(
+        "heads",
+        Section(
+            title="Light heads and torchvision's",
+            order=45,
+            command=(__doc__ or "").split("\n\n")[1].strip(),
+            machine=f"{this_device().chip}, ONNX Runtime, 1 thread, fp32, {args.size_px} px",
+            date=f"{datetime.now(UTC):%Y-%m-%d}",
+            text="Whole models of equal time: the light heads leave more of it to the backbone.",
+            tables=[Table(caption="Trained alike, validated by torch.", columns=columns, rows=rows)],
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
