@@ -49,11 +49,11 @@ class UnknownDevice(ProfileError):
 class MissingTable(ProfileError):
     """The device is known, but not for this net at this resolution."""
 
-    def __init__(self, device_id: str, net: str, resolution_px: int, found: Sequence[str]) -> None:
+    def __init__(self, device_id: str, net: str, size_px: int | str, found: Sequence[str]) -> None:
         has = f"it has {', '.join(found)}" if found else "it has none"
         super().__init__(
-            f"device {device_id!r} has no table of {net} at {resolution_px} px; {has};"
-            f" on that device run: {measure_command(net, resolution_px)}"
+            f"device {device_id!r} has no table of {net} at {size_px} px; {has};"
+            f" on that device run: {measure_command(net, size_px)}"
         )
 
 
@@ -65,8 +65,8 @@ class MissingOp(ProfileError):
         self.nearest = nearest
         classes = f" --classes {op.c_out}" if op.kind.endswith("_predict") else ""
         super().__init__(
-            f"the table of {table.net} at {table.resolution_px} px on {table.device.id} has no time for {op}"
-            f" (nearest: {nearest or 'none'}); measure it: {measure_command(table.net, table.resolution_px)}{classes}"
+            f"the table of {table.net} at {table.size_text} px on {table.device.id} has no time for {op}"
+            f" (nearest: {nearest or 'none'}); measure it: {measure_command(table.net, table.size_text)}{classes}"
         )
 
 
@@ -90,6 +90,6 @@ class MeasureFailed(ProfileError):
     """A block or a network could not be timed."""
 
 
-def measure_command(net: str, resolution_px: int) -> str:
+def measure_command(net: str, size_px: int | str) -> str:
     """What a user types to time every block of a net on the machine at hand."""
-    return f"zoo devices measure --net {net} --resolution {resolution_px}"
+    return f"zoo devices measure --net {net} --resolution {size_px}"

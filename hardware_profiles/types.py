@@ -121,7 +121,10 @@ class Scaling:
 
 @dataclass(frozen=True, kw_only=True)
 class TableHead:
-    """All of a latency table but its blocks: what it is of, how good it is, what a network costs beyond its blocks."""
+    """All of a latency table but its blocks: what it is of, how good it is, what a network costs beyond its blocks.
+
+    ``resolution_px`` is the side of the input; ``width_px`` is its width where that is not its height, else None.
+    """
 
     device: DeviceProfile
     net: str
@@ -131,6 +134,17 @@ class TableHead:
     validation: Validation | None
     measured_at: str
     scaling: Scaling | None = None
+    width_px: int | None = None
+
+    @property
+    def size_text(self) -> str:
+        """``224``, or width and height: ``320x192``."""
+        return size_text(self.resolution_px, self.width_px)
+
+
+def size_text(height_px: int, width_px: int | None) -> str:
+    """The size of an input as people write it: ``224``, or width and height: ``320x192``."""
+    return str(height_px) if width_px in (None, height_px) else f"{width_px}x{height_px}"
 
 
 @dataclass(frozen=True, kw_only=True)

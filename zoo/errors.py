@@ -6,6 +6,7 @@ ZooError
 ├── BadCatalogue         the catalogue's file is damaged                                  exit 1
 ├── StaleEntry           a catalogue entry was made from another supernet                 exit 1
 ├── BadRequest           devices, budgets or limits that do not go together              exit 2
+├── MissingHeads         a table of backbones alone, for a detector or a segmenter         exit 1
 ├── UnreadableImage      a single image that cannot be decoded                            exit 1
 ├── OutputExists         the output folder holds something                                exit 2
 ├── BadRecipe            numbers that cannot train                                        exit 2
@@ -68,6 +69,10 @@ class BadRequest(ZooError):
     """Devices, budgets or limits that do not go together."""
 
     exit_code = USAGE
+
+
+class MissingHeads(ZooError):
+    """A latency table times backbones alone, and a detector or a segmenter is asked for."""
 
 
 class OutputExists(ZooError):

@@ -105,18 +105,6 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
-def square_size(size_px: tuple[int, int]) -> int:
-    """The side of a square (width, height).
-
-    Raises:
-        BadName: it is none, and networks are timed on squares alone.
-    """
-    width, height = size_px
-    if width != height:
-        raise BadName(f"{width}x{height} px is no square, and networks are timed on squares; take {max(width, height)}")
-    return width
-
-
 def format_size(size_px: tuple[int, int]) -> str:
     """The shortest text of a (width, height)."""
     width, height = size_px

@@ -16,9 +16,14 @@ from zoo.names import Name, nearest, shown
 if TYPE_CHECKING:
     from search.supernet import Supernet
 
-DEFAULT = "mobile-mocov2"
+DEFAULT = "mobile-photo-mocov2"
 # The net that names without a size are answered with, where a supernet of it is here, and the least side it takes.
 PHOTO_NET, LEAST_PHOTO_PX = "mobile-photo", 96
+
+
+def usual_px(net: str) -> int:
+    """Side of the input that a net's times are taken at unless told otherwise."""
+    return 224 if net == PHOTO_NET else 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -123,6 +123,7 @@ class _Head(_Strict):
     scale: Annotated[FiniteFloat, Field(gt=0)]
     validation: _Validation | None
     scaling: _Scaling | None = None
+    width_px: PositiveInt | None = None
 
 
 _Checks = list[Annotated[list[_Ms], Field(min_length=2, max_length=2)]]
@@ -235,7 +236,7 @@ def save_costs(model: CostModel, path: Path) -> Path:
 def _document(table: LatencyTable | CostModel) -> dict[str, Any]:
     return (
         {"schema": SCHEMA}
-        | {name: getattr(table, name) for name in _HEAD}
+        | {name: getattr(table, name) for name in _HEAD if name != "width_px" or table.width_px is not None}
         | {
             "device": asdict(table.device),
             "validation": table.validation and asdict(table.validation),
@@ -258,6 +259,7 @@ def _head(file: _Head) -> TableHead:
         validation=Validation(**file.validation.model_dump()) if file.validation else None,
         measured_at=file.measured_at,
         scaling=Scaling(**file.scaling.model_dump()) if file.scaling else None,
+        width_px=file.width_px,
     )
 
 

@@ -1,7 +1,8 @@
 """Devices: the latency tables that are at hand, by device, net and resolution.
 
-A table is the file ``DEVICE.NET-RESOLUTIONpx.yaml`` in this package's ``devices`` or in a folder of the user's, whose
-tables come first; a cost model, which prices any block, is ``DEVICE.any.yaml``. Other files there stop nothing.
+A table is the file ``DEVICE.NET-RESOLUTIONpx.yaml`` (of a wide input ``...-320x192px.yaml``, width x height) in this
+package's ``devices`` or in a folder of the user's, whose tables come first; a cost model, which prices any block, is
+``DEVICE.any.yaml``. Other files there stop nothing.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ from pathlib import Path
 
 from hardware_profiles.errors import BadProfile, MissingTable, UnknownDevice
 from hardware_profiles.tables.files import load_costs, load_head, load_table, save_costs, save_table
-from hardware_profiles.types import CostModel, LatencyTable, TableHead
+from hardware_profiles.types import CostModel, LatencyTable, TableHead, size_text
 
 BUNDLED = Path(__file__).parents[1] / "devices"
 
-# A representative of each kind: an accelerator of a microcontroller's size, a board, a phone, a server's GPU.
-ALIASES = {"point": "eyeriss", "edge": "raspi4", "mobile": "pixel3", "cloud": "titan-rtx"}
+# One of each kind that can be bought, the best predicted of its like: a small int8 chip, a board, a phone, a GPU.
+ALIASES = {"point": "q-6690-int8", "edge": "iq-9075", "mobile": "galaxy-s24", "cloud": "rtx-5090"}
 
 _ANY = "any"
 _FILE = re.compile(
-    r"(?P<device>[a-z0-9][a-z0-9_-]*)\.(?:any|(?P<net>[a-z0-9][a-z0-9_-]*)-(?P<resolution>[1-9]\d{0,5})px)\.ya?ml"
+    r"(?P<device>[a-z0-9][a-z0-9_-]*)\."
+    r"(?:any|(?P<net>[a-z0-9][a-z0-9_-]*)-(?:(?P<width>[1-9]\d{0,5})x)?(?P<resolution>[1-9]\d{0,5})px)\.ya?ml"
 )
 
 
@@ -37,6 +39,7 @@ class TableFile:
     net: str
     resolution_px: int
     path: Path
+    width_px: int | None = None
 
     def load(self) -> LatencyTable:
         """Read the table.
@@ -61,7 +64,8 @@ class TableFile:
         return head
 
     def _check(self, table: TableHead) -> None:
-        if (table.device.id, table.net, table.resolution_px) != (self.device_id, self.net, self.resolution_px):
+        held = table.device.id, table.net, table.resolution_px, table.width_px
+        if held != (self.device_id, self.net, self.resolution_px, self.width_px):
             raise BadProfile(f"{self.path}: holds the table {table_name(table)}; rename the file to that")
 
 
@@ -70,11 +74,15 @@ def list_tables(folders: Sequence[Path] = ()) -> tuple[TableFile, ...]:
 
     What ``stray_files`` names is left out.
     """
-    found: dict[tuple[str, str, int], TableFile] = {}
+    found: dict[tuple[str, str, int, int], TableFile] = {}
     for path, match in _files((*folders, BUNDLED)):
         if match is not None:
-            key = match["device"], match["net"] or _ANY, int(match["resolution"] or 0)
-            found.setdefault(key, TableFile(device_id=key[0], net=key[1], resolution_px=key[2], path=path))
+            device_id, net, width = match["device"], match["net"] or _ANY, match["width"]
+            px = int(match["resolution"] or 0)
+            file = TableFile(
+                device_id=device_id, net=net, resolution_px=px, path=path, width_px=int(width) if width else None
+            )
+            found.setdefault((device_id, net, px, int(width or 0)), file)
     return tuple(found[key] for key in sorted(found))
 
 
@@ -104,8 +112,12 @@ def find_device(name: str, tables: Iterable[TableFile]) -> str:
     raise UnknownDevice(name, [*known, *usable], alias_of=ALIASES.get(name))
 
 
-def find_table(name: str, *, net: str, resolution_px: int, folders: Sequence[Path] = ()) -> LatencyTable:
+def find_table(
+    name: str, *, net: str, resolution_px: int, width_px: int | None = None, folders: Sequence[Path] = ()
+) -> LatencyTable:
     """Read the table of a net at a resolution on the device called ``name``.
+
+    ``width_px`` is that of an input that is not as wide as high.
 
     Raises:
         UnknownDevice: no table is of that device.
@@ -116,11 +128,13 @@ def find_table(name: str, *, net: str, resolution_px: int, folders: Sequence[Pat
     device_id = find_device(name, tables)
     own = [table for table in tables if table.device_id == device_id]
     for table in own:
-        if (table.net, table.resolution_px) == (net, resolution_px):
+        if (table.net, table.resolution_px, table.width_px) == (net, resolution_px, width_px):
             return table.load()
-    known = [f"{table.net} at {table.resolution_px} px" for table in own if table.net != _ANY]
+    known = [
+        f"{table.net} at {size_text(table.resolution_px, table.width_px)} px" for table in own if table.net != _ANY
+    ]
     photos = ["any net from 96 px on, by a cost model"] if len(known) < len(own) else []
-    raise MissingTable(device_id, net, resolution_px, [*known, *photos])
+    raise MissingTable(device_id, net, size_text(resolution_px, width_px), [*known, *photos])
 
 
 def find_costs(name: str, *, folders: Sequence[Path] = ()) -> CostModel | None:
@@ -149,4 +163,4 @@ def table_name(table: TableHead) -> str:
     """The file name of a table: ``DEVICE.NET-RESOLUTIONpx.yaml``, of a cost model ``DEVICE.any.yaml``."""
     if table.net == _ANY:
         return f"{table.device.id}.{_ANY}.yaml"
-    return f"{table.device.id}.{table.net}-{table.resolution_px}px.yaml"
+    return f"{table.device.id}.{table.net}-{table.size_text}px.yaml"

@@ -20,21 +20,23 @@ from hardware_profiles.types import Latency, LatencyTable, OpKey, Scaling
 _MIN_BLOCKS = 8
 
 
-def resize_table(table: LatencyTable, resolution_px: int) -> LatencyTable:
+def resize_table(table: LatencyTable, resolution_px: int, width_px: int | None = None) -> LatencyTable:
     """``table`` at another resolution; at its own, ``table`` itself.
 
     Args:
-        table: of a net whose maps halve from stride to stride.
+        table: of a net whose maps halve from stride to stride, for squares.
         resolution_px: side of the input.
+        width_px: of an input that is not as wide as high.
 
     Returns:
         A table with ``source`` ``estimated`` and no validation; ``scaling`` says where it comes from. The constant is
         kept. Blocks on the same map sizes as before keep their times.
     """
-    if resolution_px == table.resolution_px:
+    if (resolution_px, width_px) == (table.resolution_px, table.width_px):
         return table
     ops = list(table.entries)
-    resized = [_at(key, table.resolution_px, resolution_px) for key in ops]
+    sides_px = resolution_px, width_px or resolution_px
+    resized = [_at(key, table.resolution_px, sides_px) for key in ops]
     pixels = np.array([key.height_px * key.width_px for key in ops], dtype=np.float64)
     growth = np.array([key.height_px * key.width_px for key in resized]) / pixels
     fixed = fixed_share(table)
@@ -43,6 +45,7 @@ def resize_table(table: LatencyTable, resolution_px: int) -> LatencyTable:
         table,
         device=replace(table.device, source="estimated"),
         resolution_px=resolution_px,
+        width_px=width_px,
         entries={key: _times(table.entries[op], f) for key, op, f in zip(resized, ops, factors, strict=True)},
         validation=None,
         checks=(),
@@ -73,9 +76,12 @@ def _fixed(block_work: Numbers, times_ms: Numbers) -> Numbers:
     return fixed
 
 
-def _at(key: OpKey, from_px: int, to_px: int) -> OpKey:
+def _at(key: OpKey, from_px: int, to_px: tuple[int, int]) -> OpKey:
     """The same block in the network whose input has ``to_px``: strides round up, so sides are divided step by step."""
-    sides = [math.ceil(to_px / 2 ** round(math.log2(from_px / side))) for side in (key.height_px, key.width_px)]
+    sides = [
+        math.ceil(to / 2 ** round(math.log2(from_px / side)))
+        for to, side in zip(to_px, (key.height_px, key.width_px), strict=True)
+    ]
     return replace(key, height_px=sides[0], width_px=sides[1])
 
 

@@ -91,7 +91,7 @@ class ImageSet:
 def read_images(
     folder: Path,
     *,
-    size_px: int,
+    size_px: int | tuple[int, int],
     min_images: int = 64,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -103,7 +103,7 @@ def read_images(
 
     Args:
         folder: where to look, at any depth.
-        size_px: side of the square images that come back, in pixels.
+        size_px: side of the square images that come back, in pixels; height and width where they are letterboxed.
         min_images: fewer usable images than this are an error.
         limit: read at most this many files, evenly spread over the sorted list (so over all its folders).
         progress: called with (files done, files in all) after each file.
@@ -117,15 +117,16 @@ def read_images(
         >>> images.pixels.shape  # doctest: +SKIP
         torch.Size([812, 3, 64, 64])
     """
-    if size_px < 1:
-        raise ValueError(f"size_px is {size_px}; it must be at least 1")
+    sides_px = (size_px, size_px) if isinstance(size_px, int) else size_px
+    if min(sides_px) < 1 or (sides_px[0] != sides_px[1] and not letterbox):
+        raise ValueError(f"size_px is {size_px}; it must be at least 1, and one side unless images are letterboxed")
     if not folder.is_dir():
         raise NotEnoughImages(f"{folder} is not a folder; name one that holds at least {min_images} images")
     min_images = max(min_images, 1)
     files, skipped = image_files(folder, limit=limit)
-    pixels = np.empty((len(files), 3, size_px, size_px), dtype=np.uint8)
-    sides_px = np.zeros(len(files), dtype=np.int32)
-    reasons = _decode_all(files, pixels, sides_px, progress, letterbox=letterbox)
+    pixels = np.empty((len(files), 3, *sides_px), dtype=np.uint8)
+    shorter_px = np.zeros(len(files), dtype=np.int32)
+    reasons = _decode_all(files, pixels, shorter_px, progress, letterbox=letterbox)
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     skipped += [Skipped(path=path, reason=reason) for path, reason in zip(files, reasons, strict=True) if reason]
     if len(kept) < min_images:
@@ -135,7 +136,7 @@ def read_images(
             pixels[row] = pixels[i]
     return ImageSet(
         pixels=torch.from_numpy(pixels[: len(kept)]),
-        sides_px=sides_px[kept],
+        sides_px=shorter_px[kept],
         paths=tuple(files[i] for i in kept),
         skipped=tuple(skipped),
     )
@@ -285,7 +286,7 @@ def _decode_all(
 
 
 def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32], *, letterbox: bool) -> str | None:
-    size_px = row.shape[-1]
+    height_px, width_px = row.shape[-2:]
     try:
         if not path.is_file():
             return "not a regular file"
@@ -293,8 +294,8 @@ def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32],
             return "empty file"
         with open_picture(path) as image:
             side_px[:] = min(image.size)
-            square = to_letterbox(image, (size_px, size_px))[0] if letterbox else to_square(image, size_px)
-            row[:] = square.transpose(2, 0, 1)
+            seen = to_letterbox(image, (height_px, width_px))[0] if letterbox else to_square(image, width_px)
+            row[:] = seen.transpose(2, 0, 1)
     except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return None

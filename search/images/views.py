@@ -129,34 +129,35 @@ def views(
 @torch.no_grad()
 def center(
     pixels_NCHW: Tensor,
-    size_px: int,
+    size_px: int | tuple[int, int],
     mean: tuple[float, float, float] = IMAGENET_MEAN,
     std: tuple[float, float, float] = IMAGENET_STD,
 ) -> Tensor:
     """The evaluation preprocessing, which model cards document.
 
-    Divide by 255, resize the shorter side to ``size_px`` (bilinear, antialiased), crop the center, normalize.
+    Divide by 255, resize until ``size_px`` is covered (bilinear, antialiased), crop the center, normalize.
 
     Args:
         pixels_NCHW: uint8 RGB.
-        size_px: side of the result, in pixels.
+        size_px: side of the result, or its height and width, in pixels.
         mean: subtracted from each channel, on the scale 0..1.
         std: each channel is divided by it, on the scale 0..1.
 
     Returns:
-        Float32 ``[N, 3, size_px, size_px]`` on the pixels' device, channels_last.
+        Float32 ``[N, 3, height, width]`` on the pixels' device, channels_last.
 
     Raises:
         ValueError: the pixels are not uint8.
     """
     x_NCHW = _unit(pixels_NCHW)
     height_px, width_px = x_NCHW.shape[-2:]
-    shorter_px = min(height_px, width_px)
-    if shorter_px != size_px:
-        resized = (height_px * size_px // shorter_px, width_px * size_px // shorter_px)
+    high, wide = (size_px, size_px) if isinstance(size_px, int) else size_px
+    to_px, of_px = (high, height_px) if high * width_px >= wide * height_px else (wide, width_px)
+    if to_px != of_px:
+        resized = (height_px * to_px // of_px, width_px * to_px // of_px)
         x_NCHW = F.interpolate(x_NCHW, resized, mode="bilinear", antialias=True)
-    top, left = (round((side - size_px) / 2) for side in x_NCHW.shape[-2:])  # rounded as torchvision does
-    return _normalize(x_NCHW[..., top : top + size_px, left : left + size_px], mean, std)
+    top, left = (round((side - to) / 2) for side, to in zip(x_NCHW.shape[-2:], (high, wide), strict=True))
+    return _normalize(x_NCHW[..., top : top + high, left : left + wide], mean, std)  # rounded as torchvision does
 
 
 def _unit(pixels_NCHW: Tensor) -> Tensor:

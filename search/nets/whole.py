@@ -16,26 +16,20 @@ from search.nets.net import Net, Part
 from search.types import Architecture, Task
 
 
-class Headed(Net):
-    """The family of a net's networks with a detector's or a segmenter's head.
+class Framed(Net):
+    """The family of a net's networks for inputs that may be wider or narrower than they are high.
 
-    Its backbones are the net's; its blocks are those of the whole: without the net's own pooling, which no head reads.
+    Its networks are the net's; its blocks read maps of that shape.
 
     Args:
-        net: the family of the backbones.
-        task: ``det`` or ``seg``.
-        classes: of the head.
-
-    Raises:
-        BadHead: the maps differ from network to network, are too few, or there is no class.
+        net: the family; its maps are the input divided by powers of 2.
+        width_px: of the input, a multiple of its coarsest stride as the height is; None: as wide as high.
     """
 
-    def __init__(self, net: Net, task: Task, classes: int) -> None:
-        self._net, self.task, self.classes = net, task, classes
+    def __init__(self, net: Net, width_px: int | None = None) -> None:
+        self._net, self.width_px = net, width_px
         self.name, self.space = net.name, net.space
         self.weights, self.light_blocks, self.sized_by = net.weights, net.light_blocks, net.sized_by
-        self.channels = map_channels(net)
-        head_ops(task, self.channels, classes, 32, 32)
 
     def values(self, architecture: Architecture) -> dict[str, int]:
         """The backbone's."""
@@ -61,20 +55,48 @@ class Headed(Net):
         """A block of the net or of the head."""
         return build_block(self._net, key)
 
-    def head(self, resolution_px: int) -> tuple[OpKey, ...]:
-        """The head's blocks for an input of this side."""
-        return head_ops(self.task, self.channels, self.classes, resolution_px, resolution_px)
+    def size_px(self, resolution_px: int) -> tuple[int, int]:
+        """Height and width of an input that is ``resolution_px`` high."""
+        return resolution_px, self.width_px or resolution_px
 
-    def backbone(self, architecture: Architecture) -> tuple[OpKey, ...]:
-        """The backbone's blocks that run in the whole model."""
-        return tuple(key for key in self._net.ops(architecture) if key.kind != "head")
+    def parts(self, resolution_px: int) -> tuple[Part, ...]:
+        """The net's, each block on maps of the input's shape."""
+        height, width = self.size_px(resolution_px)
+        parts = self._net.parts(resolution_px)
+        return parts if width == height else tuple(_wide(part, height, width) for part in parts)
+
+
+class Headed(Framed):
+    """The family of a net's networks with a detector's or a segmenter's head.
+
+    Its backbones are the net's; its blocks are those of the whole: without the net's own pooling, which no head reads.
+
+    Args:
+        net: the family of the backbones.
+        task: ``det`` or ``seg``.
+        classes: of the head.
+        width_px: see ``Framed``.
+
+    Raises:
+        BadHead: the maps differ from network to network, are too few, or there is no class.
+    """
+
+    def __init__(self, net: Net, task: Task, classes: int, width_px: int | None = None) -> None:
+        super().__init__(net, width_px)
+        self.task, self.classes = task, classes
+        self.channels = map_channels(net)
+        head_ops(task, self.channels, classes, 32, 32)
+
+    def head(self, resolution_px: int) -> tuple[OpKey, ...]:
+        """The head's blocks for an input of this height."""
+        return head_ops(self.task, self.channels, self.classes, *self.size_px(resolution_px))
 
     def parts(self, resolution_px: int) -> tuple[Part, ...]:
         """The backbone's and the head's; maps that the head reads stay alive until it has read them."""
-        waiting = levels_of(self.channels)
-        parts = [_body(part, waiting, resolution_px) for part in self._net.parts(resolution_px)]
+        waiting, size_px = levels_of(self.channels), self.size_px(resolution_px)
+        parts = [_body(part, waiting, size_px) for part in super().parts(resolution_px)]
         body = [part for part in parts if any(part.ops)]
-        alive = sum(_elements(level, resolution_px) for level in waiting)
+        alive = sum(_elements(level, size_px) for level in waiting)
         ops = self.head(resolution_px)
         peak = alive + max(count_block(key).peak_elements for key in ops)
         return (*body, Part(choices=(), ops=(ops,), peaks=(peak,)))
@@ -89,9 +111,11 @@ def build_block(net: Net, key: OpKey) -> nn.Module:
     return build_head_op(key) if key.kind in HEAD_KINDS else net.build_op(key)
 
 
-def family_for(net: Net, task: Task, classes: int) -> Net:
+def family_for(net: Net, task: Task, classes: int, width_px: int | None = None) -> Net:
     """What a budget for a task counts: whole models, or the net's backbones where the task or the net has no head."""
-    return Headed(net, task, classes) if task in HEADS and takes_heads(net) else net
+    if task in HEADS and takes_heads(net):
+        return Headed(net, task, classes, width_px)
+    return net if width_px is None else Framed(net, width_px)
 
 
 def takes_heads(net: Net) -> bool:
@@ -105,12 +129,15 @@ def takes_heads(net: Net) -> bool:
     return True
 
 
-def all_head_ops(net: Net, resolution_px: int, classes: Sequence[int]) -> tuple[OpKey, ...]:
+def all_head_ops(
+    net: Net, resolution_px: int, classes: Sequence[int], width_px: int | None = None
+) -> tuple[OpKey, ...]:
     """The blocks of all heads for these numbers of classes; none where the net takes no heads."""
     if not takes_heads(net):
         return ()
     channels = map_channels(net)
-    ops = (head_ops(task, channels, n, resolution_px, resolution_px) for task in HEADS for n in classes)
+    size_px = resolution_px, width_px or resolution_px
+    ops = (head_ops(task, channels, n, *size_px) for task in HEADS for n in classes)
     return tuple(dict.fromkeys(key for keys in ops for key in keys))
 
 
@@ -143,15 +170,21 @@ def _channels(net: Net, architecture: Architecture) -> dict[str, int]:
     return {name: map_.shape[1] for name, map_ in maps.items()}
 
 
-def _body(part: Part, waiting: Sequence[Level], resolution_px: int) -> Part:
+def _wide(part: Part, height_px: int, width_px: int) -> Part:
+    """A part of a net for squares as high as the input, on maps of the input's shape."""
+    ops = tuple(tuple(replace(key, width_px=key.width_px * width_px // height_px) for key in keys) for keys in part.ops)
+    return replace(part, ops=ops, peaks=tuple(peak * width_px // height_px for peak in part.peaks))
+
+
+def _body(part: Part, waiting: Sequence[Level], size_px: tuple[int, int]) -> Part:
     """A part of the backbone: no pooling, and beside its own maps the finer ones that wait for the head."""
     ops = tuple(tuple(key for key in keys if key.kind != "head") for keys in part.ops)
     own = part.peaks or tuple(max((count_block(key).peak_elements for key in keys), default=0) for keys in part.ops)
     sides = [keys[0].height_px for keys in ops if keys]
-    alive = sum(_elements(one, resolution_px) for one in waiting if sides and resolution_px // one.stride > sides[0])
+    alive = sum(_elements(one, size_px) for one in waiting if sides and size_px[0] // one.stride > sides[0])
     return replace(part, ops=ops, peaks=tuple(peak + alive for peak in own))
 
 
-def _elements(level: Level, resolution_px: int) -> int:
-    side: int = -(-resolution_px // level.stride)
-    return level.channels * side * side
+def _elements(level: Level, size_px: tuple[int, int]) -> int:
+    height, width = (-(-side // level.stride) for side in size_px)
+    return level.channels * height * width

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from hardware_profiles import LatencyTable
+from hardware_profiles.types import size_text
 from search.errors import BadSupernet, NotEnoughImages, WrongTable
 from search.images.views import center
 from search.scores import CRITERIA, SCORES, Look, look
@@ -66,7 +67,7 @@ def find(
         BadSupernet: its weights give features that are not finite.
         ValueError: numbers that ask for no search.
     """
-    _check_resolution(table, resolution_px)
+    _check_resolution(table, resolution_px, table.width_px)
     (result,) = find_each(
         supernet,
         [Goal(table=table, budget=budget)],
@@ -113,14 +114,14 @@ def find_each(
     tables = [goal.table for goal in goals]
     for table in tables:
         _check_table(supernet, table)
-        _check_resolution(table, tables[0].resolution_px)
+        _check_resolution(table, tables[0].resolution_px, tables[0].width_px)
     count = min(len(pixels), images if images is not None else _images_at(tables[0].resolution_px))
     _check_numbers(evaluations=evaluations, generations=generations, images=count)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pixels))[:count])
     card = supernet.card
-    batch_BCHW = center(  # noqa: N806
-        pixels[torch.from_numpy(chosen)], tables[0].resolution_px, card.mean, card.std
-    )
+    resolution_px = tables[0].resolution_px
+    size_px = resolution_px, tables[0].width_px or resolution_px
+    batch_BCHW = center(pixels[torch.from_numpy(chosen)], size_px, card.mean, card.std)  # noqa: N806
     hunts = [Hunt(goal.family or supernet.net, goal, seed, len(pixels)) for goal in goals]
     scorer = _Scorer(supernet, batch_BCHW, task)
     scores: dict[Key, float] = {}
@@ -150,14 +151,14 @@ class _Scorer:
 
     def __init__(self, supernet: Supernet, batch_BCHW: Tensor, task: Task) -> None:  # noqa: N803
         self._supernet, self._batch, self._compare = supernet, batch_BCHW, CRITERIA[SCORES[task]]
-        largest = supernet.net.largest(batch_BCHW.shape[-1])
+        largest = supernet.net.largest(batch_BCHW.shape[-2])
         self._teacher = self._look(supernet.net.encode([largest])[0])
 
     def __call__(self, row: Rows) -> float:
         return self._compare(self._look(row), self._teacher)
 
     def _look(self, row: Rows) -> Look:
-        (architecture,) = self._supernet.net.decode(row[None], self._batch.shape[-1])
+        (architecture,) = self._supernet.net.decode(row[None], self._batch.shape[-2])
         backbone = self._supernet.subnet(architecture).to(memory_format=torch.channels_last)
         seen = look(backbone, self._supernet.projector(backbone.embedding_dim), self._batch)
         if not seen.finite:
@@ -187,11 +188,10 @@ def _check_table(supernet: Supernet, table: LatencyTable) -> None:
         raise WrongTable(f"the table of {device} is of net {table.net!r}, the supernet of {net!r}; measure {net}")
 
 
-def _check_resolution(table: LatencyTable, resolution_px: int | None) -> None:
-    if resolution_px not in (None, table.resolution_px):
-        raise WrongTable(
-            f"the table of {table.device.id} holds for {table.resolution_px} px, not {resolution_px}; measure that"
-        )
+def _check_resolution(table: LatencyTable, resolution_px: int | None, width_px: int | None) -> None:
+    if resolution_px not in (None, table.resolution_px) or width_px != table.width_px:
+        asked = size_text(resolution_px or table.resolution_px, width_px)
+        raise WrongTable(f"the table of {table.device.id} holds for {table.size_text} px, not {asked}; measure that")
 
 
 def _check_numbers(*, evaluations: int, generations: int, images: int) -> None:

@@ -105,7 +105,7 @@ def own_table() -> LatencyTable:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path, own_table: LatencyTable) -> Path:
-    """A cache with that supernet, which hides any bundled one, and that table; the catalogue is empty."""
+    """A cache with that supernet under two names that hide any bundled one, and that table; the catalogue is empty."""
     folder = tmp_path / "home"
     monkeypatch.setenv("ZOO_HOME", str(folder))
     monkeypatch.setattr(zoo.supernets, "BUNDLED", tmp_path / "none")
@@ -113,5 +113,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path, own_ta
     (folder / "supernets").mkdir(parents=True)
     (folder / "entries.json").write_text('{"schema": 1, "entries": []}')
     shutil.copytree(supernet, folder / "supernets" / "mobile-mocov2")
+    (folder / "supernets" / zoo.supernets.DEFAULT).symlink_to("mobile-mocov2")  # what a search takes unless told
     keep_table(own_table, folder / "devices")
     return folder

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from hardware_profiles import LatencyTable, find_table, save_table
 from hardware_profiles.estimate import estimate_ms
-from hardware_profiles.tables.find import keep_table
+from hardware_profiles.tables.find import ALIASES, keep_table
 from search.nets import NETS
 from search.types import Architecture
 from zoo.cli.app import program
@@ -116,12 +116,13 @@ def test_the_list_needs_no_torch() -> None:
 
 def test_a_table_shows_where_it_comes_from_and_can_be_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    shown = document("show", "cloud", "--plot", tmp_path / "plot.png")
+    assert document("show", "cloud")["device_id"] == ALIASES["cloud"]
+    shown = document("show", "titan-rtx", "--plot", tmp_path / "plot.png")
     assert shown["device_id"] == "titan-rtx" and shown["device"]["license"] == "MIT"
     assert len(shown["checks"]) == 200 and len(shown["entries"]) == 104
     assert [path.name for path in tmp_path.glob("*.png")] == ["plot.png"]
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
-    wrong = run("show", "cloud", "--plot", tmp_path / "plot.mp3")
+    wrong = run("show", "titan-rtx", "--plot", tmp_path / "plot.mp3")
     assert wrong.exit_code == 2 and list(tmp_path.glob("*mp3*")) == []
 
 

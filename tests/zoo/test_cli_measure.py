@@ -101,7 +101,7 @@ def test_a_kit_s_result_becomes_a_table_that_the_zoo_finds(
     monkeypatch.setattr(
         zoo.devices.this_machine,
         "blocks_of",
-        lambda net, px, classes: {key: lambda key=key: net.build_op(key) for key in keys},
+        lambda net, px, classes, width_px=None: {key: lambda key=key: net.build_op(key) for key in keys},
     )
     networks = [
         zoo.devices.this_machine.Network(
@@ -110,7 +110,7 @@ def test_a_kit_s_result_becomes_a_table_that_the_zoo_finds(
         for depth in range(1, 19)
     ]
     monkeypatch.setattr(zoo.devices.this_machine, "networks_of", lambda *args, **kwargs: networks)
-    made = run("kit", "--resolution", 16, "-o", tmp_path / "kit.zip")
+    made = run("kit", "--net", "mobile", "--resolution", 16, "-o", tmp_path / "kit.zip")
     assert made.exit_code == 0 and "python3 kit.zip" in made.stderr
     result = tmp_path / "kit-result.json"
     result.write_text(json.dumps(answer(tmp_path / "kit.zip")))

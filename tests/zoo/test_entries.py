@@ -22,12 +22,13 @@ from tests.search.small_cells import DARTS_V2, single_network
 from tests.search.small_supernets import made_up_table
 from zoo.catalogue import Entry, find_entry, load_entries
 from zoo.catalogue.build import make_entries, package_entry
-from zoo.catalogue.contents import PHOTOS, REFERENCE_DEVICE, Ask, cell_asks, round_up_ms, wanted
+from zoo.catalogue.contents import CELL_DEVICE, PHOTOS, SMALL, Ask, cell_asks, round_up_ms, wanted
 from zoo.catalogue.entries import entries_text, read_entries
 from zoo.catalogue.get import get
 from zoo.catalogue.locate import entry_of, locate
 from zoo.devices.tables import table_of
 from zoo.errors import StaleEntry
+from zoo.make.job import PHOTO_PX
 from zoo.names import parse_name
 from zoo.supernets import BUNDLED, read_supernet
 
@@ -38,8 +39,36 @@ def test_the_catalogue_answers_all_that_is_wanted_for_three_tasks_on_every_kind_
     entries = load_entries()
     assert {entry.name for entry in entries} == {ask.name for ask in (*wanted(), *cell_asks())} and len(entries) >= 12
     assert {entry.task for entry in entries} == set(Task)
-    assert len({entry.device for entry in entries}) >= 5
-    assert any(entry.name == "data-mocov2-det-3ms" for entry in entries)
+    assert len({entry.device for entry in entries}) >= 10
+    kinds = {table_of(entry.device, entry.net, entry.resolution_px).device.kind for entry in entries}
+    assert kinds >= {"point", "edge", "mobile", "cloud"}
+
+
+def test_a_name_without_a_device_is_a_whole_model_for_photos_on_a_measured_server() -> None:
+    for task in Task:
+        name = parse_name(f"data-mocov2-{task}-3ms")
+        entry = find_entry(name)
+        assert entry is not None and entry.source == "measured" and entry.net == "mobile-photo"
+        assert entry.resolution_px == PHOTO_PX["mobile-photo"][task]
+        assert entry.classes == (None if task is Task.CLS else 20)
+
+
+def test_thumbnails_are_the_exception() -> None:
+    entries = load_entries()
+    small = {entry.name for entry in entries if entry.resolution_px < 96 and entry.net != "cell"}
+    assert small == {ask.name for ask in SMALL} and len(small) <= 4
+    assert {entry.task for entry in entries if entry.name in small} == {Task.CLS}
+
+
+@pytest.mark.parametrize("entry", load_entries(), ids=lambda entry: entry.name)
+def test_every_budget_of_the_catalogue_chooses(entry: Entry) -> None:
+    if entry.net == "cell":
+        return  # a single network
+    net = NETS[entry.net]
+    family = family_for(net, entry.task, entry.classes) if entry.classes else net
+    table = table_of(entry.device, entry.net, entry.resolution_px)
+    largest_ms = estimate_ms(table, family.ops(net.largest(entry.resolution_px)))
+    assert entry.predicted_ms <= (entry.question.budget.latency_ms or 0) < largest_ms
 
 
 @pytest.mark.parametrize("entry", load_entries(), ids=lambda entry: entry.name)
@@ -97,7 +126,7 @@ def test_a_bundled_network_of_cells_is_named_by_its_time_and_answers_that_name(
     for name in ("cell-simclr-leaves", "cell-simclr-waves"):
         save_supernet(single_network(architecture, name), bundled / name)
     table = made_up_table("cell", SIDE_PX, scale=0.01)
-    keep_table(replace(table, device=replace(table.device, id=REFERENCE_DEVICE, source="measured")), tables)
+    keep_table(replace(table, device=replace(table.device, id=CELL_DEVICE, source="measured")), tables)
     for module in (zoo.supernets, zoo.catalogue.contents):
         monkeypatch.setattr(module, "BUNDLED", bundled)
     original = zoo.catalogue.build.find_table

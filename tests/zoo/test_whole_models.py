@@ -88,7 +88,7 @@ def test_measured_blocks_cover_every_measured_network() -> None:
 @pytest.mark.parametrize("size_px", [64, 100, 352])
 def test_sizes_that_no_photo_net_takes_are_refused(size_px: int) -> None:
     with pytest.raises(BadRequest, match="96 to 320 px in multiples of 32"):
-        check_size("mobile-photo", size_px)
+        check_size("mobile-photo", (size_px, size_px), Task.DET)
 
 
 @pytest.mark.parametrize(("task", "classes"), [("det", 0), ("seg", -1), ("cls", 3)])

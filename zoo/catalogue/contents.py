@@ -1,8 +1,9 @@
 """The names that the curated catalogue answers, and the devices for which their milliseconds are meant.
 
-The reference device of names without one is a server's CPU (AMD EPYC, AVX2, one thread): its tables were measured with
-ONNX Runtime, at 32 px and, for dense tasks, at 64 px. All other tables hold for 32 px, and so do their entries. The
-names of networks of cells follow from their times: ``zoo.catalogue.contents``.
+Networks see photos: 160 px for ``cls``, 224 px for ``det`` and ``seg``, and a budget is that of the whole model with a
+head of 20 classes. The reference device of names without one is a server's CPU of today (Intel Xeon with AVX-512 and
+AMX, ONNX Runtime, one thread). Small images stay where a device's published table holds for 32 px alone, and networks
+of cells, whose names follow from their times, on the CPU that they were timed on: ``cell_asks``.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hardware_profiles.estimate import estimate_ms
+from hardware_profiles.types import Precision
 from search.types import Budget, Task
 from zoo.devices.fitted import find_table
 from zoo.make.job import PHOTO_PX
 from zoo.names import Name, parse_name
 from zoo.supernets import BUNDLED, PHOTO_NET, read_supernet, supernet_names
 
-REFERENCE_DEVICE = "epyc-avx2"
+REFERENCE_DEVICE = "xeon-amx"
+CELL_DEVICE = "epyc-avx2"
 SUPERNET = "mobile-mocov2"
 PHOTO_SUPERNET = "mobile-photo-mocov2"
 
@@ -31,8 +34,8 @@ class Ask:
     supernet: str = SUPERNET
 
 
-def _reference(name: str, resolution_px: int) -> Ask:
-    return Ask(name=name, device=REFERENCE_DEVICE, resolution_px=resolution_px)
+def _reference(*questions: str) -> tuple[Ask, ...]:
+    return tuple(_photo(f"data-mocov2-{q}", REFERENCE_DEVICE) for q in questions)
 
 
 def _published(device: str, *questions: str) -> tuple[Ask, ...]:
@@ -50,6 +53,7 @@ def _photo(name: str, device: str, resolution_px: int | None = None) -> Ask:
 
 # Photo-size names: whole models with heads of 20 classes; budgets lie between the smallest and the largest network.
 PHOTOS = (
+    *_reference("cls-1ms", "cls-2ms", "cls-3ms", "det-2ms", "det-3ms", "det-6ms", "seg-2ms", "seg-3ms", "seg-6ms"),
     *_today("galaxy-s24", "cls-0.45ms", "det-0.5ms", "seg-0.5ms"),
     *_today("galaxy-s25", "cls-0.35ms", "det-0.4ms", "seg-0.4ms"),
     *_today("snapdragon-8-elite-gen5", "cls-0.3ms", "det-0.35ms", "seg-0.3ms"),
@@ -57,35 +61,47 @@ PHOTOS = (
     *_today("iq-9075", "cls-0.9ms", "det-1ms", "seg-1ms"),
     *_today("sa8775p", "det-1.1ms", "seg-1.1ms"),
     *_today("qcs8550", "cls-0.65ms", "det-0.7ms", "seg-0.7ms"),
+    *_today("q-6690-int8", "cls-1ms", "det-1.2ms", "seg-1.2ms"),
     *_today("rb3-gen2-int8", "cls-1.1ms", "det-1.1ms", "seg-1.1ms"),
     *_today("i9-10940x", "cls-3ms", "det-5ms", "seg-4ms"),
     *_today("rtx-3090", "cls-2ms", "det-4ms", "seg-4ms"),
     *_today("rtx-5090", "cls-1ms", "det-2ms", "seg-2ms"),
 )
 
-# Names at 32 and 64 px, for devices whose tables hold for small images alone.
+# Thumbnails of 32 px, on the devices whose published tables hold for those.
 SMALL = (
-    _reference("data-mocov2-cls-0.7ms", 32),
-    _reference("data-mocov2-cls-1ms", 32),
-    _reference("data-mocov2-cls-2ms", 32),
-    _reference("data-mocov2-det-3ms", 64),
-    _reference("data-mocov2-det-6ms", 64),
-    _reference("data-mocov2-seg-3ms", 64),
-    _reference("data-mocov2-seg-6ms", 64),
-    *_published("raspi4", "cls-20ms", "cls-40ms", "det-30ms", "seg-40ms"),
-    *_published("pixel3", "cls-10ms", "cls-20ms", "det-15ms", "seg-20ms"),
-    *_published("eyeriss", "cls-5ms"),
+    *_published("raspi4", "cls-20ms", "cls-40ms"),
+    *_published("pixel3", "cls-10ms", "cls-20ms"),
 )
 
 
 def wanted() -> tuple[Ask, ...]:
-    """The names of the bundled supernets, those of cells apart; at photo size, too, where there is one for photos."""
-    return (*SMALL, *(PHOTOS if (BUNDLED / PHOTO_SUPERNET).is_dir() else ()))
+    """The names of the bundled supernets, those of cells apart."""
+    return (*PHOTOS, *SMALL)
 
 
-def reference_tables() -> tuple[tuple[str, int], ...]:
-    """Net and side of the input of every table of the reference device that the names need."""
-    return (("mobile", 32), ("mobile", 64), ("cell", 32))
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """A table of the reference machine: the photo net at ``size_px``, and how the machine is used."""
+
+    size_px: int
+    precision: Precision = "fp32"
+    threads: int = 1
+
+    @property
+    def device(self) -> str:
+        """The id that the table gets: ``xeon-amx-t2-int8`` of two threads in int8."""
+        threads = f"-t{self.threads}" if self.threads > 1 else ""
+        return f"{REFERENCE_DEVICE}{threads}{'' if self.precision == 'fp32' else f'-{self.precision}'}"
+
+
+def reference_tables() -> tuple[Reference, ...]:
+    """What is measured of the reference machine: more than the names need, for searches at other sizes."""
+    return (
+        *(Reference(size_px=px) for px in (96, 128, 160, 224, 320)),
+        Reference(size_px=224, precision="int8"),
+        Reference(size_px=224, threads=2),
+    )
 
 
 _ROUND = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)  # milliseconds as people say them: a step is 20 to 50 %
@@ -104,7 +120,7 @@ def cell_asks() -> tuple[Ask, ...]:
         if one.net != "cell" or one.folder.parent != BUNDLED:
             continue
         about = read_supernet(one.folder).supernet.card
-        table = find_table(REFERENCE_DEVICE, net=one.net, resolution_px=about.resolution_px)
+        table = find_table(CELL_DEVICE, net=one.net, resolution_px=about.resolution_px)
         family = about.family
         ms = estimate_ms(table, family.ops(family.largest(about.resolution_px)))
         timed.append((ms, one.name, one.objective, about.resolution_px))
@@ -113,7 +129,7 @@ def cell_asks() -> tuple[Ask, ...]:
     for ms, supernet, objective, px in sorted(timed):
         taken_ms = round_up_ms(_ROOM * ms, above_ms=taken_ms)
         name = Name(method="ssnas", objective=objective, task=Task.CLS, budget=Budget(latency_ms=taken_ms))
-        asks.append(Ask(name=str(name), device=REFERENCE_DEVICE, resolution_px=px, supernet=supernet))
+        asks.append(Ask(name=str(name), device=CELL_DEVICE, resolution_px=px, supernet=supernet))
     return tuple(asks)
 
 

@@ -26,7 +26,7 @@ from zoo.errors import BadName, BadPackage, BudgetMissed, StaleEntry, UnknownNam
 from zoo.home import home_folder
 from zoo.hub.address import Address, find_address
 from zoo.make.search import search
-from zoo.names import Name, parse_name, shown, square_size
+from zoo.names import Name, parse_name, shown
 from zoo.package.card import CONFIG, Packaged, is_package, read_card
 from zoo.supernets import read_supernet, supernets_for
 from zoo.types import Progress, Say, no_progress, silent
@@ -153,7 +153,7 @@ def _make(question: Name, images: str | Path | None, supernet: str | None, progr
         budget=question.budget,
         task=question.task,
         device=question.device or REFERENCE,
-        resolution_px=None if question.size_px is None else square_size(question.size_px),
+        resolution_px=question.size_px,
         supernet=fullest(question, supernets_for(question, supernet), progress=progress, say=say),
         progress=progress,
         say=say,

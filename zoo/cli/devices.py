@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zoo.cli.console import Json, Quiet, Talk, columns, ms_text
+from zoo.supernets import LEAST_PHOTO_PX
 
 if TYPE_CHECKING:
     from hardware_profiles.types import LatencyTable, TableHead, Validation
@@ -48,6 +49,7 @@ def list_command(
         and precision in (None, head.device.precision)
         and (runtime or "").lower() in head.device.runtime.lower()
     ]
+    heads.sort(key=lambda one: 0 < one[0].resolution_px < LEAST_PHOTO_PX)  # thumbnails' tables after those of photos
     talk.data([_document(head) | {"path": str(path)} for head, path in heads], columns(_rows(heads)) if heads else [])
     if not heads:
         talk.say("no such table; `zoo devices list` shows all, `zoo devices measure` makes this machine's")
@@ -118,7 +120,7 @@ def _rows(heads: list[tuple[TableHead, Path]]) -> list[tuple[str, ...]]:
     for head, _ in heads:
         about, figures = head.device, head.validation
         error = "-" if figures is None else f"{figures.mape_percent:.2f} %"
-        net = f"{head.net}, {head.resolution_px} px" if head.resolution_px else head.net
+        net = f"{head.net}, {head.size_text} px" if head.resolution_px else head.net
         name = f"{about.id} = {aliases[about.id]}" if about.id in aliases else about.id
         rows.append((name, about.kind, f"{about.batch} {about.precision}", net, about.source, error))
     return rows

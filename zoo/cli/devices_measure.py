@@ -10,17 +10,23 @@ import typer
 
 from hardware_profiles.types import Kind, Precision
 from zoo.cli.console import Json, Quiet, Talk, size_text
+from zoo.names import parse_size
+from zoo.supernets import PHOTO_NET, usual_px
 
+_LEAST_PX = 8  # networks halve their input three times
 _LONGEST_ID = 64  # the file's name holds the id, a net and a size, and stays below 255
 _Precisions = Annotated[list[str] | None, typer.Option("--precision", help="fp32; again for more.")]
+_Classes = Annotated[
+    list[int] | None, typer.Option("--classes", min=1, max=10_000, help="Of the heads, 20; again for more.")
+]
 _Resolutions = Annotated[
-    list[int] | None,
-    typer.Option("--resolution", min=8, help="Side of the input in px, 32; again for more."),
+    list[str] | None,
+    typer.Option("--resolution", help="Side of the input in px, or 320x192; of photos 224, else 32; again for more."),
 ]
 
 
 def measure_command(
-    net: Annotated[str, typer.Option(help="The family of networks.")] = "mobile",
+    net: Annotated[str, typer.Option(help="The family of networks.")] = PHOTO_NET,
     resolution: _Resolutions = None,
     precision: _Precisions = None,
     runtime: Annotated[
@@ -29,10 +35,7 @@ def measure_command(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
     networks: Annotated[int, typer.Option(min=2, help="Unseen whole networks that tell how far off a table is.")] = 16,
-    classes: Annotated[
-        list[int] | None,
-        typer.Option(min=1, max=10_000, help="Of the heads, 20; again for more."),
-    ] = None,
+    classes: _Classes = None,
     name: Annotated[str | None, typer.Option("--id", help="Call the device this, to share its table.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Measure although other work runs on this machine.")] = False,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to keep the tables in.")] = None,
@@ -54,13 +57,14 @@ def measure_command(
     precisions = [_precision(text) for text in precision or ["fp32"]]
     if name is not None:
         _check_id(name, precisions)
-    for px in resolution or [32]:
+    for width_px, height_px in map(_measurable, resolution or [str(usual_px(net))]):
         for each in precisions:
             used = Setting(precision=each, batch=batch, threads=threads or DEFAULT_THREADS, runtime=runtime)
             with talk.progress() as progress:
                 table = measure_here(
                     net,
-                    px,
+                    height_px,
+                    width_px=None if width_px == height_px else width_px,
                     setting=used,
                     validate_on=networks,
                     classes=tuple(dict.fromkeys(classes or [CLASSES])),
@@ -80,6 +84,14 @@ def measure_command(
         [str(path) for path, _ in found],
     )
     talk.next(*(f"zoo devices show {t.device.id} --net {net} --resolution {t.resolution_px}" for _, t in found))
+
+
+def _measurable(text: str) -> tuple[int, int]:
+    """``224`` or ``320x192`` -> width and height."""
+    size = parse_size(text)
+    if min(size) < _LEAST_PX:
+        raise typer.BadParameter(f"{text} px; a side has at least {_LEAST_PX}", param_hint="--resolution")
+    return size
 
 
 def _precision(text: str) -> Precision:
@@ -105,19 +117,24 @@ def _check_id(name: str, precisions: list[Precision]) -> None:
 
 def kit_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("kit.zip"),
-    net: Annotated[str, typer.Option(help="The family of networks.")] = "mobile",
-    resolution: Annotated[int, typer.Option(min=8, help="Side of the input in pixels.")] = 32,
+    net: Annotated[str, typer.Option(help="The family of networks.")] = PHOTO_NET,
+    resolution: Annotated[
+        int | None, typer.Option(min=8, help="Side of the input in pixels; of photos 224, else 32.")
+    ] = None,
     precision: Annotated[Precision, typer.Option(help="Of weights and activations.")] = "fp32",
     batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
+    classes: _Classes = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Pack what times a net on a machine that has only Python, numpy and onnxruntime."""
+    """Pack what times a net, heads included, on a machine that has only Python, numpy and onnxruntime."""
+    from search.nets.heads import CLASSES
     from zoo.devices.this_machine import pack_kit
 
-    talk = Talk(as_json=as_json, quiet=quiet)
+    talk, heads = Talk(as_json=as_json, quiet=quiet), tuple(dict.fromkeys(classes or [CLASSES]))
     with talk.progress() as progress:
-        path = pack_kit(net, resolution, out, precision=precision, batch=batch, progress=progress)
+        px = resolution or usual_px(net)
+        path = pack_kit(net, px, out, precision=precision, batch=batch, classes=heads, progress=progress)
     size_bytes = path.stat().st_size
     talk.data({"path": str(path), "bytes": size_bytes}, [f"{path}  {size_text(size_bytes)}"])
     talk.say("on the machine to measure, which needs Python >= 3.9, numpy and onnxruntime:")

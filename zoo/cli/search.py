@@ -10,7 +10,8 @@ import typer
 from search.types import Task
 from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
 from zoo.errors import BadRequest
-from zoo.names import parse_amount, parse_budget, parse_bytes, parse_size, square_size
+from zoo.names import parse_amount, parse_budget, parse_bytes, parse_size
+from zoo.supernets import DEFAULT
 
 if TYPE_CHECKING:
     from zoo.make.search import MadeEach
@@ -29,8 +30,8 @@ def search_command(
     device: Annotated[
         list[str] | None, typer.Option(help="this, or what `zoo devices list` shows; again for more devices.")
     ] = None,
-    supernet: Annotated[str, typer.Option(help="Name or folder of the supernet to search.")] = "mobile-mocov2",
-    resolution: Annotated[str | None, typer.Option(help="The input in pixels, e.g. 224.")] = None,
+    supernet: Annotated[str, typer.Option(help="Name or folder of the supernet to search.")] = DEFAULT,
+    resolution: Annotated[str | None, typer.Option(help="The input in pixels: 224, or 320x192 (det, seg).")] = None,
     classes: Annotated[int | None, typer.Option(help="Of a detector's or a segmenter's head, 20.")] = None,
     max_params: Annotated[str | None, typer.Option(help="At most so many parameters, e.g. 500k.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="At most so many multiply-accumulates, e.g. 20m.")] = None,
@@ -49,7 +50,7 @@ def search_command(
     amounts = [None if text is None else parse_amount(text) for text in (max_params, max_macs)]
     amounts.append(None if max_memory is None else parse_bytes(max_memory))
     devices = device or ["this"]
-    size_px = None if resolution is None else square_size(parse_size(resolution))
+    size_px = None if resolution is None else parse_size(resolution)
     from search.types import Budget
     from zoo.make.search import search, search_each
     from zoo.package.card import card_document

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
@@ -20,14 +21,19 @@ from hardware_profiles.tables.find import find_table as find_file
 from hardware_profiles.types import CostModel, DeviceProfile, LatencyTable, OpKey
 from search.nets import NETS
 from search.nets.heads import HEAD_KINDS, build_head_op
+from search.nets.whole import Framed
 from zoo.home import own_tables
 
 # The networks that were timed saw photos; a block on a map of 4 px in a network for 32 px is none of theirs.
 LEAST_PX = 96
 
 
-def find_table(name: str, *, net: str, resolution_px: int, folders: Sequence[Path] = ()) -> LatencyTable:
+def find_table(
+    name: str, *, net: str, resolution_px: int, width_px: int | None = None, folders: Sequence[Path] = ()
+) -> LatencyTable:
     """The table of a net at a resolution on the device called ``name``: from a file, or by the device's cost model.
+
+    ``width_px`` is that of an input that is not as wide as high.
 
     Raises:
         UnknownDevice: nothing is known of that device.
@@ -35,17 +41,19 @@ def find_table(name: str, *, net: str, resolution_px: int, folders: Sequence[Pat
         BadProfile: a file is malformed, lacks a block of the net, or says that networks take no time.
     """
     try:
-        return _complete(find_file(name, net=net, resolution_px=resolution_px, folders=folders))
+        return _complete(find_file(name, net=net, resolution_px=resolution_px, width_px=width_px, folders=folders))
     except MissingTable:
-        model = find_costs(name, folders=folders) if net in NETS and resolution_px >= LEAST_PX else None
-        if model is None:
+        photo = net in NETS and min(resolution_px, width_px or resolution_px) >= LEAST_PX
+        if not photo or (model := find_costs(name, folders=folders)) is None:
             raise
-        return priced(model, net, resolution_px)
+        return priced(model, net, resolution_px, width_px)
 
 
-def priced(model: CostModel, net: str, resolution_px: int) -> LatencyTable:
+def priced(model: CostModel, net: str, resolution_px: int, width_px: int | None = None) -> LatencyTable:
     """The table of a net by a cost model; blocks of heads are priced, too, when they are asked for."""
-    return price_table(model, NETS[net].op_keys(resolution_px), builder(net), net=net, resolution_px=resolution_px)
+    keys = Framed(NETS[net], width_px).op_keys(resolution_px)
+    table = price_table(model, keys, builder(net), net=net, resolution_px=resolution_px)
+    return replace(table, width_px=width_px)
 
 
 def builder(net: str) -> Callable[[OpKey], nn.Module]:
@@ -57,10 +65,10 @@ def _complete(table: LatencyTable) -> LatencyTable:
     """``table``, whose blocks are all there and whose smallest network takes some time."""
     if table.net not in NETS:
         return table
-    net, name = NETS[table.net], table_name(table)
+    net, name = Framed(NETS[table.net], table.width_px), table_name(table)
     missing = [key for key in net.op_keys(table.resolution_px) if key not in table.entries]
     if missing:
-        again = measure_command(table.net, table.resolution_px)
+        again = measure_command(table.net, table.size_text)
         raise BadProfile(f"{name}: {len(missing)} blocks are missing, {missing[0]} for one; measure again: {again}")
     least_ms = estimate_ms(table, net.ops(net.smallest(table.resolution_px)))
     if least_ms <= 0:

@@ -87,7 +87,7 @@ KNOWN: Mapping[str, Known] = {
     "QCS8550 (Proxy)": Known(id="qcs8550", kind="edge", chip="QCS8550 board, timed on a proxy, NPU"),
     "QCS8275 (Proxy)": Known(id="qcs8275", kind="edge", chip="QCS8275 board, timed on a proxy, NPU"),
     "Dragonwing IQ-9075 EVK": Known(id="iq-9075", kind="edge", chip="Dragonwing IQ-9075 evaluation kit, NPU"),
-    "Dragonwing Q-6690 MTP": Known(id="q-6690", kind="edge", chip="Dragonwing Q-6690 test platform, NPU"),
+    "Dragonwing Q-6690 MTP": Known(id="q-6690", kind="point", chip="Dragonwing Q-6690 test platform, NPU"),
     "Dragonwing RB3 Gen 2 Vision Kit": Known(id="rb3-gen2", kind="edge", chip="Dragonwing RB3 Gen 2 vision kit, NPU"),
     "SA8295P ADP": Known(id="sa8295p", kind="edge", chip="SA8295P automotive development platform, NPU"),
     "SA8775P ADP": Known(id="sa8775p", kind="edge", chip="SA8775P automotive development platform, NPU"),

@@ -16,7 +16,7 @@ from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.fit.price import costs_of
 from hardware_profiles.tables.find import TableFile, find_device, keep_table, list_tables
 from hardware_profiles.tables.resize import resize_table
-from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling
+from hardware_profiles.types import DeviceProfile, LatencyTable, Scaling, size_text
 from search.nets import NETS, Net
 from search.nets.heads import CLASSES
 from search.nets.whole import all_head_ops
@@ -50,6 +50,7 @@ def table_for(
     net: str,
     resolution_px: int,
     *,
+    width_px: int | None = None,
     threads: int | None = None,
     classes: int | None = None,
     progress: Progress = no_progress,
@@ -61,6 +62,7 @@ def table_for(
         device: ``this``, or the id or alias of a device.
         net: a key of ``search.nets.NETS``.
         resolution_px: side of the input, in pixels.
+        width_px: of an input that is not as wide as high.
         threads: of the runtime on this machine.
         classes: of a head that the table must have the blocks of, where it can be measured; None: none is asked for.
         progress: called with (stage, done, all).
@@ -73,17 +75,17 @@ def table_for(
     """
     here = this_device(threads)
     if device in (THIS, here.id):
-        own = _own_table(here, net, resolution_px, classes, progress=progress, say=say)
+        own = _own_table(here, net, (resolution_px, width_px), classes, progress=progress, say=say)
         if own.validation is not None and own.validation.mape_percent > _DOUBTFUL_PERCENT:
             off = f"{own.validation.mape_percent:.0f} % off"
             say(f"that table is {off}: run zoo devices measure when this machine is idle")
         return Table(latencies=own, here=True)
-    other = table_of(device, net, resolution_px)
+    other = table_of(device, net, resolution_px, width_px)
     say(f"the table of {other.device.id} is {quality(other)}")
     return Table(latencies=other, here=False)
 
 
-def table_of(device: str, net: str, resolution_px: int) -> LatencyTable:
+def table_of(device: str, net: str, resolution_px: int, width_px: int | None = None) -> LatencyTable:
     """The table of a device; where it has none at this resolution, the nearest one it has, scaled.
 
     A scaled table's ``source`` is ``estimated``, and its ``scaling`` holds how far off the same step was on the device
@@ -94,23 +96,25 @@ def table_of(device: str, net: str, resolution_px: int) -> LatencyTable:
         MissingTable: it has none for this net, at any resolution.
     """
     try:
-        return find_table(device, net=net, resolution_px=resolution_px, folders=[own_tables()])
+        return find_table(device, net=net, resolution_px=resolution_px, width_px=width_px, folders=[own_tables()])
     except MissingTable:
-        every = list_tables([own_tables()])
+        every = [file for file in list_tables([own_tables()]) if file.width_px is None]
         files = [file for file in every if file.net == net]
         own = [file for file in files if file.device_id == find_device(device, every)]
         if net == "mobile-photo" and not own and resolution_px >= LEAST_PX:
             smaller = [file for file in every if (file.device_id, file.net) == (find_device(device, every), "mobile")]
             if smaller:
-                return _from_small(max(smaller, key=lambda file: file.resolution_px), net, resolution_px, every)
+                largest = max(smaller, key=lambda file: file.resolution_px)
+                return _from_small(largest, net, (resolution_px, width_px), every)
         if not own or net not in NETS:
             raise
-        nearest_file = min(own, key=lambda file: abs(np.log(file.resolution_px / resolution_px)))
-        scaled = resize_table(nearest_file.load(), resolution_px)
+        side_px = round(np.sqrt(resolution_px * (width_px or resolution_px)))  # of a square with as many pixels
+        nearest_file = min(own, key=lambda file: abs(np.log(file.resolution_px / side_px)))
+        scaled = resize_table(nearest_file.load(), resolution_px, width_px)
         return replace(scaled, scaling=_scaling(files, NETS[net], nearest_file.resolution_px, resolution_px))
 
 
-def _from_small(file: TableFile, net: str, resolution_px: int, every: Sequence[TableFile]) -> LatencyTable:
+def _from_small(file: TableFile, net: str, size_px: tuple[int, int | None], every: Sequence[TableFile]) -> LatencyTable:
     """The photo net by what the work of the small one's blocks costs; an estimate.
 
     Its error is the larger one of two: how far off the costs are on those blocks, and on networks of the photo net, or
@@ -125,12 +129,12 @@ def _from_small(file: TableFile, net: str, resolution_px: int, every: Sequence[T
             one for one in measured if one.device_id == start.device_id and one.resolution_px > file.resolution_px
         ]
         if larger:
-            end = min(larger, key=lambda one: (one.net != net, abs(np.log(one.resolution_px / resolution_px))))
+            end = min(larger, key=lambda one: (one.net != net, abs(np.log(one.resolution_px / size_px[0]))))
             carried = priced(costs_of(start.load(), builder(start.net)), end.net, end.resolution_px)
             errors[start.device_id] = _apart_percent(carried, end.load(), NETS[end.net])
     worst = max(errors, key=lambda device: errors[device])
     scaling = Scaling(from_px=file.resolution_px, mape_percent=round(errors[worst], 1), seen_on=worst)
-    return replace(priced(costs, net, resolution_px), scaling=scaling)
+    return replace(priced(costs, net, *size_px), scaling=scaling)
 
 
 def shown_by_default(device: str) -> tuple[str, int]:
@@ -162,14 +166,23 @@ def _apart_percent(scaled: LatencyTable, measured: LatencyTable, net: Net) -> fl
 
 
 def _own_table(
-    device: DeviceProfile, net: str, resolution_px: int, classes: int | None, *, progress: Progress, say: Say
+    device: DeviceProfile,
+    net: str,
+    size_px: tuple[int, int | None],
+    classes: int | None,
+    *,
+    progress: Progress,
+    say: Say,
 ) -> LatencyTable:
     with FileLock(home_folder("devices") / ".measuring.lock"):  # two measurements at once would slow each other down
-        if (kept := _kept(device, net, resolution_px, classes, say)) is not None:
+        if (kept := _kept(device, net, size_px, classes, say)) is not None:
             return kept
-        say(f"measuring {net} at {resolution_px} px on this machine, once: {device.chip}, {device.threads} thread(s)")
+        what = f"{net} at {size_text(*size_px)} px"
+        say(f"measuring {what} on this machine, once: {device.chip}, {device.threads} thread(s)")
         heads = tuple(dict.fromkeys((classes or CLASSES, CLASSES)))
-        table = measure_here(net, resolution_px, threads=device.threads, classes=heads, progress=progress)
+        table = measure_here(
+            net, size_px[0], width_px=size_px[1], threads=device.threads, classes=heads, progress=progress
+        )
         path = keep_table(table, own_tables())
     say(f"{quality(table)}: {path}")
     return table
@@ -192,10 +205,12 @@ def quality(table: LatencyTable) -> str:
     return f"{what}, {figures.networks} unseen networks predicted within {figures.mape_percent:.1f} % on average"
 
 
-def _kept(device: DeviceProfile, net: str, resolution_px: int, classes: int | None, say: Say) -> LatencyTable | None:
+def _kept(
+    device: DeviceProfile, net: str, size_px: tuple[int, int | None], classes: int | None, say: Say
+) -> LatencyTable | None:
     """The table measured earlier, if there is one and it still holds."""
     try:
-        table = find_table(device.id, net=net, resolution_px=resolution_px, folders=[own_tables()])
+        table = find_table(device.id, net=net, resolution_px=size_px[0], width_px=size_px[1], folders=[own_tables()])
     except (UnknownDevice, MissingTable):
         return None
     except BadProfile as error:
@@ -205,7 +220,7 @@ def _kept(device: DeviceProfile, net: str, resolution_px: int, classes: int | No
         say(f"the table is of {device.runtime} {table.device.runtime_version}, this is {device.runtime_version}: again")
         return None
     if classes is not None and any(
-        key not in table.entries for key in all_head_ops(NETS[net], resolution_px, (classes,))
+        key not in table.entries for key in all_head_ops(NETS[net], size_px[0], (classes,), size_px[1])
     ):
         say(f"the table has no heads of {classes} class(es): again, with them")
         return None

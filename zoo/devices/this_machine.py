@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from hardware_profiles.measure.models import Network
 from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.measure.table import ROUNDS, measure_table
 from hardware_profiles.timing.noise import NoiseWatch, refuse_noise
-from hardware_profiles.types import LatencyTable, OpKey, Precision
+from hardware_profiles.types import LatencyTable, OpKey, Precision, size_text
 from search.nets import NETS, Net
 from search.nets.heads import CLASSES, HEADS, Whole, make_head
-from search.nets.whole import Headed, all_head_ops, build_block, takes_heads
+from search.nets.whole import Framed, Headed, all_head_ops, build_block, takes_heads
 from search.types import Architecture
 from zoo.checks import Count, Seed
 from zoo.devices.names import DEFAULT_THREADS
@@ -55,6 +55,7 @@ def measure_here(
     net: str,
     resolution_px: Count,
     *,
+    width_px: Count | None = None,
     threads: Count | None = None,
     setting: Setting | None = None,
     progress: Watch = "auto",
@@ -70,6 +71,7 @@ def measure_here(
     Args:
         net: a key of ``search.nets.NETS``.
         resolution_px: side of the input.
+        width_px: of an input that is not as wide as high.
         threads: of the runtime, in place of the setting's.
         setting: how the machine is used.
         progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
@@ -98,9 +100,18 @@ def measure_here(
     watch = None if force else NoiseWatch()
     if watch:
         refuse_noise(watch)
-    return measure_table(
-        blocks_of(family, resolution_px, classes),
-        networks_of(family, resolution_px, fitted_to + validate_on, batch=used.batch, seed=seed, classes=classes),
+    file = f".{device.id}.{net}-{size_text(resolution_px, width_px)}px.started.json"
+    table = measure_table(
+        blocks_of(family, resolution_px, classes, width_px),
+        networks_of(
+            family,
+            resolution_px,
+            fitted_to + validate_on,
+            width_px=width_px,
+            batch=used.batch,
+            seed=seed,
+            classes=classes,
+        ),
         net=net,
         resolution_px=resolution_px,
         device=device,
@@ -109,9 +120,10 @@ def measure_here(
         seed=seed,
         rounds=rounds,
         progress=progress,
-        started=started / f".{device.id}.{net}-{resolution_px}px.started.json" if started else None,
+        started=started / file if started else None,
         watch=watch,
     )
+    return replace(table, width_px=width_px)
 
 
 def pack_kit(
@@ -159,24 +171,34 @@ def net_called(name: str) -> Net:
     return NETS[name]
 
 
-def blocks_of(net: Net, resolution_px: int, classes: Sequence[int] = ()) -> dict[OpKey, Callable[[], nn.Module]]:
+def blocks_of(
+    net: Net, resolution_px: int, classes: Sequence[int] = (), width_px: int | None = None
+) -> dict[OpKey, Callable[[], nn.Module]]:
     """Every block of a net and of the heads on it for these numbers of classes, and how to build it."""
-    keys = (*net.op_keys(resolution_px), *all_head_ops(net, resolution_px, classes))
+    heads = all_head_ops(net, resolution_px, classes, width_px)
+    keys = (*Framed(net, width_px).op_keys(resolution_px), *heads)
     return {key: partial(build_block, net, key) for key in keys}
 
 
 def networks_of(
-    net: Net, resolution_px: int, count: int, *, batch: int, seed: int, classes: Sequence[int] = ()
+    net: Net,
+    resolution_px: int,
+    count: int,
+    *,
+    width_px: int | None = None,
+    batch: int,
+    seed: int,
+    classes: Sequence[int] = (),
 ) -> list[Network]:
     """Networks of all sizes, and how to build them; where the net takes heads, two of three are whole models."""
-    families: list[Net] = [net]
+    families: list[Net] = [Framed(net, width_px)]
     if classes and takes_heads(net):
-        families += [Headed(net, task, classes[0]) for task in HEADS]
+        families += [Headed(net, task, classes[0], width_px) for task in HEADS]
     return [
         Network(
             ops=family.ops(architecture),
             build=partial(_network, family, architecture),
-            input_nchw=(batch, 3, resolution_px, resolution_px),
+            input_nchw=(batch, 3, resolution_px, width_px or resolution_px),
         )
         for architecture, family in zip(
             spread(net, resolution_px, count, seed=seed), itertools.cycle(families), strict=False

@@ -30,6 +30,7 @@ from search.types import Budget, Candidate, SearchResult
 from zoo.errors import BudgetMissed
 from zoo.heads.attach import deployed
 from zoo.make.job import Job
+from zoo.names import format_size
 from zoo.types import Progress, Say, Split, Try, stage
 
 # ruff: noqa: N803 - a tensor's name ends in its shape.
@@ -139,11 +140,11 @@ def _made(
 
 def _exported(job: Job, candidate: Candidate, module: nn.Module, x_NCHW: Tensor, path: Path) -> ExportReport:
     architecture = candidate.architecture
-    choices = json.dumps(architecture.choices)
+    choices, target = json.dumps(architecture.choices), target_at(_TARGETS[job.device.kind], job.resolution_px)
     return export(
         module,
         x_NCHW[:_COMPARED_IMAGES],
-        target=target_at(_TARGETS[job.device.kind], architecture.resolution_px),
+        target=replace(target, input_nchw=(1, 3, *job.size_px)),
         path=path,
         metadata=metadata_props(
             job.preprocess, name=str(job.name), net=architecture.net, architecture=choices, classes=class_names(job)
@@ -258,8 +259,8 @@ def search_jobs(jobs: Sequence[Job], *, progress: Progress, say: Say) -> list[Se
         InfeasibleBudget: a budget is below the fastest network on its device.
     """
     results: dict[str, SearchResult] = {}
-    for size_px in dict.fromkeys(job.resolution_px for job in jobs):
-        group = [job for job in jobs if job.resolution_px == size_px]
+    for size_px in dict.fromkeys(job.size_px for job in jobs):
+        group = [job for job in jobs if job.size_px == size_px]
         found = find_each(
             group[0].ready.supernet,
             [Goal(table=job.table.latencies, budget=job.budget, family=job.family) for job in group],
@@ -270,7 +271,8 @@ def search_jobs(jobs: Sequence[Job], *, progress: Progress, say: Say) -> list[Se
         )
         results |= {result.device_id: result for result in found}
         scored = len({candidate.architecture for result in found for candidate in result.evaluated})
-        say(f"{scored} networks scored at {size_px} px in {found[0].seconds:.0f} s for {len(group)} device(s)")
+        px = format_size(size_px[::-1])
+        say(f"{scored} networks scored at {px} px in {found[0].seconds:.0f} s for {len(group)} device(s)")
     return [results[job.device.id] for job in jobs]
 
 

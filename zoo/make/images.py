@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -34,14 +34,20 @@ class Photos:
 
 
 def read_photos(
-    folder: Path | None, *, size_px: int, beside: Path, progress: Callable[[int, int], None] | None = None
+    folder: Path | None,
+    *,
+    size_px: int | tuple[int, int],
+    beside: Path,
+    letterbox: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Photos:
     """Read at most ``MAX_IMAGES`` images, evenly spread over the folder.
 
     Args:
         folder: the user's images; None takes generated ones.
-        size_px: side of the network's input, in pixels.
+        size_px: side of the network's input, in pixels, or its height and width.
         beside: the supernet's folder, where the statistics of its training images may lie.
+        letterbox: see whole images, grey around them; else their center squares.
         progress: called with (files done, files in all).
 
     Raises:
@@ -49,8 +55,10 @@ def read_photos(
         BadSupernet: the statistics are damaged.
     """
     if folder is None:
-        return _generated(size_px, beside)
-    images = read_images(folder, size_px=size_px, limit=MAX_IMAGES, progress=progress)
+        return (
+            _generated(size_px, beside) if isinstance(size_px, int) else _cut(_generated(max(size_px), beside), size_px)
+        )
+    images = read_images(folder, size_px=size_px, limit=MAX_IMAGES, progress=progress, letterbox=letterbox)
     about = Images(count=len(images.pixels), skipped=len(images.skipped), fingerprint=fingerprint(folder))
     skipped = tuple(f"{skip.path}: {skip.reason}" for skip in images.skipped)
     return Photos(pixels=images.pixels, about=about, skipped=skipped)
@@ -67,6 +75,11 @@ def fingerprint(folder: Path) -> str:
         except OSError:  # the reader leaves it out and says so
             digest.update(b"unreadable")
     return digest.hexdigest()
+
+
+def _cut(photos: Photos, size_px: tuple[int, int]) -> Photos:
+    """Their upper left corners; what was made up has no edges."""
+    return replace(photos, pixels=photos.pixels[..., : size_px[0], : size_px[1]].contiguous())
 
 
 def _generated(size_px: int, beside: Path) -> Photos:

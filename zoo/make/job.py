@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
 from export.types import Preprocess
+from hardware_profiles.errors import MissingOp
+from hardware_profiles.estimate import block_ms
 from hardware_profiles.tables.find import list_tables
-from hardware_profiles.types import DeviceProfile
+from hardware_profiles.types import DeviceProfile, LatencyTable
 from search.images.views import center
 from search.nets import Net
 from search.nets.heads import CLASSES, MOST_CLASSES
 from search.nets.whole import Headed, family_for
+from search.subnets.costs import CostModel, load
 from search.types import Budget, Task
 from zoo.devices.names import THIS, device_id
 from zoo.devices.tables import Table, table_for
-from zoo.errors import BadRequest
+from zoo.errors import BadRequest, MissingHeads
 from zoo.home import own_tables
 from zoo.make.images import Photos, read_photos
-from zoo.names import Name
+from zoo.names import Name, format_size
 from zoo.supernets import LEAST_PHOTO_PX, PHOTO_NET, Ready, method_of, read_supernet
 from zoo.types import Progress, Say, stage
 
@@ -58,7 +62,7 @@ class Job:
 
     @property
     def resolution_px(self) -> int:
-        """Side of the network's input, in pixels."""
+        """Height of the network's input, in pixels."""
         return self.table.latencies.resolution_px
 
     @property
@@ -69,13 +73,19 @@ class Job:
     @property
     def preprocess(self) -> Preprocess:
         """How pictures become the network's input."""
-        about, side_px = self.ready.supernet.card, self.resolution_px
-        return Preprocess(size_px=(side_px, side_px), mean=about.mean, std=about.std)
+        about = self.ready.supernet.card
+        return Preprocess(size_px=self.size_px, mean=about.mean, std=about.std, fit=fit_of(self.name.task))
+
+    @property
+    def size_px(self) -> tuple[int, int]:
+        """Height and width of the network's input, in pixels."""
+        table = self.table.latencies
+        return table.resolution_px, table.width_px or table.resolution_px
 
     def inputs(self) -> Tensor:
-        """The images, preprocessed, float32 [N, 3, R, R]."""
+        """The images, preprocessed, float32 [N, 3, H, W]."""
         about = self.ready.supernet.card
-        return center(self.photos.pixels, self.resolution_px, about.mean, about.std)
+        return center(self.photos.pixels, self.size_px, about.mean, about.std)
 
 
 def prepare(
@@ -86,7 +96,7 @@ def prepare(
     images: Path | None,
     task: Task,
     supernet: str | Path,
-    resolution_px: int | None,
+    resolution_px: int | tuple[int, int] | None,
     threads: int | None,
     seed: int,
     classes: int | None = None,
@@ -102,7 +112,7 @@ def prepare(
         images: a folder; None takes generated images.
         task: what the networks are for.
         supernet: a name or a folder.
-        resolution_px: side of the input; None takes ``resolution_for``.
+        resolution_px: side of the input, or its width and height; None takes ``resolution_for``.
         threads: of the runtime on this machine.
         seed: of the searches.
         classes: of the head that a detector or a segmenter is budgeted with; None takes 20.
@@ -115,6 +125,7 @@ def prepare(
         UnknownName: no such supernet.
         UnknownDevice: no such device.
         NotEnoughImages: too few images can be read.
+        MissingHeads: the device's table holds no blocks of heads.
     """
     if len(budgets) not in (1, len(devices)):
         raise BadRequest(f"{len(budgets)} budgets for {len(devices)} devices; give one for all, or one for each")
@@ -127,17 +138,23 @@ def prepare(
     about = ready.supernet.card
     # One network alone keeps the layers, and so the input, that it was trained with.
     wanted = Task.CLS if about.architecture is not None else task
-    sizes = [resolution_px or resolution_for(wanted, device, about.net, about.resolution_px) for device in devices]
-    for size_px in sizes:
-        check_size(about.net, size_px)
-    family = family_for(ready.supernet.net, task, classes or CLASSES)
-    if family is ready.supernet.net and task is not Task.CLS:
-        say(f"heads of blocks do not fit {about.net}: the budget is of the backbone and its maps alone")
-    photos = {size_px: _photos(images, size_px, ready, progress, say) for size_px in dict.fromkeys(sizes)}
+    px = [resolution_px or resolution_for(wanted, device, about.net, about.resolution_px) for device in devices]
+    sizes = [(side, side) if isinstance(side, int) else side for side in px]
+    for size in sizes:
+        check_size(about.net, size, task)
+    photos = {size: _photos(images, size, task, ready, progress, say) for size in dict.fromkeys(sizes)}
     jobs = []
-    for device, budget, size_px in zip(devices, asked, sizes, strict=True):
+    for device, budget, size in zip(devices, asked, sizes, strict=True):
+        width_px = None if size[0] == size[1] else size[0]
+        family = family_for(ready.supernet.net, task, classes or CLASSES, width_px)
         heads = family.classes if isinstance(family, Headed) else None
-        table = table_for(device, about.net, size_px, threads=threads, classes=heads, progress=progress, say=say)
+        if heads is None and task is not Task.CLS:
+            say(f"heads of blocks do not fit {about.net}: the budget is of the backbone and its maps alone")
+        table = table_for(
+            device, about.net, size[1], width_px=width_px, threads=threads, classes=heads, progress=progress, say=say
+        )
+        if heads is not None:
+            _check_heads(family, table.latencies)
         default_px = resolution_for(task, device, about.net, about.resolution_px)
         name = Name(
             method=method_of(about.net),
@@ -145,7 +162,7 @@ def prepare(
             task=task,
             budget=budget,
             # The input's size is part of the question where it was asked for and is not the default.
-            size_px=None if resolution_px in (None, default_px) else (size_px, size_px),
+            size_px=None if resolution_px is None or size == (default_px, default_px) else size,
             device=table.latencies.device.id,
         )
         jobs.append(
@@ -153,13 +170,44 @@ def prepare(
                 name=name,
                 budget=budget.within(limits),
                 ready=ready,
-                photos=photos[size_px],
+                photos=photos[size],
                 table=table,
                 seed=seed,
                 family=family,
             )
         )
+        if (why := limits_nothing(jobs[-1])) is not None:
+            say(why)
     return jobs
+
+
+def limits_nothing(job: Job) -> str | None:
+    """Why a search has nothing to weigh: all networks meet the budget, even the largest; None where some do not."""
+    net, px = job.family, job.resolution_px
+    if net.size == 1:
+        return None
+    costs = CostModel(net, job.table.latencies)(net.encode([net.smallest(px), net.largest(px)]))
+    if load(costs, job.budget)[1] > 1:
+        return None
+    least_ms, most_ms = (float(ms) for ms in costs.predicted_ms)
+    return (
+        f"this budget limits nothing on {job.device.id}: networks take {least_ms:.3g} to {most_ms:.3g} ms there;"
+        f" ask for less than {most_ms:.3g} ms, or for a larger --resolution"
+    )
+
+
+def _check_heads(family: Net, table: LatencyTable) -> None:
+    """Refuse a table of backbones alone, which a network of the device's maker was timed for.
+
+    Raises:
+        MissingHeads: a block of the head has no time.
+    """
+    assert isinstance(family, Headed)
+    try:
+        block_ms(table, family.head(table.resolution_px))
+    except MissingOp as error:
+        photos = "" if family.name == PHOTO_NET else "; without --supernet it is estimated for photos"
+        raise MissingHeads(f"{error}{photos}") from None
 
 
 def resolution_for(task: Task, device: str, net: str, trained_px: int) -> int:
@@ -180,25 +228,43 @@ def resolution_for(task: Task, device: str, net: str, trained_px: int) -> int:
     return dense_px if (device_id(device), net, dense_px) in known else trained_px
 
 
-def _photos(folder: Path | None, size_px: int, ready: Ready, progress: Progress, say: Say) -> Photos:
-    photos = read_photos(folder, size_px=size_px, beside=ready.folder, progress=stage(progress, "images"))
-    say(f"{photos.about.count} images at {size_px} px, {photos.about.skipped} skipped")
+def fit_of(task: Task) -> Literal["crop", "letterbox"]:
+    """A class is in the middle of a photo; objects and regions are anywhere, so the whole of it is seen."""
+    return "crop" if task is Task.CLS else "letterbox"
+
+
+def _photos(
+    folder: Path | None, size: tuple[int, int], task: Task, ready: Ready, progress: Progress, say: Say
+) -> Photos:
+    photos = read_photos(
+        folder,
+        size_px=size[0] if size[0] == size[1] else size[::-1],
+        beside=ready.folder,
+        letterbox=fit_of(task) == "letterbox",
+        progress=stage(progress, "images"),
+    )
+    say(f"{photos.about.count} images at {format_size(size)} px, {photos.about.skipped} skipped")
     for line in photos.skipped[:_SHOWN_SKIPPED]:
         say(f"  skipped {line}")
     return photos
 
 
-def check_size(net: str, size_px: int) -> None:
-    """Refuse an input that a net for photos does not take.
+def check_size(net: str, size: tuple[int, int], task: Task) -> None:
+    """Refuse an input, width and height, that a net or a task does not take.
 
     Raises:
-        BadRequest: it is no multiple of 32, or outside 96-320 px.
+        BadRequest: a photo's side that is no multiple of 32, or outside 96-320 px; an input that is no square, of a
+            net for small images or of a classifier, which sees a center square.
     """
-    if net in PHOTO_PX and (size_px % PHOTO_STRIDE or not LEAST_PHOTO_PX <= size_px <= PHOTO_MOST):
+    if net in PHOTO_PX and any(px % PHOTO_STRIDE or not LEAST_PHOTO_PX <= px <= PHOTO_MOST for px in size):
+        width, height = (min(PHOTO_MOST, max(LEAST_PHOTO_PX, PHOTO_STRIDE * round(px / PHOTO_STRIDE))) for px in size)
         raise BadRequest(
-            f"{net} takes {LEAST_PHOTO_PX} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {size_px}; ask for"
-            f" {min(PHOTO_MOST, max(LEAST_PHOTO_PX, PHOTO_STRIDE * round(size_px / PHOTO_STRIDE)))}"
+            f"{net} takes {LEAST_PHOTO_PX} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {format_size(size)};"
+            f" ask for {format_size((width, height))}"
         )
+    if size[0] != size[1] and (net not in PHOTO_PX or task is Task.CLS):
+        which = f"task {task} sees a center square" if net in PHOTO_PX else f"{net} takes squares"
+        raise BadRequest(f"{which}, not {format_size(size)} px; ask for {max(size)}")
 
 
 def _check_classes(classes: int | None, task: Task) -> None:

@@ -59,7 +59,7 @@ def search(
     task: TaskName = Task.CLS,
     device: str = "this",
     supernet: str | Path = DEFAULT,
-    resolution_px: Count | None = None,
+    resolution_px: Count | tuple[Count, Count] | None = None,
     limits: Budget | None = None,
     classes: Count | None = None,
     threads: Count | None = None,
@@ -77,7 +77,8 @@ def search(
         task: ``cls``, ``det`` or ``seg``.
         device: ``this``, or the id or alias of a device with a latency table.
         supernet: a name or a folder.
-        resolution_px: side of the input, in pixels; None takes the supernet's, and for ``det`` and ``seg`` twice that
+        resolution_px: side of the input, in pixels, or its width and height; None takes 160 of a classifier of photos,
+            224 of a detector or a segmenter; of small images the supernet's, and for ``det`` and ``seg`` twice that
             where the device has a table for it.
         limits: on parameters, multiply-accumulates and memory, beside the budget.
         classes: of the head that a detector or a segmenter is budgeted, timed and packaged with; None takes 20. Its
@@ -134,7 +135,7 @@ def search_each(
     budgets: Sequence[str | Budget],
     task: TaskName = Task.CLS,
     supernet: str | Path = DEFAULT,
-    resolution_px: Count | None = None,
+    resolution_px: Count | tuple[Count, Count] | None = None,
     limits: Budget | None = None,
     classes: Count | None = None,
     threads: Count | None = None,

@@ -27,7 +27,7 @@ def check_bounds(card: ModelCard, manifest: Mapping[str, Digest]) -> None:
     if max(size_px) > MOST_PX:
         raise BadPackage(f"preprocessing makes {_size(size_px)} px; at most {MOST_PX} px are made: get another package")
     side_px = card.architecture.resolution_px
-    if size_px[0] == size_px[1] != side_px:
+    if size_px[0] != side_px:
         raise BadPackage(f"preprocessing makes {_size(size_px)} px for a network of {side_px} px; get it again")
     for report in card.reports:
         _check_report(report, size_px, manifest)

@@ -113,7 +113,7 @@ def write_package(
         for file, text in texts.items():
             (draft / file).write_text(text, "utf-8", newline="\n")
         (draft / WEIGHTS).write_bytes(_tensors(whole.state_dict()))
-        golden = make_golden(AllOutputs(backbone) if network is None else network, card.architecture.resolution_px)
+        golden = make_golden(AllOutputs(backbone) if network is None else network, card.preprocess.size_px)
         golden |= artefact_golden(golden, reports, draft)
         (draft / GOLDEN).write_bytes(_tensors(golden))
         attached = [_attach(one, draft) for one in attachments]

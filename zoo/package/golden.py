@@ -41,11 +41,11 @@ _NOISE: Mapping[Precision, Tolerance] = {
 }
 
 
-def make_golden(network: nn.Module, resolution_px: int) -> dict[str, Tensor]:
-    """``input`` [4, 3, R, R] and every output of ``network`` for it, by name."""
+def make_golden(network: nn.Module, size_px: tuple[int, int]) -> dict[str, Tensor]:
+    """``input`` [4, 3, *size_px] and every output of ``network`` for it, by name."""
     generator = torch.Generator().manual_seed(0)
-    coarse = F.interpolate(torch.randn(_IMAGES, 3, 4, 4, generator=generator), size=resolution_px, mode="bilinear")
-    x_NCHW = coarse + 0.1 * torch.randn(_IMAGES, 3, resolution_px, resolution_px, generator=generator)
+    coarse = F.interpolate(torch.randn(_IMAGES, 3, 4, 4, generator=generator), size=size_px, mode="bilinear")
+    x_NCHW = coarse + 0.1 * torch.randn(_IMAGES, 3, *size_px, generator=generator)
     outputs = torch_outputs(network, x_NCHW)
     return {INPUT: x_NCHW, **{name: torch.from_numpy(output) for name, output in outputs.items()}}
 

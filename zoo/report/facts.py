@@ -153,7 +153,12 @@ def _ops(card: ModelCard) -> Sequence[OpKey]:
         return ()
     if card.head is None or card.head.kind == "linear":  # one small matrix, which no table holds
         return net.ops(card.architecture)
-    return family_for(net, card.head.task, len(card.head.classes)).ops(card.architecture)
+    return family_for(net, card.head.task, len(card.head.classes), _width_px(card)).ops(card.architecture)
+
+
+def _width_px(card: ModelCard) -> int | None:
+    height, width = card.preprocess.size_px
+    return None if width == height else width
 
 
 def _tables(card: ModelCard, ops: Sequence[OpKey]) -> tuple[dict[str, LatencyTable], tuple[str, ...]]:
@@ -162,7 +167,7 @@ def _tables(card: ModelCard, ops: Sequence[OpKey]) -> tuple[dict[str, LatencyTab
     net, px, folders = card.architecture.net, card.architecture.resolution_px, [own_tables()]
     for device in dict.fromkeys(file.device_id for file in list_tables(folders)) if ops else ():
         try:
-            table = find_table(device, net=net, resolution_px=px, folders=folders)
+            table = find_table(device, net=net, resolution_px=px, width_px=_width_px(card), folders=folders)
             estimate_ms(table, ops)
         except MissingOp:
             without_head.append(device)

@@ -139,17 +139,20 @@ def export_package(
             f"the network's statistics are to be measured at {px} px, for which images are needed; give a folder of"
             " them with --calibration"
         )
+    how = ready.card.preprocess
+    size_px = how.size_px if options.resolution_px is None else (px, px)
+    aim = replace(aim, input_nchw=(*aim.input_nchw[:2], *size_px))
     pixels = (
-        dead_leaves(_GENERATED, px)
+        dead_leaves(_GENERATED, max(size_px))[..., : size_px[0], : size_px[1]]
         if calibration is None
-        else _read(Path(calibration), px, progress, letterbox=ready.card.preprocess.fit == "letterbox")
+        else _read(Path(calibration), size_px, progress, letterbox=how.fit == "letterbox")
     )
     if ready.network is not None and head is not None:
         raise UnsupportedTarget(f"{ready.card.name} has a head already; leave the other one out")
     if (head is not None or ready.network is not None) and px != ready.card.architecture.resolution_px:
         raise UnsupportedTarget(f"the head was trained at another resolution than {px} px; leave --resolution out")
     ready = ready.at(px, pixels)
-    x_NCHW = center(pixels, px, ready.card.preprocess.mean, ready.card.preprocess.std).contiguous()
+    x_NCHW = center(pixels, size_px, how.mean, how.std).contiguous()
     module: nn.Module | None = ready.network
     if module is None:
         module = deployed(ready.backbone, ready.card.task) if head is None else deployable(head)
@@ -194,12 +197,12 @@ def _possible(delivery: Delivery, options: Options, calibration: object) -> tupl
     return replace(delivery, precisions=tuple(one for one in delivery.precisions if one != "int8")), note
 
 
-def _read(folder: Path, px: int, progress: Progress, *, letterbox: bool) -> Tensor:
-    """Pixels of a folder's images, uint8 [N, 3, R, R]."""
+def _read(folder: Path, size_px: tuple[int, int], progress: Progress, *, letterbox: bool) -> Tensor:
+    """Pixels of a folder's images, uint8 [N, 3, H, W]."""
     told = stage(progress, "images")
     limit = _COMPARED + _CALIBRATED
     return read_images(
-        folder, size_px=px, min_images=MIN_IMAGES, limit=limit, progress=told, letterbox=letterbox
+        folder, size_px=size_px, min_images=MIN_IMAGES, limit=limit, progress=told, letterbox=letterbox
     ).pixels
 
 
