@@ -28,11 +28,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from runs import add_run, read_runs
+from scipy.stats import spearmanr
 from ssl_protocol import Protocol, Score, Sets, read_sets, score
 from thin_resnet import NAME as RESNET18
 from thin_resnet import ThinResNet18
 
-from hardware_profiles.fit.calibrate import spearman_rho
 from search.nets import Backbone
 from search.nets.cell import CELL
 from search.nets.genotype import Genotype, random_genotype, read_genotype, to_document
@@ -144,7 +144,7 @@ def agreement(runs: Iterable[Run]) -> Iterator[dict[str, object]]:
                 np.array([np.mean([getattr(run, what) for run in own if run.name == name]) for name in names])
                 for what in ("held_out_loss", "linear")
             )
-            rho = round(spearman_rho(-loss, linear), 3)
+            rho = round(float(spearmanr(-loss, linear).statistic), 3)
             yield {"batch": batch, "networks": len(names), "spearman of lower loss and higher accuracy": rho}
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 from onnx_memory import peak_activation_bytes
+from scipy.stats import kendalltau
 
 from hardware_profiles import Latency, LatencyTable, probe_device, to_onnx_bytes
-from hardware_profiles.fit.calibrate import kendall_tau
 from search.nets import NETS, Net
 from search.subnets.costs import CostModel
 from zoo.devices.this_machine import spread
@@ -92,7 +92,7 @@ def main() -> None:
                     measured[level].append(measured_bytes(path, level))
         print(f"{name} at {px} px: predicted {predicted.min() / 1e3:.0f}-{predicted.max() / 1e3:.0f} kB")
         for what, values in measured.items():
-            ratio, tau = np.array(values) / predicted, kendall_tau(predicted, np.array(values, float))
+            ratio, tau = np.array(values) / predicted, kendalltau(predicted, values).statistic
             spread_text = f"{np.median(ratio):.2f} ({ratio.min():.2f}-{ratio.max():.2f})"
             print(f"  {what} / predicted: median {spread_text}, Kendall tau {tau:.3f}")
 

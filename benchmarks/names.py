@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.stats import kendalltau
 from torch import Tensor
 
-from hardware_profiles.fit.calibrate import kendall_tau
 from search.evaluate import knn_accuracy
 from search.images.read import read_images
 from search.images.statistics import load_statistics
@@ -88,9 +88,7 @@ def main() -> None:
     for task in args.task or list(Task):
         by = {name: scores(supernet, networks, x_NCHW[:COMPARED], task) for name, x_NCHW in images.items()}
         taus = {
-            name: round(kendall_tau(np.array(by["real"]), np.array(each)), 3)
-            for name, each in by.items()
-            if name != "real"
+            name: round(float(kendalltau(by["real"], each).statistic), 3) for name, each in by.items() if name != "real"
         }
         print(f"{task}: tau with the ranking on real images: {taus}", flush=True)
         result[f"tau_{task}"] = taus
