@@ -10,16 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import zoo.catalogue.entries
 import zoo.hub.client
+import zoo.package.folder
 from search.nets import Backbone
 from search.types import Task
-from zoo.catalogue.entries import Entry, entries_text
+from zoo.catalogue.entries import Entry, entries_text, load_entries
 from zoo.catalogue.list import list_models, nearest_models
+from zoo.catalogue.locate import entry_of
+from zoo.cli.app import program
 from zoo.errors import BadCatalogue, BadRequest
 from zoo.hub.client import HubEntry
 from zoo.package.folder import write_package
+from zoo.supernets import read_supernet, supernet_folder, supernet_folders
 from zoo.types import ModelCard
 
 ROOT = Path(__file__).parents[2]
@@ -77,9 +82,7 @@ def test_all_that_can_be_had_is_in_one_list_what_is_here_first(packages: Path, c
         ("data-mocov2-seg-6ms@board", "package"),
         ("data-mocov2-cls-1ms@bench", "package"),
         ("data-mocov2-det-3ms", "catalogue"),
-        ("data-mocov2-cls-1ms@this", "supernet"),
-        ("data-mocov2-det-1ms@this", "supernet"),
-        ("data-mocov2-seg-1ms@this", "supernet"),
+        ("mobile-mocov2", "supernet"),
     ]
 
 
@@ -88,12 +91,14 @@ def test_a_package_s_line_says_what_its_card_says(packages: Path, card: ModelCar
     assert (line.task, line.net, line.device, line.table) == ("cls", "mobile", "bench", "measured")
     assert (line.predicted_ms, line.measured_ms, line.objective) == (0.5, 0.6, "mocov2")
     assert line.bytes == card.reports[0].bytes and line.folder == packages / "a"
+    assert (line.resolution_px, line.accuracy, line.accuracy_of) == (16, 0.71, "knn top1, cifar10")
+    assert line.params == zoo.package.folder.load_package(packages / "a").params
     assert list_models("*@board")[0].ms == 5.5  # predicted, where no clock said otherwise
 
 
 def test_every_filter_leaves_out_what_it_should(packages: Path, catalogue: Callable[..., None]) -> None:
     catalogue(ENTRY)
-    assert names(task="det") == ["data-mocov2-det-3ms", "data-mocov2-det-1ms@this"]
+    assert names(task="det") == ["data-mocov2-det-3ms"]
     assert names(device="b*") == ["data-mocov2-seg-6ms@board", "data-mocov2-cls-1ms@bench"]
     assert names(max_ms=2.5) == ["data-mocov2-cls-1ms@bench", "data-mocov2-det-3ms"]
     assert names(net="resnet") == names(objective="byol") == names(pattern="nothing") == []
@@ -105,11 +110,39 @@ def test_every_order_is_one_and_what_is_not_known_comes_last(packages: Path, cat
     catalogue(ENTRY)
     assert names(sort="name") == sorted(names())
     times = [line.ms for line in list_models(sort="ms")]
-    assert times[:3] == [0.6, 2.5, 5.5] and times[3:] == [None] * 3
-    devices = [line.device for line in list_models(sort="device")]
-    assert devices == sorted(devices, key=str)
+    assert times[:3] == [0.6, 2.5, 5.5] and times[3:] == [None]
+    *devices, last = [line.device for line in list_models(sort="device")]
+    assert devices == sorted(devices, key=str) and last is None
     with pytest.raises(BadRequest, match="cannot sort by 'size'; sort by name, ms, device, from"):
         names(sort="size")
+
+
+def test_the_list_is_80_columns_wide_and_nothing_of_it_is_cut(
+    packages: Path, catalogue: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue(ENTRY)
+    long = f"data-mocov2-cls-1ms@{'a-very-long-name-of-a-device-' * 2}x"
+    config = json.loads((packages / "b" / "config.json").read_text())
+    (packages / "b" / "config.json").write_text(json.dumps({**config, "name": long}))
+    shown = CliRunner().invoke(program(), ["list"]).stdout
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    for line in list_models():
+        assert line.name in shown
+    assert "here already" in shown.splitlines()[0] and "71.0" in shown and "0.60" in shown
+
+
+def test_every_name_of_the_list_is_one_that_get_takes_or_info_knows() -> None:
+    """Of the bundled catalogue: its supernets are those that the entries were cut from, so that each can be made."""
+    lines = list_models()
+    digests = {folder.name: read_supernet(folder).sha256 for folder in supernet_folders().values()}
+    for entry in load_entries():
+        assert digests[entry.supernet] == entry.supernet_sha256, entry.name
+        assert entry_of(entry.name) == entry
+    assert {line.source for line in lines} <= {"package", "catalogue", "supernet"}
+    assert all(supernet_folder(line.name) for line in lines if line.source == "supernet")
+    assert all(line.params and line.resolution_px for line in lines)
+    photo = next(line for line in lines if line.name == "mobile-photo-mocov2")
+    assert (photo.params, photo.accuracy) == (3_599_152, 0.452)
 
 
 def test_damaged_packages_are_left_out(packages: Path) -> None:

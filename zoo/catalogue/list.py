@@ -1,14 +1,16 @@
-"""What there is to have: packages in the cache, the curated catalogue, what a supernet could answer, and the Hub.
+"""What there is to have: packages in the cache, the curated catalogue, the supernets, and what the Hub has.
 
-Nothing here needs torch or reads more of a package than its ``config.json``, so that a list comes at once.
+Nothing here needs torch or reads more of a package than its ``config.json`` and the head of its weights, so that a list
+comes at once.
 """
 
 from __future__ import annotations
 
 import fnmatch
 import json
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +19,16 @@ from zoo.catalogue import Entry, load_entries
 from zoo.errors import BadName, BadRequest
 from zoo.home import zoo_home
 from zoo.names import nearest, parse_name
-from zoo.supernets import SupernetName, supernet_names
+from zoo.supernets import CARD, supernet_folders, supernet_names
 
 CONFIG = "config.json"
 Source = Literal["package", "catalogue", "supernet", "hub"]
 SORTS = ("name", "ms", "device", "from")
 
-_HERE = "@this"
+# Of a head of weights, which has about 50 kB; and what the weights hold besides parameters.
+_MOST_HEAD = 2**24 - 1
+_NO_PARAMS = ("running_mean", "running_var", "num_batches_tracked", "__metadata__")
+_TRAINING_ONLY = "projector."
 _TASKS = ("cls", "det", "seg")
 _BUDGET_IN_TEXT = re.compile(r"[0-9.]+(?:ms|mmacs|mb)")
 
@@ -33,9 +38,9 @@ class Listing:
     """A line of the list; None where nobody knows, or where it would have to be made first.
 
     Args:
-        name: what ``zoo get`` takes.
-        source: ``package`` (here, made), ``catalogue`` (made within seconds), ``supernet`` (an example of what a search
-            can answer) or ``hub``.
+        name: what ``zoo get`` takes, or of a supernet.
+        source: ``package`` (here, made), ``catalogue`` (made within seconds), ``supernet`` (for ``zoo search``) or
+            ``hub``.
         task: ``cls``, ``det`` or ``seg``.
         objective: of the supernet.
         net: the family.
@@ -45,6 +50,10 @@ class Listing:
         measured_ms: by the clock.
         bytes: of the first ONNX artefact.
         folder: of the package or supernet.
+        resolution_px: side of the input, in pixels.
+        params: parameters; of a supernet, those of its largest network.
+        accuracy: the first figure on labelled data that its card holds, 0..1; of a supernet, its largest network's.
+        accuracy_of: which figure, and on what.
     """
 
     name: str
@@ -58,6 +67,10 @@ class Listing:
     measured_ms: float | None = None
     bytes: int | None = None
     folder: Path | None = None
+    resolution_px: int | None = None
+    params: int | None = None
+    accuracy: float | None = None
+    accuracy_of: str | None = None
 
     @property
     def ms(self) -> float | None:
@@ -94,7 +107,7 @@ def list_models(
     """
     if sort not in SORTS:
         raise BadRequest(f"cannot sort by {sort!r}; sort by {', '.join(SORTS)}")
-    sources = [_packages(), map(_of_entry, load_entries()), _examples("1ms"), _hub(hub) if hub else ()]
+    sources = [_packages(), map(_of_entry, load_entries()), _supernets(), _hub(hub) if hub else ()]
     wanted = {"task": task, "objective": objective, "net": net}
     found = [
         line
@@ -111,7 +124,8 @@ def list_models(
 def nearest_models(text: str) -> list[str]:
     """The three names most like ``text`` that are here or could be made."""
     budget = match[0] if (match := _BUDGET_IN_TEXT.search(text[:200])) else "1ms"
-    examples = [line.name.removesuffix(_HERE) for line in _examples(budget)]
+    kinds = dict.fromkeys((one.method, one.objective) for one in supernet_names())
+    examples = [f"{method}-{objective}-{task}-{budget}" for method, objective in kinds for task in _TASKS]
     known = [line.name for lines in (_packages(), map(_of_entry, load_entries())) for line in lines]
     return nearest(text, dict.fromkeys([*examples, *known]))
 
@@ -131,6 +145,7 @@ def _packages() -> Iterator[Listing]:
 def _of_config(config: dict[str, Any], folder: Path) -> Listing:
     recipe = config["recipe"]
     tries = recipe["tries"]
+    figure = next(iter(config["evaluation"]), None)
     artefacts = [digest["bytes"] for file, digest in config["manifest"].items() if file.endswith(".onnx")]
     return Listing(
         name=config["name"],
@@ -144,7 +159,22 @@ def _of_config(config: dict[str, Any], folder: Path) -> Listing:
         measured_ms=tries[-1]["measured_ms"] if tries else None,
         bytes=artefacts[0] if artefacts else None,
         folder=folder,
+        resolution_px=config["preprocess"]["size_px"][0],
+        params=_params(folder / "model.safetensors"),
+        accuracy=figure and figure["value"],
+        accuracy_of=figure and f"{figure['metric']}, {figure['data']}",
     )
+
+
+def _params(weights: Path) -> int | None:
+    """By the head of a safetensors file; statistics of normalizations are no parameters."""
+    try:
+        with weights.open("rb") as file:
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little") & _MOST_HEAD))
+        counted = (key for key in head if not key.endswith(_NO_PARAMS) and not key.startswith(_TRAINING_ONLY))
+        return sum(int(math.prod(head[key]["shape"])) for key in counted)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def _objective(name: str) -> str | None:
@@ -164,30 +194,38 @@ def _of_entry(entry: Entry) -> Listing:
         device=entry.device,
         table=entry.source,
         predicted_ms=entry.predicted_ms,
+        resolution_px=entry.resolution_px,
+        params=entry.params,
+        **(_figure(entry.supernet) if entry.net == "cell" else {}),  # a supernet of cells is this network
     )
 
 
-def _examples(budget: str) -> Iterator[Listing]:
-    """A name a task and supernet, the first supernet of a kind."""
-    seen: set[tuple[str, str]] = set()
+def _supernets() -> Iterator[Listing]:
     for one in supernet_names():
-        if (one.method, one.objective) not in seen:
-            seen.add((one.method, one.objective))
-            yield from _of_supernet(one, budget)
-
-
-def _of_supernet(one: SupernetName, budget: str) -> Iterable[Listing]:
-    for task in _TASKS:
-        name = f"{one.method}-{one.objective}-{task}-{budget}{_HERE}"
+        card = json.loads((one.folder / CARD).read_bytes())
         yield Listing(
-            name=name,
+            name=one.name,
             source="supernet",
-            task=task,
             objective=one.objective,
             net=one.net,
-            device="this",
             folder=one.folder,
+            resolution_px=card.get("resolution_px"),
+            params=_params(one.folder / "model.safetensors"),
+            **_figure(one.name),
         )
+
+
+def _figure(supernet: str) -> dict[str, Any]:
+    """The linear accuracy that a supernet's card names first: of its largest network, or of its only one."""
+    folder = supernet_folders().get(supernet)
+    card = json.loads((folder / CARD).read_bytes()) if folder else {}
+    for data, found in card.get("evaluation", {}).items():
+        match found:
+            case {"largest": {"linear": float(value)}} | {"linear": {"trained": float(value)}}:
+                return {"accuracy": value, "accuracy_of": f"linear, {data}"}
+            case [{"trained": {"linear": float(value)}}, *_]:  # as `zoo evaluate --json` prints it
+                return {"accuracy": value, "accuracy_of": "linear"}
+    return {}
 
 
 def _hub(org: str) -> Iterator[Listing]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from search.types import Task
-from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
+from zoo.cli.console import Json, Quiet, Talk, columns, size_text
+
+if TYPE_CHECKING:
+    from zoo.catalogue.list import Listing
 from zoo.errors import BadRequest
 
 Name = Annotated[str, typer.Argument(help="A package's folder, or a name such as data-mocov2-cls-1ms.")]
@@ -34,16 +38,58 @@ def list_command(
     lines = list_models(
         pattern, task=task, device=device, max_ms=max_ms, objective=objective, net=net, sort=sort, hub=hub
     )
-    rows = [("name", "from", "device", "table", "predicted ms", "measured ms", "size", "folder")]
-    for line in lines:
-        size = size_text(line.bytes) if line.bytes is not None else "-"
-        times = (ms_text(line.predicted_ms), ms_text(line.measured_ms))
-        folder = "-" if line.folder is None else str(line.folder)
-        rows.append((line.name, line.source, line.device or "-", line.table or "-", *times, size, folder))
     values = [{**vars(line), "folder": None if line.folder is None else str(line.folder)} for line in lines]
-    talk.data(values, columns(rows) if lines else [])
+    talk.data(values, _table(lines))
     if not lines:
         talk.say("nothing matches; `zoo list` shows all")
+        return
+    talk.say("ms: by the device's table; timed: by the clock there; Mpar: millions of parameters; acc: see `zoo info`")
+    talk.say("other budgets and devices are searched when asked for, as in: zoo get data-mocov2-cls-5ms@this")
+
+
+_HEADINGS = {
+    "package": "here already",
+    "catalogue": "made within seconds by zoo get",
+    "supernet": "to search, see zoo search --supernet",
+    "hub": "on the Hub",
+}
+_NAME_WIDTH = 46  # with the columns beside it a line has 80 characters
+
+
+def _table(lines: Sequence[Listing]) -> list[str]:
+    """A line each; a name that leaves no room for its numbers is on a line of its own."""
+    rows = []
+    for line in lines:
+        params = "-" if line.params is None else f"{line.params / 1e6:.2f}"
+        accuracy = "-" if line.accuracy is None else f"{100 * line.accuracy:.1f}"
+        size_px = str(line.resolution_px or "-")
+        numbers = (
+            size_px,
+            params,
+            _short(line.predicted_ms),
+            _short(line.measured_ms),
+            accuracy,
+        )
+        rows.append((line.source, line.name, numbers))
+    head = ("px", "Mpar", "ms", "timed", "acc")
+    widths = [max(len(row[2][i]) for row in [("", "", head), *rows]) for i in range(len(head))]
+    text: list[str] = []
+    for i, (source, name, numbers) in enumerate(rows):
+        if i == 0 or source != rows[i - 1][0]:
+            text += [*[""] * bool(text), _row(_HEADINGS[source], head, widths)]
+        text.append(_row(name, numbers, widths))
+    return text
+
+
+def _row(name: str, numbers: Sequence[str], widths: Sequence[int]) -> str:
+    cells = "  ".join(number.rjust(width) for number, width in zip(numbers, widths, strict=True))
+    gap = "\n" + " " * _NAME_WIDTH if len(name) > _NAME_WIDTH else " " * (_NAME_WIDTH - len(name))
+    return f"{name}{gap}  {cells}"
+
+
+def _short(value_ms: float | None) -> str:
+    """Four characters where that tells enough."""
+    return "-" if value_ms is None else f"{value_ms:.2f}" if value_ms < 10 else f"{value_ms:.1f}"
 
 
 def info_command(name: Name, as_json: Json = False, quiet: Quiet = False) -> None:
