@@ -2,6 +2,7 @@
 
 SearchError
 ├── NotEnoughImages      the folder holds too few usable images
+├── NotEnoughMemory      the images would not fit
 ├── BadLabels            sub-folders that do not say of which class each image is
 ├── InfeasibleBudget     no network of the space meets the budget
 ├── BadSupernet          the weights are missing, damaged, or belong to another net
@@ -28,6 +29,10 @@ class SearchError(Exception):
 
 class NotEnoughImages(SearchError):
     """The folder is missing, is empty, or holds too few images that can be read."""
+
+
+class NotEnoughMemory(SearchError):
+    """The images would not fit in the memory that is free."""
 
 
 class BadLabels(SearchError):

@@ -1,6 +1,7 @@
 """What each room offers: every name exists, and ``dir`` shows these and nothing else."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -43,3 +44,17 @@ def test_importing_the_zoo_imports_next_to_nothing() -> None:
     code = "import sys; before = set(sys.modules); import zoo; print(len(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 60  # the standard library alone; torch is thousands
+
+
+@pytest.mark.parametrize("room", ["search", "export", "hardware_profiles"])
+def test_a_folder_that_hides_one_of_ours_is_named(room: str, tmp_path: Path) -> None:
+    (tmp_path / room).mkdir()
+    (tmp_path / room / "__init__.py").write_text("")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for words in (["-c", "import zoo; zoo.export"], ["-m", "zoo", "search", "--help"]):
+        done = subprocess.run(
+            [sys.executable, *words], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        told = f"{tmp_path / room} hides the zoo's own {room}; start Python in another folder, or rename that one"
+        assert done.stderr.splitlines()[-1].endswith(told), done.stderr

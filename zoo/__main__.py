@@ -1,5 +1,14 @@
 """``python -m zoo``."""
 
-from zoo.cli.app import main
+import sys
+
+from zoo import hidden
+
+try:
+    from zoo.cli.app import main
+except ImportError:
+    if (told := hidden()) is None:
+        raise
+    sys.exit(f"zoo: {told}")
 
 main()

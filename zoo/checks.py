@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from zoo.errors import BadRequest
+from zoo.errors import BadRequest, memory_error
 from zoo.names import shown
 
 P = ParamSpec("P")
@@ -48,6 +48,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     Raises:
         BadRequest: what came, and what is accepted.
+        NotEnoughMemory: what was asked for does not fit.
     """
     signature = inspect.signature(function)
 
@@ -61,7 +62,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
             for one in value if is_many else (value,):
                 if not fits(one, hints[name]):
                     raise BadRequest(f"{name} is {_told(one)}; {function.__name__} takes {accepted(hints[name])}")
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except (MemoryError, RuntimeError) as error:
+            if (told := memory_error(error)) is None:
+                raise
+            raise told from error
 
     return call
 

@@ -11,6 +11,7 @@ ZooError
 ├── OutputExists         the output folder holds something                                exit 2
 ├── BadRecipe            numbers that cannot train                                        exit 2
 ├── MissingExtra         a part that needs libraries which are not installed              exit 1
+├── NotEnoughMemory      what was asked for does not fit in memory                         exit 1
 ├── BadCheckpoint        a supernet without an architecture, or a package with one        exit 2
 ├── BadHome              the cache folder cannot be used                                  exit 1
 ├── BadPackage           a package folder is damaged, incomplete or of another schema     exit 1
@@ -25,6 +26,7 @@ ZooError
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -85,6 +87,10 @@ class BadRecipe(ZooError):
     """Numbers that cannot train a supernet."""
 
     exit_code = USAGE
+
+
+class NotEnoughMemory(ZooError):
+    """What was asked for does not fit in the memory of the machine or of the GPU."""
 
 
 class BadCheckpoint(ZooError):
@@ -154,6 +160,24 @@ def exit_code(error: BaseException) -> int:
     if isinstance(error, UnsupportedTarget):
         return USAGE
     return FAILURE
+
+
+_ASKED = re.compile(r"(?:allocate|allocating) ([\d.]+ ?(?:[KMGTP]iB|bytes))")
+
+
+def memory_error(error: BaseException) -> NotEnoughMemory | None:
+    """What to say of a failed allocation, of Python's, numpy's, torch's or a GPU's; None of any other error."""
+    text = str(error)
+    on_gpu = type(error).__name__ == "OutOfMemoryError"
+    on_cpu = isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "can't allocate memory" in text)
+    if not (on_gpu or on_cpu):
+        return None
+    import psutil  # rarely needed, and every command imports this file
+
+    asked = f" for {found[1]}" if (found := _ASKED.search(text)) else ""
+    free = "" if on_gpu else f", of which {psutil.virtual_memory().available / 2**30:.1f} GiB are free"
+    where = f"the {'GPU' if on_gpu else 'machine'}{free}"
+    return NotEnoughMemory(f"no memory{asked} on {where}; ask for a smaller batch, a lower resolution or fewer images")
 
 
 def one_line(error: BaseException) -> str:

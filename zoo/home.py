@@ -17,9 +17,17 @@ from zoo.errors import BadHome
 
 
 def zoo_home() -> Path:
-    """The folder; it may not exist yet. The environment is read at each call."""
+    """The folder; it may not exist yet. The environment is read at each call.
+
+    Raises:
+        BadHome: there is no home folder.
+    """
     named = os.environ.get("ZOO_HOME")
-    return Path(named).expanduser().absolute() if named else Path(user_cache_dir("subnet-zoo", appauthor=False))
+    try:
+        home = Path(named or user_cache_dir("subnet-zoo", appauthor=False)).expanduser()
+    except RuntimeError:  # a container's user without HOME and without a line in the list of users
+        raise BadHome("nobody says where your home is; set ZOO_HOME to a folder you can write") from None
+    return home.absolute()
 
 
 def home_folder(name: str) -> Path:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from zoo.threads import advise_threads
 from zoo.types import Progress, Say, no_progress, tell
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def watching(progress: Watch) -> Progress:
     if progress is None:
         return no_progress
     if progress == "auto":
+        advise_threads(tell)
         return Bars() if is_watched() else Lines(tell)
     assert callable(progress)  # the surface checks what it is given
     return progress

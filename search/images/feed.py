@@ -12,7 +12,7 @@ import psutil
 from torch import Tensor
 
 from search.errors import NotEnoughImages
-from search.images.read import read_images
+from search.images.read import read_images, require_memory
 from search.images.sources import Files, source_of
 from search.images.stored import Decoded, Stored, in_memory, store, usable
 from search.types import Cache
@@ -63,7 +63,7 @@ def feed(
     if cache == "auto":
         cache = _where(size_bytes * processes, size_bytes, folder)
     if cache == "ram":
-        _require_memory(size_bytes * processes, len(source), size_px)
+        require_memory(len(source), (size_px, size_px), copies=processes, fix="keep them on disk with --cache disk")
         if isinstance(source, Files) and Path(images).is_dir():
             read = read_images(Path(images), size_px=size_px, min_images=min_images, progress=progress)
             return Feed(pixels=read.pixels, told=read.told(crop_px))
@@ -97,12 +97,3 @@ def _where(in_memory_bytes: int, on_disk_bytes: int, folder: Path) -> Cache:
         return "ram"
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     return "disk" if on_disk_bytes <= _SHARE * shutil.disk_usage(existing).free else "none"
-
-
-def _require_memory(needed_bytes: int, count: int, size_px: int) -> None:
-    free = psutil.virtual_memory().available
-    if needed_bytes > free:
-        raise NotEnoughImages(
-            f"{count} images of {size_px} px need {needed_bytes / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are"
-            " free; keep them on disk with --cache disk"
-        )

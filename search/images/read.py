@@ -9,6 +9,7 @@ Every way in decodes the whole picture: a JPEG decoder's reduced sizes are quick
 from __future__ import annotations
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterable
@@ -20,11 +21,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from search.errors import NotEnoughImages
+from search.errors import NotEnoughImages, NotEnoughMemory
 
 # Files with these suffixes, or with none, are opened; what they are is told by their content.
 SUFFIXES = frozenset(
@@ -46,6 +48,8 @@ SUFFIXES = frozenset(
     }
 )
 MIN_SIDE_PX = 8
+# Photos of 4:3 lose a quarter to the square; what loses less than a twentieth is not worth a sentence.
+_NOTABLY_CUT = 0.95
 # Around a picture that has not the shape of the input: near the mean of photos, as YOLO has it.
 LETTERBOX_GREY = 114
 _MAX_THREADS = 16  # each may hold a picture of half a gigabyte
@@ -74,12 +78,26 @@ class ImageSet:
         sides_px: their shorter sides as the files have them, ``[N]``.
         paths: where each came from.
         skipped: the files that were left out.
+        found: files that are or may be images, those included that were not asked for.
+        kept_area: mean share of a picture, 0..1, that lies within what was read of it.
     """
 
     pixels: torch.Tensor
     sides_px: NDArray[np.int32]
     paths: tuple[Path, ...]
     skipped: tuple[Skipped, ...]
+    found: int
+    kept_area: float
+
+    def left_out(self) -> tuple[str, ...]:
+        """Sentences on what nobody will look at: files beyond the limit, and what a center square cuts off."""
+        lines = []
+        if (read := len(self.pixels) + len(self.skipped)) < self.found:
+            lines.append(f"{read:,} of {self.found:,} files were read, evenly spread")
+        if self.kept_area < _NOTABLY_CUT:
+            cut = 100 * (1 - self.kept_area)
+            lines.append(f"the center square of each is looked at: {cut:.0f} % of a picture is cut off on average")
+        return tuple(lines)
 
     def told(self, crop_px: int) -> str:
         """How many there are, for people; those that crops of ``crop_px`` pixels enlarge are counted, too."""
@@ -111,6 +129,7 @@ def read_images(
 
     Raises:
         NotEnoughImages: the folder is missing or has fewer than ``min_images`` usable images.
+        NotEnoughMemory: they would not fit.
 
     Example:
         >>> images = read_images(Path("photos"), size_px=64)  # doctest: +SKIP
@@ -123,10 +142,12 @@ def read_images(
     if not folder.is_dir():
         raise NotEnoughImages(f"{folder} is not a folder; name one that holds at least {min_images} images")
     min_images = max(min_images, 1)
-    files, skipped = image_files(folder, limit=limit)
+    every, skipped = image_files(folder)
+    files = _spread(every, limit)
+    require_memory(len(files), sides_px, fix="take fewer with --limit, or smaller ones with --resolution")
     pixels = np.empty((len(files), 3, *sides_px), dtype=np.uint8)
-    shorter_px = np.zeros(len(files), dtype=np.int32)
-    reasons = _decode_all(files, pixels, shorter_px, progress, letterbox=letterbox)
+    found_px = np.zeros((len(files), 2), dtype=np.int32)
+    reasons = _decode_all(files, pixels, found_px, progress, letterbox=letterbox)
     kept = [i for i, reason in enumerate(reasons) if reason is None]
     skipped += [Skipped(path=path, reason=reason) for path, reason in zip(files, reasons, strict=True) if reason]
     if len(kept) < min_images:
@@ -136,9 +157,11 @@ def read_images(
             pixels[row] = pixels[i]
     return ImageSet(
         pixels=torch.from_numpy(pixels[: len(kept)]),
-        sides_px=shorter_px[kept],
+        sides_px=found_px[kept].min(axis=1),
         paths=tuple(files[i] for i in kept),
         skipped=tuple(skipped),
+        found=len(every),
+        kept_area=1.0 if letterbox else float((found_px[kept].min(axis=1) / found_px[kept].max(axis=1)).mean()),
     )
 
 
@@ -218,9 +241,13 @@ def image_files(folder: Path, *, limit: int | None = None) -> tuple[list[Path], 
         limit: at most this many, evenly spread over the sorted list (so over all its folders).
     """
     files, skipped = _find(folder)
-    if limit is not None and limit < len(files):
-        files = [files[i * len(files) // limit] for i in range(limit)]
-    return files, skipped
+    return _spread(files, limit), skipped
+
+
+def _spread(files: list[Path], limit: int | None) -> list[Path]:
+    if limit is None or limit >= len(files):
+        return files
+    return [files[i * len(files) // limit] for i in range(limit)]
 
 
 def _find(folder: Path) -> tuple[list[Path], list[Skipped]]:
@@ -240,6 +267,18 @@ def _find(folder: Path) -> tuple[list[Path], list[Skipped]]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [Path(parent, name) for name in names if not name.startswith(".") and _may_be_image(parent, name)]
     return sorted(files), skipped
+
+
+def require_memory(count: int, sides_px: tuple[int, int], *, fix: str, copies: int = 1) -> None:
+    """Refuse images that would not fit: a system that promises more than it has kills whoever uses it.
+
+    Raises:
+        NotEnoughMemory: how much is needed and free, and ``fix``.
+    """
+    needed_bytes, free = copies * count * 3 * math.prod(sides_px), psutil.virtual_memory().available
+    if needed_bytes > free:
+        needed = f"{count:,} images of {max(sides_px)} px need {needed_bytes / 1e9:.1f} GB of memory"
+        raise NotEnoughMemory(f"{needed} and {free / 1e9:.1f} GB are free; {fix}")
 
 
 def is_image(path: Path) -> bool:
@@ -274,7 +313,7 @@ def _decode_all(
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF or TIFF tags
         try:
             results: Iterable[str | None] = pool.map(
-                partial(_decode_into, letterbox=letterbox), files, pixels, sides_px[:, None]
+                partial(_decode_into, letterbox=letterbox), files, pixels, sides_px
             )
             for reason in results:
                 reasons.append(reason)
@@ -285,7 +324,7 @@ def _decode_all(
     return reasons
 
 
-def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32], *, letterbox: bool) -> str | None:
+def _decode_into(path: Path, row: NDArray[np.uint8], found_px: NDArray[np.int32], *, letterbox: bool) -> str | None:
     height_px, width_px = row.shape[-2:]
     try:
         if not path.is_file():
@@ -293,7 +332,7 @@ def _decode_into(path: Path, row: NDArray[np.uint8], side_px: NDArray[np.int32],
         if path.stat().st_size == 0:
             return "empty file"
         with open_picture(path) as image:
-            side_px[:] = min(image.size)
+            found_px[:] = image.size
             seen = to_letterbox(image, (height_px, width_px))[0] if letterbox else to_square(image, width_px)
             row[:] = seen.transpose(2, 0, 1)
     except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run

@@ -115,7 +115,7 @@ def find_each(
     for table in tables:
         _check_table(supernet, table)
         _check_resolution(table, tables[0].resolution_px, tables[0].width_px)
-    count = min(len(pixels), images if images is not None else _images_at(tables[0].resolution_px))
+    count = min(len(pixels), images if images is not None else images_at(tables[0].resolution_px))
     _check_numbers(evaluations=evaluations, generations=generations, images=count)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pixels))[:count])
     card = supernet.card
@@ -177,7 +177,7 @@ def _result(evaluated: tuple[Candidate, ...], goal: Goal, *, seed: int, seconds:
     )
 
 
-def _images_at(resolution_px: int) -> int:
+def images_at(resolution_px: int) -> int:
     """As many images as hold the pixels of 128 of 32 px."""
     return min(_MOST_IMAGES, max(_FEWEST_IMAGES, _PIXELS // resolution_px**2))
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from search.curve import METRICS
-from search.errors import NotEnoughImages, TrainingError, WriteFailed
+from search.errors import NotEnoughImages, NotEnoughMemory, TrainingError, WriteFailed
 from search.images.feed import feed
 from search.images.sources import HubDataset, source_of
 from search.images.stored import PIXELS, Stored, store
@@ -127,7 +127,7 @@ def test_a_dataset_needs_a_column_of_images() -> None:
 
 
 def test_more_than_the_memory_is_one_line_with_the_way_out(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotEnoughImages, match=r"65 images of 999999 px need .* GB of memory and .*--cache disk"):
+    with pytest.raises(NotEnoughMemory, match=r"65 images of 999999 px need .* GB of memory and .*--cache disk"):
         feed(images, size_px=999_999, crop_px=16, cache="ram", folder=tmp_path)
 
 

@@ -1,7 +1,9 @@
 import inspect
 import re
 
+import numpy as np
 import pytest
+import torch
 
 import zoo.errors
 from export.errors import ComparisonFailed, UnusableInput
@@ -9,7 +11,16 @@ from export.types import ExportReport
 from hardware_profiles.errors import UnknownDevice
 from search.errors import BadSupernet, InfeasibleBudget
 from search.types import Architecture
-from zoo.errors import BadName, BudgetMissed, OutputExists, VerificationFailed, ZooError, exit_code, one_line
+from zoo.errors import (
+    BadName,
+    BudgetMissed,
+    OutputExists,
+    VerificationFailed,
+    ZooError,
+    exit_code,
+    memory_error,
+    one_line,
+)
 from zoo.types import Try
 
 
@@ -48,3 +59,16 @@ def test_the_drawing_of_the_hierarchy_is_true() -> None:
 )
 def test_any_error_fits_on_one_line(error: Exception, line: str) -> None:
     assert one_line(error) == line
+
+
+def test_an_allocation_that_failed_is_one_line_with_what_was_asked_for_and_the_way_out() -> None:
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty((2**50,), np.uint8)
+    with pytest.raises(RuntimeError, match="can't allocate") as of_torch:
+        torch.empty(2**55, dtype=torch.uint8)
+    gpu = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79 GiB")
+    for error, asked in ((of_numpy.value, "1.00 PiB"), (of_torch.value, "bytes"), (gpu, "2.50 GiB on the GPU")):
+        told = memory_error(error)
+        assert told is not None and asked in str(told) and "ask for a smaller batch" in str(told)
+        assert "\n" not in str(told)
+    assert memory_error(RuntimeError("a shape does not fit")) is None

@@ -17,13 +17,15 @@ import zoo.use.export
 from export import ComparisonFailed, Delivered, UnsupportedTarget, read_document
 from search.errors import NotEnoughImages
 from search.images.read import read_images
+from search.images.statistics import measure_statistics, save_statistics
 from search.images.views import center
 from search.nets import Backbone
 from search.recalibrate import recalibrate
 from zoo.catalogue.get import get
 from zoo.cli.app import program
 from zoo.errors import BadCheckpoint, BadPackage, BadRequest, OutputExists
-from zoo.package.card import read_manifest
+from zoo.make.images import read_photos
+from zoo.package.card import read_card, read_manifest
 from zoo.package.folder import load_package, write_package
 from zoo.types import ModelCard
 from zoo.use.benchmark import benchmark
@@ -321,3 +323,25 @@ def test_without_images_int8_is_left_out_and_said(pristine: Path, tmp_path: Path
         with pytest.raises(BadRequest, match="--calibration"):
             export_package(pristine, target="edge", out=tmp_path / "other", options=options)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(("passes", "precisions"), [(True, ["fp32", "int8", "fp16"]), (False, ["fp32", "fp16"])])
+def test_a_name_that_was_searched_on_generated_images_gets_int8_of_such_images_where_it_passes(
+    home: Path, card: ModelCard, backbone: Backbone, photos: Path, tmp_path: Path, passes: bool, precisions: list[str]
+) -> None:
+    folder = home / "supernets" / "mobile-mocov2"
+    save_statistics(measure_statistics(read_images(photos, size_px=16).pixels), folder)
+    how, px = card.preprocess, card.preprocess.size_px[0]
+    network = copy.deepcopy(backbone)
+    recalibrate(network, [center(read_photos(None, size_px=px, beside=folder).pixels, px, how.mean, how.std)])
+    images = replace(card.images, fingerprint="generated: 64 dead leaves, seed 0")
+    write_package(tmp_path / "source", card=replace(card, images=images), backbone=network)
+    words = ["export", str(tmp_path / "source"), "--target", "edge", "-o", str(tmp_path / "out")]
+    ended = CliRunner().invoke(program("export"), [*words, "--min-agreement", "0" if passes else "1"])
+    assert ended.exit_code == 0, ended.stderr
+    about = read_card(tmp_path / "out")
+    assert [report.target.precision for report in about.reports] == precisions
+    assert all("compared on generated images" in report.notes for report in about.reports)
+    told = "int8 got its ranges from them" if passes else "int8 did not pass with their ranges"
+    assert told in ended.stderr
+    assert not list(tmp_path.glob("out/failed/*"))

@@ -23,3 +23,11 @@ def test_a_home_that_cannot_be_made_says_which_variable_to_set(tmp_path: Path, m
     monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
     with pytest.raises(BadHome, match="set ZOO_HOME"):
         home_folder("packages")
+
+
+def test_a_user_without_a_home_is_told_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "ZOO_HOME", "XDG_CACHE_HOME", "USERPROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does where the list of users has no line
+    with pytest.raises(BadHome, match="set ZOO_HOME to a folder you can write"):
+        zoo_home()

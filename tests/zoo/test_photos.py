@@ -1,10 +1,14 @@
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
+from PIL import Image
 
-from search.errors import BadSupernet
+import zoo.make.images
+from search.errors import BadSupernet, NotEnoughMemory
+from search.images.read import read_images
 from search.images.statistics import measure_statistics, save_statistics
 from zoo.make.images import GENERATED, fingerprint, read_photos
 
@@ -62,3 +66,26 @@ def test_statistics_beside_the_supernet_shape_the_generated_images(image_folder:
 def test_larger_images_are_fewer_but_enough_to_compare(tmp_path: Path) -> None:
     counts = [read_photos(None, size_px=px, beside=tmp_path).about.count for px in (16, 48, 96)]
     assert counts == [512, 227, 128]
+
+
+def test_what_nobody_looks_at_is_said(image_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_photos(image_folder, size_px=12, beside=image_folder).left_out == ()
+    for path in image_folder.iterdir():
+        with Image.open(path) as image:
+            image.resize((40, 30)).save(path)
+    monkeypatch.setattr(zoo.make.images, "MAX_IMAGES", 64)
+    Image.new("RGB", (40, 30)).save(image_folder / "more.png")
+    assert read_photos(image_folder, size_px=12, beside=image_folder).left_out == (
+        "64 of 65 files were read, evenly spread",
+        "the center square of each is looked at: 25 % of a picture is cut off on average",
+    )
+    assert read_images(image_folder, size_px=12, letterbox=True).left_out() == ()
+
+
+def test_images_that_do_not_fit_in_memory_are_refused_with_numbers_before_any_is_read(
+    image_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = psutil.virtual_memory()._replace(available=10**6)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    with pytest.raises(NotEnoughMemory, match=r"64 images of 100 px need 0.0 GB .* 0.0 GB are free; take fewer with"):
+        read_images(image_folder, size_px=100)

@@ -1,11 +1,17 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+import zoo.plots
+import zoo.use.benchmark
+from hardware_profiles.tables.find import find_table
 from zoo.cli.app import program
 from zoo.errors import BadName
-from zoo.plots import check_plot, new_figure, save_figure
+from zoo.plots import check_plot, new_figure, plot_checks, save_figure
+from zoo.use.benchmark import Row, plot_benchmark
 
 pytest.importorskip("matplotlib")
 
@@ -33,3 +39,49 @@ def test_a_plot_that_fails_leaves_the_earlier_one(tmp_path: Path, monkeypatch: p
     with pytest.raises(OSError, match="No space"):
         save_figure(figure, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are saved."""
+    figures: list[Any] = []
+
+    def keep(figure: Any, path: Path, **_: object) -> Path:
+        figures.append(figure)
+        return path
+
+    for module in (zoo.plots, zoo.use.benchmark):
+        monkeypatch.setattr(module, "save_figure", keep)
+    return figures
+
+
+@pytest.mark.parametrize("files", [1, 6])
+def test_the_legend_of_a_benchmark_covers_nothing_that_is_drawn(drawn: list[Any], files: int) -> None:
+    row = Row(
+        file="onnx/model.onnx",
+        format="onnx",
+        precision="fp32",
+        threads=1,
+        batch=1,
+        median_ms=2.0,
+        p90_ms=3.0,
+        samples=9,
+        images_per_s=500.0,
+        is_fastest=True,
+    )
+    rows = [replace(row, file=f"onnx/model_{i}.onnx", threads=threads) for i in range(files) for threads in (1, 2, 4)]
+    plot_benchmark(rows, Path("plot.png"), title="a package on a chip")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert axes.get_legend() is None
+    assert not legend.get_window_extent().overlaps(axes.get_tightbbox())
+    assert len(legend.get_texts()) == files
+
+
+@pytest.mark.parametrize(
+    ("device", "axis"), [("raspi4", "published ms (sums of block times)"), ("epyc-avx2", "measured ms")]
+)
+def test_sums_of_block_times_are_not_called_measured(drawn: list[Any], device: str, axis: str) -> None:
+    plot_checks(find_table(device, net="mobile", resolution_px=32), Path("plot.png"))
+    assert drawn[0].axes[0].get_xlabel() == axis

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 
 from search.first import is_first
 from zoo.cli.console import harmless, told_after_interrupt
-from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, one_line
+from zoo.errors import INTERRUPTED, OK, USAGE, exit_code, memory_error, one_line
 from zoo.home import zoo_version
 
 _HELP = "From a folder of unlabelled images, a device and a budget to a verified, measured, deployable network."
@@ -127,6 +127,7 @@ def main() -> None:
 
 
 def _report(error: Exception) -> int:
+    error = memory_error(error) or error
     if os.environ.get("ZOO_DEBUG") == "1":
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, typer.TyperException):  # usage; without a message the help has just been printed

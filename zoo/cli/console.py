@@ -15,6 +15,7 @@ import typer
 
 from search.first import is_first
 from zoo.progress import Bars, Lines
+from zoo.threads import take_free_threads
 from zoo.types import Progress, no_progress, print_above_bars
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
@@ -71,6 +72,7 @@ class Talk:
         if self._quiet:
             yield no_progress
             return
+        take_free_threads(self.say)
         progress = Bars() if sys.stderr.isatty() else Lines(self.say)
         try:
             yield progress

@@ -56,7 +56,9 @@ def pretrain_command(
     accumulate: Annotated[
         int | None, typer.Option(min=1, help="Parts that a batch is taken in; more need less memory.")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate; by default it grows with the square root of the batch.")
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any field of the recipe, e.g. queue=4096; again for more.")
     ] = None,

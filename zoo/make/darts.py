@@ -119,7 +119,8 @@ def darts(
         costs.require(job.budget_ms)
     size_px = _OVERSIZE * resolution_px
     read = read_images(images, size_px=size_px, limit=recipe.images, progress=stage(progress, "images"))
-    say(read.told(resolution_px))
+    for line in (read.told(resolution_px), *read.left_out()):
+        say(line)
     if overwrite and out.is_dir():
         shutil.rmtree(out)
     found = []

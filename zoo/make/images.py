@@ -26,11 +26,12 @@ _MOST, _FEWEST, _PIXELS = 512, 128, 512 * 32 * 32
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Photos:
-    """Pixels uint8 [N, 3, S, S], what the card says of them, and lines about skipped files."""
+    """Pixels uint8 [N, 3, S, S], what the card says of them, and lines about skipped files and what was left out."""
 
     pixels: Tensor
     about: Images
     skipped: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def read_photos(
@@ -61,7 +62,7 @@ def read_photos(
     images = read_images(folder, size_px=size_px, limit=MAX_IMAGES, progress=progress, letterbox=letterbox)
     about = Images(count=len(images.pixels), skipped=len(images.skipped), fingerprint=fingerprint(folder))
     skipped = tuple(f"{skip.path}: {skip.reason}" for skip in images.skipped)
-    return Photos(pixels=images.pixels, about=about, skipped=skipped)
+    return Photos(pixels=images.pixels, about=about, skipped=skipped, left_out=images.left_out())
 
 
 def fingerprint(folder: Path) -> str:

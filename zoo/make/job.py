@@ -19,6 +19,7 @@ from search.nets import Net
 from search.nets.heads import CLASSES, MOST_CLASSES
 from search.nets.whole import Headed, family_for
 from search.subnets.costs import CostModel, load
+from search.subnets.find import images_at
 from search.types import Budget, Task
 from zoo.devices.names import THIS, device_id
 from zoo.devices.tables import Table, table_for
@@ -243,7 +244,11 @@ def _photos(
         letterbox=fit_of(task) == "letterbox",
         progress=stage(progress, "images"),
     )
-    say(f"{photos.about.count} images at {format_size(size)} px, {photos.about.skipped} skipped")
+    scored = images_at(max(size))
+    few = f"; networks are scored on {scored} of them" if scored < photos.about.count else ""
+    say(f"{photos.about.count:,} images at {format_size(size)} px, {photos.about.skipped} skipped{few}")
+    for line in photos.left_out:
+        say(f"  {line}")
     for line in photos.skipped[:_SHOWN_SKIPPED]:
         say(f"  skipped {line}")
     return photos

@@ -15,7 +15,7 @@ from search.gaia import read_gaia
 from search.images.feed import Pixels, feed
 from search.nets import NETS
 from search.objectives import OBJECTIVES
-from search.recipes import Recipe, Stage, recipe_for
+from search.recipes import QUEUED, Recipe, Stage, recipe_for
 from search.running import ALONE, Running
 from search.supernet import CARD, Supernet, SupernetCard, save_supernet
 from search.teachers import Outside, outside
@@ -269,6 +269,7 @@ def train(
         )
         length = f"{recipe.steps(len(read.pixels))} steps" if max_minutes is None else f"{max_minutes:g} minutes"
         say(f"{read.told}; {length}")
+        say(_told(recipe))
         teacher = None if recipe.teacher is None else _taught(recipe, read.pixels, progress, say)
         if overwrite and out.is_dir() and is_first():
             shutil.rmtree(out)
@@ -295,6 +296,16 @@ def train(
     if (curve := made.card.training.get("curve")) is not None and is_first():
         plot_curve(curve, out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
     return made
+
+
+def _told(recipe: Recipe) -> str:
+    """The numbers that follow the net and the batch unless they are given."""
+    queue = f", queue {recipe.queue}" if recipe.objective in QUEUED else ""
+    crops = ", ".join(str(crop_px) for crop_px in dict.fromkeys(stage.crop_px for stage in recipe.stages))
+    return (
+        f"{recipe.net}, {recipe.objective}: batch {recipe.batch}, lr {recipe.lr:.3g},"
+        f" {crops} px{queue}; --set changes any of them"
+    )
 
 
 def has_checkpoint(out: Path) -> bool:

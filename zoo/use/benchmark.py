@@ -175,5 +175,5 @@ def plot_benchmark(rows: Sequence[Row], path: Path, *, title: str) -> Path:
     axes.set_xticks(range(len(settings)), [f"{threads} thread(s)\nbatch {batch}" for threads, batch in settings])
     axes.set_ylabel("ms an image (median; line to p90)")
     axes.set_title(title, fontsize=8, loc="left")
-    axes.legend(fontsize=7, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=7, frameon=False, loc="outside lower center", ncols=2)
     return save_figure(figure, path)

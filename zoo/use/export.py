@@ -26,6 +26,7 @@ from export.targets import DELIVERIES, Delivery, check_target, target_at
 from export.types import ExportReport, ExportTarget
 from hardware_profiles.types import Precision
 from search.images.read import read_images
+from search.images.statistics import load_statistics
 from search.images.synthesize import dead_leaves
 from search.images.views import center
 from zoo.checks import Count
@@ -33,11 +34,14 @@ from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, OutputExists
 from zoo.heads import deployable
 from zoo.heads.attach import Head, deployed
+from zoo.make.images import GENERATED as GENERATED_BY_US
+from zoo.make.images import read_photos
 from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
 from zoo.report.beside import write_beside
+from zoo.supernets import supernet_folder
 from zoo.types import ModelCard, Progress, Say, stage, tell
 from zoo.use.subject import Exportable, find_exportable
 
@@ -103,7 +107,8 @@ def export_package(
         source: a package's folder, a name, or a checkpoint: the folder or name of a supernet.
         target: ``point``, ``edge`` or ``cloud``.
         calibration: a folder of real, unlabelled images like those the network will see; 1,000 or more are best.
-            Without one, int8 is left out, and the others are compared on generated images.
+            Without one, artefacts are compared on generated images, and int8 is left out; of a name that was searched
+            on generated images, int8 is made with ranges of such images, and kept where it passes.
         out: the new package's folder.
         options: what to change about the target.
         architecture: of a checkpoint: ``largest``, ``smallest``, or its choices as a JSON list.
@@ -128,25 +133,28 @@ def export_package(
     progress = watching(progress)
     options, out = options or Options(), Path(out)
     aim = _aim(target, options, options.resolution_px or 1)
-    if calibration is None and "int8" in (options.precisions or ()):
-        raise BadRequest("int8 needs a folder of real images for its ranges; give one with --calibration")
     check_free(out, mark=CONFIG, overwrite=overwrite)
     ready = find_exportable(source, architecture=architecture, say=say, progress=progress)
     px = options.resolution_px or ready.card.architecture.resolution_px
     aim = _aim(target, options, px)
-    if calibration is None and (not ready.is_calibrated or px != ready.card.architecture.resolution_px):
+    how = ready.card.preprocess
+    size_px = how.size_px if options.resolution_px is None else (px, px)
+    aim = replace(aim, input_nchw=(*aim.input_nchw[:2], *size_px))
+    generated = _like_training(ready.card, size_px) if calibration is None else None
+    has_none = calibration is None and generated is None
+    if has_none and "int8" in (options.precisions or ()):
+        raise BadRequest("int8 needs a folder of real images for its ranges; give one with --calibration")
+    if has_none and (not ready.is_calibrated or px != ready.card.architecture.resolution_px):
         raise BadRequest(
             f"the network's statistics are to be measured at {px} px, for which images are needed; give a folder of"
             " them with --calibration"
         )
-    how = ready.card.preprocess
-    size_px = how.size_px if options.resolution_px is None else (px, px)
-    aim = replace(aim, input_nchw=(*aim.input_nchw[:2], *size_px))
-    pixels = (
-        dead_leaves(_GENERATED, max(size_px))[..., : size_px[0], : size_px[1]]
-        if calibration is None
-        else _read(Path(calibration), size_px, progress, letterbox=how.fit == "letterbox")
-    )
+    if calibration is not None:
+        pixels = _read(Path(calibration), size_px, progress, say, letterbox=how.fit == "letterbox")
+    elif generated is not None:
+        pixels = generated
+    else:
+        pixels = dead_leaves(_GENERATED, max(size_px))[..., : size_px[0], : size_px[1]]
     if ready.network is not None and head is not None:
         raise UnsupportedTarget(f"{ready.card.name} has a head already; leave the other one out")
     if (head is not None or ready.network is not None) and px != ready.card.architecture.resolution_px:
@@ -166,11 +174,13 @@ def export_package(
             classes=tuple(classes),
             scratch=Path(scratch),
             threads=threads,
-            is_real=calibration is not None,
+            calibrates=calibration is not None or generated is not None,
         )
-        delivery, note = _possible(DELIVERIES[target], options, calibration)
+        delivery, note = _possible(DELIVERIES[target], options, calibration is not None, work.calibrates)
         delivered = _delivered(ready, work, aim, delivery, options, say)
         if note is not None:
+            if work.calibrates and "int8" in delivery.precisions:
+                delivered, note = _without_failed_int8(delivered, note)
             say(note)
             reports = tuple(replace(one, notes=(*one.notes, GENERATED)) for one in delivered.reports)
             delivered = replace(delivered, reports=reports, notes=(*delivered.notes, note))
@@ -185,25 +195,46 @@ def export_package(
     return Exported(path=out, card=card, delivered=delivered)
 
 
-def _possible(delivery: Delivery, options: Options, calibration: object) -> tuple[Delivery, str | None]:
+def _like_training(card: ModelCard, size_px: tuple[int, int]) -> Tensor | None:
+    """Images with the statistics of the supernet's training images, for a network that never saw others."""
+    folder = supernet_folder(card.recipe.supernet)
+    if folder is None or not card.images.fingerprint.startswith(GENERATED_BY_US) or load_statistics(folder) is None:
+        return None
+    height_px, width_px = size_px
+    return read_photos(None, size_px=height_px if height_px == width_px else size_px, beside=folder).pixels
+
+
+def _without_failed_int8(delivered: Delivered, note: str) -> tuple[Delivered, str]:
+    """Nobody gave images for int8, so that it is no failure where generated ones do not do; and what to say."""
+    failed = tuple(one for one in delivered.failed if one.target.precision != "int8")
+    refused = tuple(line for line in delivered.refused if not line.startswith(("int8:", "model_int8.")))
+    if any(one.target.precision == "int8" for one in delivered.reports):
+        return delivered, f"{note}; int8 got its ranges from them, and does better with a folder of real ones"
+    return replace(delivered, failed=failed, refused=refused), f"{note}; int8 did not pass with their ranges"
+
+
+def _possible(delivery: Delivery, options: Options, has_images: bool, calibrates: bool) -> tuple[Delivery, str | None]:
     """What of ``delivery`` can be made with or without images, and a sentence on what is left out."""
     if options.precisions is not None:
         delivery = replace(delivery, precisions=tuple(dict.fromkeys(("fp32", *options.precisions))))
-    if calibration is not None:
+    if has_images:
         return delivery, None
     note = f"{GENERATED}, for no folder was given with --calibration"
+    if calibrates:
+        return delivery, note
     if "int8" in delivery.precisions:
         note += "; int8 is left out, which needs a folder of real images for its ranges"
     return replace(delivery, precisions=tuple(one for one in delivery.precisions if one != "int8")), note
 
 
-def _read(folder: Path, size_px: tuple[int, int], progress: Progress, *, letterbox: bool) -> Tensor:
+def _read(folder: Path, size_px: tuple[int, int], progress: Progress, say: Say, *, letterbox: bool) -> Tensor:
     """Pixels of a folder's images, uint8 [N, 3, H, W]."""
     told = stage(progress, "images")
     limit = _COMPARED + _CALIBRATED
-    return read_images(
-        folder, size_px=size_px, min_images=MIN_IMAGES, limit=limit, progress=told, letterbox=letterbox
-    ).pixels
+    found = read_images(folder, size_px=size_px, min_images=MIN_IMAGES, limit=limit, progress=told, letterbox=letterbox)
+    for line in found.left_out():
+        say(line)
+    return found.pixels
 
 
 def _aim(name: str, options: Options, resolution_px: int) -> ExportTarget:
@@ -226,7 +257,7 @@ class _Work:
     classes: tuple[str, ...]
     scratch: Path
     threads: int | None
-    is_real: bool
+    calibrates: bool
 
 
 def _delivered(
@@ -253,7 +284,7 @@ def _delivered(
         metadata={**about, **provenance},
         device=device.id,
         threads=device.threads,
-        calibration_NCHW=work.images[1::2][:_CALIBRATED] if work.is_real else None,
+        calibration_NCHW=work.images[1::2][:_CALIBRATED] if work.calibrates else None,
         predicted_ms=ready.predicted_ms(device) if work.is_bare and options.batch in (None, 1) else None,
         simplify=options.simplify,
         min_agreement=options.min_agreement,

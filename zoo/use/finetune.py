@@ -58,7 +58,7 @@ def finetune(
 
     Raises:
         BadLabels: the first fault of the data, found before any training.
-        BadRequest: the source is of another task; see also ``zoo.make.finetune``.
+        BadRequest: see ``zoo.make.finetune``.
         UnknownName: nothing is called ``source``.
 
     Example:
@@ -73,8 +73,9 @@ def finetune(
     ready = find_exportable(source, architecture=architecture, say=say, progress=progress)
     wanted = ready.card.task if task is None else Task(task)
     if architecture is None and wanted is not ready.card.task:
-        raise BadRequest(
-            f"{shown(str(source))} was made for {ready.card.task}, not for {wanted}; name a model for {wanted}"
+        say(
+            f"{shown(str(source))} was searched for {ready.card.task} and learns {wanted}; one that was searched for it"
+            f" looks at more pixels: zoo search --task {wanted}"
         )
     split = read_split(
         data,

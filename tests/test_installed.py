@@ -1,0 +1,251 @@
+"""What README says runs for somebody who installed a wheel: no checkout, no home, no locale, no terminal, and a working
+directory that takes no files."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from hardware_profiles.measure.probe import probe_device
+from hardware_profiles.tables.find import keep_table
+from hardware_profiles.types import Latency, LatencyTable
+from search.nets import NETS
+from search.nets.heads import CLASSES
+from search.nets.whole import all_head_ops, takes_heads
+from zoo.cli.app import COMMANDS, GROUPS, program
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+ROOMS = ("zoo", "search", "export", "hardware_profiles")
+# What only makes a command shorter: README's own words stay.
+SHORTER = {
+    "darts": ["--seeds", "1", "--epochs", "1"],
+    "finetune": ["--epochs", "2"],
+    "evaluate": ["--k", "20"],
+    "push": ["--dry-run"],  # no Hub here
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installed:
+    """A program that was installed from a wheel, and where it is used."""
+
+    python: Path
+    outputs: Path
+    where: Path
+    environment: dict[str, str]
+
+    def run(self, *words: str | Path, timeout_s: float = 900) -> subprocess.CompletedProcess[str]:
+        """As somebody without a terminal, who may not write to the working directory even where it is root."""
+        bounded = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+        command = [*(bounded if is_root_bound() else []), *map(str, words)]
+        done = subprocess.run(
+            command,
+            cwd=self.where,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=timeout_s,
+        )
+        assert list(self.where.iterdir()) == [], f"{words} wrote to the working directory"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def zoo(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        """A command."""
+        return self.run(self.python.with_name("zoo"), *words)
+
+
+def is_root_bound() -> bool:
+    return sys.platform == "linux" and os.geteuid() == 0 and shutil.which("setpriv") is not None
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[Installed]:
+    """The wheel in an environment of its own, which sees the libraries of this one."""
+    pytest.importorskip("setuptools", "77")
+    with tempfile.TemporaryDirectory(prefix="zoo-installed-") as folder:
+        base = Path(folder)
+        source = base / "source"
+        for room in ROOMS:
+            shutil.copytree(ROOT / room, source / room, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / file, source)
+        build = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps"]
+        subprocess.run([*build, "--no-build-isolation", "-q", "-w", base, source], check=True, capture_output=True)
+        shutil.rmtree(source)
+        (wheel,) = base.glob("*.whl")
+        venv.create(base / "env", with_pip=False, symlinks=True)
+        python = base / "env" / "bin" / "python"
+        install = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python, "install", "-q"]
+        subprocess.run([*install, "--no-deps", "--no-index", wheel], check=True, capture_output=True)
+        site = next((base / "env").glob("lib/python*/site-packages"))
+        (site / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")  # its own .pth files are not read
+        for name in ("work", "out", "home", "tmp"):
+            (base / name).mkdir()
+        (base / "work").chmod(0o555)
+        for net in ("mobile", "cell"):  # measuring takes minutes
+            keep_table(_table(net), base / "home" / "devices")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C",
+            "OMP_NUM_THREADS": "1",
+            "ZOO_HOME": str(base / "home"),
+            "TMPDIR": str(base / "tmp"),
+        }
+        yield Installed(python=python, outputs=base / "out", where=base / "work", environment=environment)
+        (base / "work").chmod(0o755)
+
+
+def _table(net: str) -> LatencyTable:
+    """So fast that the smallest budget leaves a choice."""
+    family = NETS[net]
+    heads = all_head_ops(family, 32, (CLASSES,)) if takes_heads(family) else ()
+    entries = {key: Latency(median_ms=0.01, p90_ms=0.01, samples=1) for key in (*family.op_keys(32), *heads)}
+    return LatencyTable(
+        device=probe_device(threads=1),
+        net=net,
+        resolution_px=32,
+        entries=entries,
+        overhead_ms=0.0,
+        scale=1.0,
+        validation=None,
+        measured_at="2026-01-01T00:00:00+00:00",
+    )
+
+
+def test_what_is_installed_is_whole_and_every_command_has_help(installed: Installed) -> None:
+    done = installed.run(
+        installed.python, "-c", "import zoo, sys; print(zoo.__file__); print('torch' in sys.modules, dir(zoo))"
+    )
+    assert str(installed.python.parents[1]) in done.stdout and "False" in done.stdout, done.stderr
+    assert installed.zoo("--version").stdout.strip() == re.search(r'^version = "(.*)"', _pyproject(), re.M)[1]  # type: ignore[index]
+    helped = installed.zoo("--help")
+    assert all(name in helped.stdout for name in (*COMMANDS, *GROUPS))
+    listed = installed.zoo("list", "--json")
+    assert {"catalogue", "supernet"} <= {line["source"] for line in json.loads(listed.stdout)}
+    assert "mobile-mocov2" in installed.zoo("info", "mobile-mocov2").stdout
+    assert json.loads(installed.zoo("devices", "list", "--json").stdout)
+    wrong = installed.zoo("info", "nothing-like-it")
+    assert wrong.returncode == 1 and len(wrong.stderr.splitlines()) == 1
+
+
+def test_a_name_is_answered_where_nothing_may_be_written_but_the_cache(installed: Installed) -> None:
+    made = installed.zoo("get", "data-mocov2-cls-1ms", "--verify")
+    assert made.returncode == 0, made.stderr
+    folder = Path(made.stdout.strip())
+    assert folder.is_relative_to(installed.environment["ZOO_HOME"])
+    code = f"import zoo; m = zoo.get({str(folder)!r}); import torch; print(m(torch.zeros(1, 3, 32, 32)).shape)"
+    assert "torch.Size([1, " in installed.run(installed.python, "-c", code).stdout
+    refused = installed.zoo("get", "data-mocov2-cls-1ms", "--to", "here")
+    assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1, refused.stderr
+
+
+def commands() -> list[str]:
+    """Every complete ``zoo ...`` of README, in its order: lines of code, and code in a table."""
+    # Commands beside results name what was measured, not all that it was measured on.
+    text = README.partition("## Results")[0]
+    found = re.findall(r"^    (zoo .*)$|`(zoo [a-z][^`\n]*)`", text, re.MULTILINE)
+    root = typer.main.get_command(program())
+    return [line for line in dict.fromkeys(a or b for a, b in found) if _is_complete(root, shlex.split(line)[1:])]
+
+
+def _is_complete(command: typer.main.TyperCommand | object, words: list[str]) -> bool:  # type: ignore[name-defined]
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]  # type: ignore[union-attr]
+    try:
+        command.make_context("zoo", words)  # type: ignore[union-attr]
+    except typer.Exit:
+        return False
+    except Exception as error:
+        return "Missing" not in str(error)
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("nni") is None, reason="training needs the extra `search`")
+def test_every_command_and_every_line_of_python_in_the_readme_runs(installed: Installed) -> None:
+    out = installed.outputs
+    _pictures(out / "photos", 230)
+    _boxes(out / "labelled")
+    for part in ("train", "test"):
+        for name in ("a", "b"):
+            _pictures(out / "labelled" / part / name, 24, first=100 * (name == "b"))
+    for name in ("cat.jpg", "dog.jpg"):
+        _picture(1).save(out / name)
+    ran = [_ran(installed, line) for line in commands()]
+    for code in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+        code = re.sub(r'"(my-\w+|\w+\.jpg)"', lambda found: repr(str(out / found[1])), code)
+        done = installed.run(installed.python, "-c", code)
+        assert done.returncode == 0, f"{code}\n{done.stderr}"
+        ran.append(code)
+    assert len(ran) > 12
+
+
+def _ran(user: Installed, line: str) -> str:
+    """Run a command of README; names of files are those in the folder of outputs."""
+    words = shlex.split(line)[1:]
+    made = next((words[i + 1] for i, word in enumerate(words) if word in ("-o", "--out")), None)
+    if made is not None and (user.outputs / made).is_dir():
+        shutil.rmtree(user.outputs / made)
+    full: list[str] = []
+    for i, word in enumerate(words):
+        path = user.outputs / word
+        is_path = word.partition("/")[0] in {*(entry.name for entry in user.outputs.iterdir()), made}
+        if "*" in word:
+            full += map(str, sorted(user.outputs.glob(word)))
+        else:
+            full.append(str(path) if is_path and words[i - 1] not in ("--task", "--net") else word)
+    done = user.zoo(*full, *SHORTER.get(words[0], []))
+    assert done.returncode == 0, f"{line}\n{done.stderr}"
+    return line
+
+
+def _pictures(folder: Path, count: int, *, first: int = 0) -> None:
+    folder.mkdir(parents=True)
+    for i in range(count):
+        _picture(first + i).save(folder / f"{i:03d}.jpg")
+
+
+def _picture(seed: int) -> Image.Image:
+    """Stripes and noise, of 64 px."""
+    rng = np.random.default_rng(seed)
+    stripes = np.sin(np.arange(64) / rng.uniform(1, 9))[:, None, None] * rng.uniform(0, 90, 3)
+    return Image.fromarray((128 + stripes + rng.normal(0, 9, (64, 64, 3))).clip(0, 255).astype(np.uint8))
+
+
+def _boxes(folder: Path) -> None:
+    """A dozen pictures with a bright square in each, labelled as COCO has it."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    images, rows = [], []
+    for i in range(12):
+        pixels = rng.integers(0, 90, (64, 64, 3), dtype=np.uint8)
+        x, y = (int(place) for place in rng.integers(0, 40, 2))
+        pixels[y : y + 20, x : x + 20] = 230
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png"})
+        rows.append({"id": i, "image_id": i, "category_id": 1, "bbox": [x, y, 20, 20]})
+    document = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "square"}]}
+    (folder / "boxes.json").write_text(json.dumps(document))
+
+
+def _pyproject() -> str:
+    return (ROOT / "pyproject.toml").read_text("utf-8")
