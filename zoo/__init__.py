@@ -70,6 +70,8 @@ def __getattr__(name: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
+        from zoo.hidden import hidden
+
         if (told := hidden()) is None:
             raise
         raise ImportError(told) from error
@@ -80,20 +82,6 @@ def __getattr__(name: str) -> Any:
     from zoo.checks import checked
 
     return checked(found)
-
-
-def hidden() -> str | None:
-    """Where a folder of somebody else's, as in the working directory, is found in place of one of ours."""
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    ours = Path(__file__).parents[1]
-    for room in ("search", "export", "hardware_profiles"):
-        spec = find_spec(room)
-        places = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
-        if places and ours / room not in places:
-            return f"{places[0]} hides the zoo's own {room}; start Python in another folder, or rename that one"
-    return None
 
 
 def __dir__() -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 import sys
 
-from zoo import hidden
+from zoo.hidden import hidden
 
 try:
     from zoo.cli.app import main

@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from hardware_profiles.timing.threads import take_free_threads
 from search.first import is_first
 from zoo.progress import Bars, Lines
-from zoo.threads import take_free_threads
 from zoo.types import Progress, no_progress, print_above_bars
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-import zoo.threads
-from zoo.threads import advise_threads, take_free_threads
+import hardware_profiles.timing.threads as timing_threads
+from hardware_profiles.timing.threads import advise_threads, take_free_threads
 
 
 class Watch:
@@ -21,8 +21,8 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A machine of 4 cores; the numbers of threads that torch was told to take."""
     taken = [4]
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr(zoo.threads, "NoiseWatch", Watch)
-    monkeypatch.setattr(zoo.threads, "_LOOK_S", 0)
+    monkeypatch.setattr(timing_threads, "NoiseWatch", Watch)
+    monkeypatch.setattr(timing_threads, "_LOOK_S", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: taken[-1])
     monkeypatch.setattr(torch, "set_num_threads", taken.append)

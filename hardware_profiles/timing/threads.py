@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from functools import cache
 
 from hardware_profiles.timing.noise import NoiseWatch
-from zoo.types import Say
 
 _VARIABLE = "OMP_NUM_THREADS"
 _LOOK_S = 0.2
 
 
-def take_free_threads(say: Say) -> None:
+def take_free_threads(say: Callable[[str], None]) -> None:
     """Let torch compute with no more threads than cores are free; said where that changes anything.
 
     Whoever set OMP_NUM_THREADS has decided already.
@@ -35,7 +35,7 @@ def take_free_threads(say: Say) -> None:
 
 
 @cache
-def advise_threads(say: Say) -> None:
+def advise_threads(say: Callable[[str], None]) -> None:
     """Say once, to a program that has its own use of torch, what ``take_free_threads`` would do."""
     if (found := _too_many()) is not None:
         busy, cores, threads = found
