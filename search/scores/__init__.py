@@ -15,5 +15,7 @@ from search.scores.criteria import Look as Look
 from search.scores.criteria import look as look
 from search.types import Task
 
+SIZE = "MACs"
+"""The criterion that looks at no image: of what fits, the network that computes most."""
 SCORES: Mapping[Task, str] = MappingProxyType({Task.CLS: "projected cosine", Task.DET: "layouts", Task.SEG: "palettes"})
-"""The criterion that a search takes, by task."""
+"""The criterion that a search takes, by task: a key of CRITERIA, or SIZE."""

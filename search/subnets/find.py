@@ -20,8 +20,9 @@ from hardware_profiles import LatencyTable
 from hardware_profiles.types import size_text
 from search.errors import BadSupernet, NotEnoughImages, WrongTable
 from search.images.views import center
-from search.scores import CRITERIA, SCORES, Look, look
-from search.subnets.costs import Rows
+from search.scores import CRITERIA, SCORES, SIZE, Look, look
+from search.scores.criteria import OF_VIEWS, Criterion
+from search.subnets.costs import CostModel, Rows
 from search.subnets.evolution import Goal, Hunt, Key
 from search.supernet import Supernet
 from search.types import Budget, Candidate, SearchResult, Task
@@ -37,6 +38,7 @@ def find(
     budget: Budget,
     *,
     task: Task = Task.CLS,
+    criterion: str | None = None,
     resolution_px: int | None = None,
     evaluations: int = 64,
     generations: int = 4,
@@ -52,6 +54,8 @@ def find(
         pixels: uint8 [N, 3, S, S], the user's unlabelled images.
         budget: the limits.
         task: what the features are for; decides which of them are compared (``search.scores``).
+        criterion: what scores, a key of ``search.scores.CRITERIA`` that needs no views, or ``SIZE``, which is the share
+            of the largest network's multiply-accumulates and looks at no image; None takes the task's.
         resolution_px: input size; None takes the table's.
         evaluations: networks scored in all.
         generations: rounds of evolution among them, after the first draw.
@@ -73,6 +77,7 @@ def find(
         [Goal(table=table, budget=budget)],
         pixels,
         task=task,
+        criterion=criterion,
         evaluations=evaluations,
         generations=generations,
         images=images,
@@ -88,6 +93,7 @@ def find_each(
     pixels: Tensor,
     *,
     task: Task = Task.CLS,
+    criterion: str | None = None,
     evaluations: int = 64,
     generations: int = 4,
     images: int | None = None,
@@ -101,6 +107,7 @@ def find_each(
         goals: at least one; all tables hold for one resolution.
         pixels: see ``find``.
         task: see ``find``.
+        criterion: see ``find``.
         evaluations: networks scored for each goal; those of the others count where they meet its budget.
         generations: see ``find``.
         images: see ``find``.
@@ -123,7 +130,10 @@ def find_each(
     size_px = resolution_px, tables[0].width_px or resolution_px
     batch_BCHW = center(pixels[torch.from_numpy(chosen)], size_px, card.mean, card.std)  # noqa: N806
     hunts = [Hunt(goal.family or supernet.net, goal, seed, len(pixels)) for goal in goals]
-    scorer = _Scorer(supernet, batch_BCHW, task)
+    name = SCORES[task] if criterion is None else criterion
+    if name != SIZE and name not in CRITERIA.keys() - OF_VIEWS:
+        raise ValueError(f"criterion is {name!r}; known are {SIZE}, {', '.join(sorted(CRITERIA.keys() - OF_VIEWS))}")
+    scorer = _sizer(supernet, tables[0]) if name == SIZE else _Scorer(supernet, batch_BCHW, CRITERIA[name])
     scores: dict[Key, float] = {}
     per_round = -(-evaluations // (generations + 1))
     for _ in range(generations + 1):
@@ -146,11 +156,18 @@ def front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     return tuple(best)
 
 
+def _sizer(supernet: Supernet, table: LatencyTable) -> Callable[[Rows], float]:
+    """Scores a network by its share of the largest one's multiply-accumulates."""
+    cost = CostModel(supernet.net, table)
+    (most,) = cost(supernet.net.encode([supernet.net.largest(table.resolution_px)])).macs
+    return lambda row: float(cost(row[None]).macs[0] / most)
+
+
 class _Scorer:
     """Scores one network after another against the largest, on one fixed batch."""
 
-    def __init__(self, supernet: Supernet, batch_BCHW: Tensor, task: Task) -> None:  # noqa: N803
-        self._supernet, self._batch, self._compare = supernet, batch_BCHW, CRITERIA[SCORES[task]]
+    def __init__(self, supernet: Supernet, batch_BCHW: Tensor, criterion: Criterion) -> None:  # noqa: N803
+        self._supernet, self._batch, self._compare = supernet, batch_BCHW, criterion
         largest = supernet.net.largest(batch_BCHW.shape[-2])
         self._teacher = self._look(supernet.net.encode([largest])[0])
 

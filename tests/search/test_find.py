@@ -8,6 +8,7 @@ from torch import Tensor
 
 from hardware_profiles import Latency, LatencyTable, estimate_ms
 from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
+from search.scores import SIZE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import Goal
 from search.subnets.find import find, find_each, front
@@ -42,6 +43,34 @@ def all_costs(supernet: Supernet, table: LatencyTable) -> dict[str, np.ndarray]:
 
 def search(supernet: Supernet, table: LatencyTable, pixels: Tensor, budget: Budget, **options: Any) -> SearchResult:
     return find(supernet, table, pixels, budget, **{"evaluations": 12, "generations": 2, "images": 16} | options)
+
+
+def test_by_size_the_network_that_computes_most_wins_whatever_the_images(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, all_costs: dict[str, np.ndarray]
+) -> None:
+    found = search(supernet, table, pixels, Budget(latency_ms=1e9), criterion=SIZE, evaluations=64)
+    assert found.best.macs == max(c.macs for c in found.evaluated) and found.best.score <= 1
+    assert all(c.score == pytest.approx(c.macs / all_costs["macs"].max()) for c in found.evaluated)
+    assert search(supernet, table, 255 - pixels, Budget(latency_ms=5), criterion=SIZE).evaluated == (
+        search(supernet, table, pixels, Budget(latency_ms=5), criterion=SIZE).evaluated
+    )
+
+
+@pytest.mark.parametrize("criterion", ["pooled CKA", "together", "RankMe"])
+def test_any_criterion_of_one_look_can_decide(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, criterion: str
+) -> None:
+    found = search(supernet, table, pixels, Budget(latency_ms=5), criterion=criterion)
+    assert found.best.score == max(c.score for c in found.evaluated)
+    assert found.evaluated != search(supernet, table, pixels, Budget(latency_ms=5)).evaluated
+
+
+@pytest.mark.parametrize("criterion", ["LiDAR", "accuracy"])
+def test_a_criterion_that_cannot_decide_is_refused(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor, criterion: str
+) -> None:
+    with pytest.raises(ValueError, match=f"criterion is '{criterion}'; known are MACs"):
+        search(supernet, table, pixels, Budget(latency_ms=5), criterion=criterion)
 
 
 def middle(values: np.ndarray) -> float:

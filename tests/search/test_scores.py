@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.scores import CRITERIA, SCORES, Look, look
+from search.scores import CRITERIA, SCORES, SIZE, Look, look
 from search.scores.criteria import OF_VIEWS, agreement, kernel_alignment
 from search.types import Task
 from tests.search.small_supernets import random_supernet
@@ -127,7 +127,7 @@ def test_a_criterion_of_views_is_refused_without_views(name: str) -> None:
 
 
 def test_each_task_has_a_criterion_that_needs_no_views() -> None:
-    assert SCORES.keys() == set(Task) and {*SCORES.values()} <= CRITERIA.keys() - OF_VIEWS
+    assert SCORES.keys() == set(Task) and {*SCORES.values()} <= (CRITERIA.keys() | {SIZE}) - OF_VIEWS
 
 
 def test_a_look_uses_the_batch_s_own_statistics_and_leaves_eval_mode() -> None:
