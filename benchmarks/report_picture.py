@@ -21,5 +21,5 @@ if browser is None:
 with tempfile.TemporaryDirectory() as scratch:
     page = report(args.package, out=Path(scratch, "report.html"))
     how = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--virtual-time-budget=8000"]
-    command = [browser, *how, "--window-size=1000,900", f"--screenshot={args.out.resolve()}", page.as_uri()]
+    command = [browser, *how, "--window-size=1000,1000", f"--screenshot={args.out.resolve()}", page.as_uri()]
     subprocess.run(command, check=True, capture_output=True, timeout=120)

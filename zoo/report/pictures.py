@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from search.evaluate import Preprocessing, embed
-from search.images.read import image_files, read_images
+from search.images.read import image_files, open_picture, read_images, upright
 from zoo.errors import UnreadableImage
 from zoo.heads.predictions import predict
 from zoo.package.folder import Package, load_package
@@ -82,7 +82,7 @@ def _predictions(loaded: Package, head: HeadCard, images: Path, progress: Progre
             except UnreadableImage:
                 continue  # what cannot be read is not shown
             found = replace(found, boxes=tuple(box for box in found.boxes if box.score >= _LEAST_SCORE))
-            image = draw(found).convert("RGB")
+            image = (_opened(file) if found.classes else draw(found)).convert("RGB")
             image.thumbnail((_DRAWN_PX, _DRAWN_PX))
             words = [f"{name} {100 * share:.0f} %" for name, share in found.classes[:1]]
             if found.mask_HW is None and not words:
@@ -90,6 +90,11 @@ def _predictions(loaded: Package, head: HeadCard, images: Path, progress: Progre
             shown.append(Shown(picture=_address(image), caption=", ".join(words)))
             progress("predict", len(shown), min(len(files), _PREDICTED))
     return tuple(shown)
+
+
+def _opened(file: Path) -> Image.Image:
+    with open_picture(file) as image:
+        return upright(image)
 
 
 def _alike(loaded: Package, images: Path, progress: Progress) -> tuple[tuple[Shown, ...], ...]:

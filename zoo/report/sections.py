@@ -21,7 +21,7 @@ from zoo.report.charts import (
 )
 from zoo.report.facts import Facts, read_facts, shares
 from zoo.report.page import cut, render
-from zoo.types import Evaluation
+from zoo.types import Evaluation, ModelCard
 
 if TYPE_CHECKING:
     from zoo.report.pictures import Pictures
@@ -51,7 +51,7 @@ def _comparison(models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What several packages show beside each other; nothing of a single one."""
     if len(models) < 2:
         return {"compare": None, "fronts": None, "times": []}
-    names = [f"{i + 1}. {model['name']}" for i, model in enumerate(models)]
+    names = [f"{i + 1}. {model['folder']}" for i, model in enumerate(models)]
     facts = [model["facts"] for model in models]
     times: dict[str, list[float | None]] = {}
     for i, one in enumerate(facts):
@@ -71,6 +71,7 @@ def _model(facts: Facts, pictures: Pictures | None, figures: Sequence[Evaluation
     measured_ms, predicted_ms = _times(facts)
     return {
         "name": cut(card.name),
+        "folder": cut(facts.folder.resolve().name),  # what is made of a package keeps its name, not its folder
         "card": card,
         "facts": facts,
         "sentence": _sentence(facts, measured_ms, predicted_ms),
@@ -80,6 +81,7 @@ def _model(facts: Facts, pictures: Pictures | None, figures: Sequence[Evaluation
         "predicted_ms": predicted_ms,
         "megabytes": first.bytes / 1e6 if first else None,
         "figures": [*card.evaluation, *figures],
+        "headlines": list({one.metric: one for one in reversed([*card.evaluation, *figures])}.values())[::-1][:3],
         "front": history.front[:_MOST_ROWS] if history else (),
         "bought": _bought(facts),
         "shares": shares(facts),
@@ -96,6 +98,11 @@ def _model(facts: Facts, pictures: Pictures | None, figures: Sequence[Evaluation
     }
 
 
+def _trained(card: ModelCard) -> bool:
+    """Whether the network is a fine-tuned one, no longer that of its search."""
+    return card.head is not None and card.head.trained
+
+
 def _times(facts: Facts) -> tuple[float | None, float | None]:
     """Measured and predicted milliseconds of the package's first artefact; None for what is not known.
 
@@ -106,7 +113,7 @@ def _times(facts: Facts) -> tuple[float | None, float | None]:
     measured_ms = first.measured.median_ms if first and first.measured else None
     predicted_ms = first.predicted_ms if first else None
     last = card.recipe.tries[-1] if card.recipe.tries else None
-    if last is not None and last.architecture == card.architecture and not facts.epochs:
+    if last is not None and last.architecture == card.architecture and not _trained(card):
         measured_ms = last.measured_ms if measured_ms is None else measured_ms
         predicted_ms = last.predicted_ms if predicted_ms is None else predicted_ms
     own = next((one for one in facts.devices if one.device == card.recipe.device.id), None)
@@ -148,7 +155,7 @@ def _sentence(facts: Facts, measured_ms: float | None, predicted_ms: float | Non
 def _verdict(facts: Facts, measured_ms: float | None, predicted_ms: float | None) -> str | None:
     """Whether the search's budget is met, and how far the prediction was off."""
     history, last = facts.history, facts.card.recipe.tries[-1] if facts.card.recipe.tries else None
-    if history is None or history.budget_ms is None or last is None or facts.epochs:
+    if history is None or history.budget_ms is None or last is None or _trained(facts.card):
         return None
     took_ms, how = (last.measured_ms, "measured") if last.measured_ms is not None else (last.predicted_ms, "predicted")
     met = "meets its" if took_ms <= history.budget_ms else "misses its"
@@ -192,7 +199,7 @@ def _commands(facts: Facts) -> Mapping[str, str]:
         text = "1ms"
     again = f"zoo search --images photos --task {card.task} --device {cut(device)} --budget {text}"
     evaluate = f"zoo evaluate {folder} --train labelled/train --test labelled/test --json > evaluation.json"
-    trained = card.head is not None and card.head.trained
+    trained = _trained(card)
     return {
         "search": f"{again} --supernet {shlex.quote(cut(card.recipe.supernet))} --seed {card.recipe.seed} -o again",
         "export": f"zoo export {folder} --target edge --calibration photos -o my-edge",

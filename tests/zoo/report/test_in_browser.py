@@ -79,7 +79,7 @@ def check(found: dict[str, object], width_px: int, dark: bool) -> None:
 @pytest.mark.parametrize("width_px", [400, 1400])
 def test_a_page_of_packages_works(pristine: Path, tmp_path: Path, width_px: int, dark: bool) -> None:
     page = report(pristine, pristine, out=tmp_path / "page.html")
-    check(seen(page, width_px, 4, dark=dark), width_px, dark)
+    check(seen(page, width_px, 2, dark=dark), width_px, dark)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
