@@ -12,7 +12,7 @@ import sysconfig
 import tempfile
 import venv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,11 +22,8 @@ import typer
 from PIL import Image
 
 from hardware_profiles.measure.probe import probe_device
-from hardware_profiles.tables.find import keep_table
-from hardware_profiles.types import Latency, LatencyTable
-from search.nets import NETS
-from search.nets.heads import CLASSES
-from search.nets.whole import all_head_ops, takes_heads
+from hardware_profiles.tables.find import find_table, keep_table
+from hardware_profiles.types import LatencyTable
 from zoo.cli.app import COMMANDS, GROUPS, program
 
 ROOT = Path(__file__).parent.parent
@@ -115,20 +112,9 @@ def installed() -> Iterator[Installed]:
 
 
 def _table(net: str) -> LatencyTable:
-    """So fast that the smallest budget leaves a choice."""
-    family = NETS[net]
-    heads = all_head_ops(family, 32, (CLASSES,)) if takes_heads(family) else ()
-    entries = {key: Latency(median_ms=0.01, p90_ms=0.01, samples=1) for key in (*family.op_keys(32), *heads)}
-    return LatencyTable(
-        device=probe_device(threads=1),
-        net=net,
-        resolution_px=32,
-        entries=entries,
-        overhead_ms=0.0,
-        scale=1.0,
-        validation=None,
-        measured_at="2026-01-01T00:00:00+00:00",
-    )
+    """Another machine's as this one's, three times as slow: so that what is found is in time on a busy one, too."""
+    known = find_table("epyc-avx2", net=net, resolution_px=32)
+    return replace(known, device=probe_device(threads=1), scale=3 * known.scale, overhead_ms=3 * known.overhead_ms)
 
 
 def test_what_is_installed_is_whole_and_every_command_has_help(installed: Installed) -> None:

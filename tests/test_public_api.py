@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import zoo
+from zoo.errors import BadRequest
 
 ROOT = Path(__file__).parent.parent
 OFFER = re.compile(r"^from (\S+) import (\w+) as (\w+)$")
@@ -38,6 +39,14 @@ def test_the_zoo_s_surface_is_the_documented_one() -> None:
         zoo.gte  # noqa: B018
     assert {"list", "show", "measure"} <= set(dir(zoo.devices))
     assert all(callable(getattr(zoo.devices, name)) for name in dir(zoo.devices))
+
+
+def test_the_report_can_be_called_whatever_of_its_folder_was_imported() -> None:
+    import zoo.report.page
+
+    assert zoo.report.page is sys.modules["zoo.report.page"]
+    with pytest.raises(BadRequest, match="0 packages; a page shows 1 to"):
+        zoo.report()
 
 
 def test_importing_the_zoo_imports_next_to_nothing() -> None:
