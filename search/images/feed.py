@@ -58,10 +58,12 @@ def feed(
     """
     if not Path(images).exists() and not str(images).startswith("hf:"):
         raise NotEnoughImages(f"{images} is not a folder; name one that holds at least {min_images} images")
-    source = source_of(images)
+    source = source_of(images, folder=folder, stream=cache != "none")
     size_bytes = len(source) * 3 * size_px**2
     if cache == "auto":
         cache = _where(size_bytes * processes, size_bytes, folder)
+        if cache == "none":  # which asks for images in any order, as no stream gives them
+            source = source_of(images, folder=folder)
     if cache == "ram":
         require_memory(len(source), (size_px, size_px), copies=processes, fix="keep them on disk with --cache disk")
         if isinstance(source, Files) and Path(images).is_dir():
@@ -73,7 +75,7 @@ def feed(
         pixels = store(source, folder, size_px=size_px, progress=progress)
         skipped, where = pixels.skipped, f"{size_bytes / 1e9:.1f} GB in {pixels.path.parent}"
     else:
-        pixels = usable(source, size_px, progress)
+        pixels = usable(source, size_px, folder, progress)
         skipped, where = pixels.skipped, "decoded anew in each step"
     if len(pixels) < min_images:
         raise NotEnoughImages(

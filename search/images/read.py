@@ -12,7 +12,7 @@ import io
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -251,22 +251,33 @@ def _spread(files: list[Path], limit: int | None) -> list[Path]:
 
 
 def _find(folder: Path) -> tuple[list[Path], list[Skipped]]:
-    files: list[Path] = []
     skipped: list[Skipped] = []
-    seen: set[str] = set()
+    return [Path(name) for name in image_names(folder, skipped)], skipped
 
-    def unlistable(error: OSError) -> None:
-        skipped.append(Skipped(path=Path(error.filename), reason=f"cannot list the folder: {error.strerror}"))
 
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=unlistable):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(parent, name) for name in names if not name.startswith(".") and _may_be_image(parent, name)]
-    return sorted(files), skipped
+def image_names(folder: str | Path, skipped: list[Skipped], seen: set[str] | None = None) -> Iterator[str]:
+    """The paths of ``image_files``, one after the other: a million of them take as much memory as one.
+
+    Args:
+        folder: where to look, at any depth.
+        skipped: receives the folders that cannot be looked into.
+        seen: real folders that are not looked into again.
+    """
+    seen = set() if seen is None else seen
+    if (real := os.path.realpath(folder)) in seen:
+        return
+    seen.add(real)
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, os.path.isdir(entry)) for entry in entries if not entry.name.startswith("."))  # noqa: PTH112 - a link to itself is none
+    except OSError as error:
+        skipped.append(Skipped(path=Path(folder), reason=f"cannot list the folder: {error.strerror}"))
+        return
+    for name, is_folder in found:
+        if is_folder:
+            yield from image_names(os.path.join(folder, name), skipped, seen)  # noqa: PTH118 - a Path takes ten times as long
+        elif _may_be_image(str(folder), name):
+            yield os.path.join(folder, name)  # noqa: PTH118
 
 
 def require_memory(count: int, sides_px: tuple[int, int], *, fix: str, copies: int = 1) -> None:
@@ -287,7 +298,7 @@ def is_image(path: Path) -> bool:
 
 
 def _may_be_image(parent: str, name: str) -> bool:
-    suffix = Path(name).suffix.lower()
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
     if suffix:
         return suffix in SUFFIXES
     try:

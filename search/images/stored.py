@@ -6,11 +6,13 @@ them where there are 1.3 million images of 256 px.
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hardware_profiles.replace_file import replace_file
 from search.errors import TrainingError, WriteFailed
 from search.images.read import MIN_SIDE_PX, to_square
 from search.images.sources import Source
@@ -134,18 +137,22 @@ def read_rows(path: Path, rows: Sequence[int] | NDArray[Any], length_bytes: int)
     return found
 
 
-def decode(source: Source, i: int, size_px: int) -> NDArray[np.uint8] | str:
-    """Image ``i`` as ``read_images`` gives it, [3, size_px, size_px]; or why it cannot be used."""
+def decode(source: Source, item: Any, size_px: int) -> NDArray[np.uint8] | str:
+    """An image as ``read_images`` gives it, [3, size_px, size_px]; or why it cannot be used."""
     try:
-        with warnings.catch_warnings(), source.open(i) as image:
+        with warnings.catch_warnings(), source.open(item) as image:
             warnings.simplefilter("ignore", UserWarning)
             return _reason(image) or np.ascontiguousarray(to_square(image, size_px).transpose(2, 0, 1))
     except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run
         return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def usable(source: Source, size_px: int, progress: Progress | None = None) -> Decoded:
-    """What the files' heads tell is an image."""
+def usable(source: Source, size_px: int, folder: Path, progress: Progress | None = None) -> Decoded:
+    """What the files' heads tell is an image; their numbers are kept in ``folder``.
+
+    Raises:
+        WriteFailed: the disk is full, for instance.
+    """
 
     def look(i: int) -> bool:
         try:
@@ -154,8 +161,21 @@ def usable(source: Source, size_px: int, progress: Progress | None = None) -> De
         except Exception:
             return False
 
-    good = [i for i, found in enumerate(_ahead(look, len(source), progress)) if found]
-    return Decoded(source=source, rows=np.array(good, np.int64), size_px=size_px)
+    kept = folder / f"usable-{source.checksum:08x}-{len(source)}.npy"
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(kept.with_suffix(".lock")):
+            if not kept.exists():
+                good = [i for i, found in enumerate(_ahead(look, range(len(source)), progress)) if found]
+                whole = io.BytesIO()
+                np.save(whole, np.array(good, np.int64), allow_pickle=False)
+                replace_file(kept, whole.getbuffer())
+        return Decoded(source=source, rows=np.load(kept, allow_pickle=False), size_px=size_px)
+    except OSError as error:
+        raise WriteFailed(f"{kept} cannot be written ({error.strerror}); free some space, or set ZOO_HOME") from error
+    except ValueError:  # damaged: as if it were not there
+        kept.unlink()
+        return usable(source, size_px, folder, progress)
 
 
 def store(source: Source, folder: Path, *, size_px: int, progress: Progress | None = None) -> Stored:
@@ -183,7 +203,7 @@ def store(source: Source, folder: Path, *, size_px: int, progress: Progress | No
 
 def in_memory(source: Source, *, size_px: int, progress: Progress | None = None) -> Tensor:
     """All usable images, uint8 [N, 3, S, S]."""
-    found = [x for x in _ahead(lambda i: decode(source, i, size_px), len(source), progress) if not isinstance(x, str)]
+    found = [x for x in _decoded(source, size_px, progress) if not isinstance(x, str)]
     return torch.from_numpy(np.stack(found)) if found else torch.empty(0, 3, size_px, size_px, dtype=torch.uint8)
 
 
@@ -191,7 +211,7 @@ def _write(source: Source, place: Path, size_px: int, progress: Progress | None)
     checksums: list[int] = []
     skipped: list[tuple[str, str]] = []
     with (place / PIXELS).open("wb") as file:
-        for i, found in enumerate(_ahead(lambda i: decode(source, i, size_px), len(source), progress)):
+        for i, found in enumerate(_decoded(source, size_px, progress)):
             if isinstance(found, str):
                 skipped.append((source.name(i), found))
             else:
@@ -224,13 +244,20 @@ def _reason(image: Image.Image) -> str | None:
     return "floating-point pixels; save it with 8 or 16 bits" if image.mode == "F" else None
 
 
-def _ahead(do: Callable[[int], T], count: int, progress: Progress | None) -> Iterator[T]:
-    """``do(0)``, ``do(1)``, ... by threads, a bounded number of results ahead."""
-    window = _THREADS * _AHEAD
+def _decoded(source: Source, size_px: int, progress: Progress | None) -> Iterator[NDArray[np.uint8] | str]:
+    return _ahead(lambda item: decode(source, item, size_px), source.items(), progress, len(source))
+
+
+def _ahead(
+    do: Callable[[Any], T], items: Iterable[Any], progress: Progress | None, count: int | None = None
+) -> Iterator[T]:
+    """``do`` of each item by threads, a bounded number of results ahead."""
+    count = len(items) if isinstance(items, Sized) else count
+    remaining, done = iter(items), 0
     with ThreadPoolExecutor(_THREADS) as pool:
-        for start in range(0, count, window):
-            stop = min(start + window, count)
-            for done, result in enumerate(pool.map(do, range(start, stop)), start + 1):
+        while window := list(itertools.islice(remaining, _THREADS * _AHEAD)):
+            for result in pool.map(do, window):
                 yield result
+                done += 1
                 if progress is not None:
-                    progress(done, count)
+                    progress(done, count or done)

@@ -10,11 +10,13 @@ from PIL import Image
 
 from search.curve import METRICS
 from search.errors import NotEnoughImages, NotEnoughMemory, TrainingError, WriteFailed
-from search.images.feed import feed
-from search.images.sources import HubDataset, source_of
-from search.images.stored import PIXELS, Stored, store
+from search.images.feed import feed, take
+from search.images.read import image_files, image_names
+from search.images.sources import source_of
+from search.images.stored import PIXELS, Stored, decode, store
 from search.oneshot.ssl import SSL
 from search.supernet import WEIGHTS
+from search.types import Cache
 from tests.search.small_runs import ctrl_c, interrupt_at, tiny, train
 from tests.search.small_supernets import no_file_above, stripes
 
@@ -117,13 +119,65 @@ def test_what_is_cut_off_missing_or_no_source_is_one_line(images: Path, tmp_path
         assert "\n" not in str(caught.value)
 
 
-def test_a_dataset_needs_a_column_of_images() -> None:
-    class Dataset:
-        def __init__(self) -> None:
-            self.features = {"text": "a string"}
+@pytest.fixture
+def dataset(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As the Hub holds it: a Parquet file, and how many images it has."""
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "datasets")
+    datasets.disable_progress_bars()
+    paths = [str(path) for path in sorted(images.glob("*.png")) if path.stat().st_size > 20]
+    rows = datasets.Dataset.from_dict({"label": list(range(64)), "image": paths})
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    rows.cast_column("image", datasets.Image()).to_parquet(folder / "train.parquet")
+    about = "dataset_info:\n  splits:\n  - name: train\n    num_examples: 64\n    num_bytes: 1\n"
+    (folder / "README.md").write_text(f"---\n{about}---\n")
+    return folder
 
-    with pytest.raises(NotEnoughImages, match=r"hf://a/b has no column of images \(text\)"):
-        HubDataset(Dataset(), "hf://a/b")
+
+@pytest.mark.parametrize("cache", ["ram", "disk", "none"])
+def test_a_dataset_gives_its_images_and_is_streamed_where_they_are_taken_once(
+    dataset: Path, images: Path, tmp_path: Path, cache: Cache
+) -> None:
+    whole = feed(images, size_px=20, crop_px=16, cache="ram", folder=tmp_path / "cache").pixels
+    for _ in range(2):
+        pixels = feed(f"hf://{dataset}", size_px=20, crop_px=16, cache=cache, folder=tmp_path / "cache").pixels
+        assert torch.equal(take(pixels, range(64)), whole)
+    assert bool(list((tmp_path / "datasets").rglob("*-train.arrow"))) == (cache == "none")
+
+
+def test_a_dataset_needs_a_column_of_images(dataset: Path, tmp_path: Path) -> None:
+    import datasets
+
+    datasets.Dataset.from_dict({"text": ["a"] * 64}).to_parquet(dataset / "train.parquet")
+    with pytest.raises(NotEnoughImages, match=r"has no column of images \(text\)") as caught:
+        feed(f"hf://{dataset}", size_px=20, crop_px=16, cache="disk", folder=tmp_path / "cache")
+    assert "\n" not in str(caught.value)
+
+
+def test_shards_of_webdataset_are_read_and_their_index_is_kept(images: Path, tmp_path: Path) -> None:
+    webdataset = pytest.importorskip("webdataset")
+    paths = [path for path in sorted(images.glob("*.png")) if path.stat().st_size > 20]
+    (tmp_path / "shards").mkdir()
+    with webdataset.ShardWriter(str(tmp_path / "shards" / "%02d.tar"), maxcount=30, verbose=0) as sink:
+        for i, path in enumerate(paths):
+            sink.write({"__key__": f"{i:04}", "png": path.read_bytes(), "cls": i})
+    whole = feed(images, size_px=20, crop_px=16, cache="ram", folder=tmp_path / "cache").pixels
+    for change in (lambda index: None, lambda index: index.write_bytes(b"damaged"), lambda index: index.unlink()):
+        source = source_of(tmp_path / "shards", folder=tmp_path / "index")
+        found = np.stack([decode(source, i, 20) for i in source.items()])
+        assert torch.equal(torch.from_numpy(found), whole) and source.name(31).endswith("01.tar:0031.png")
+        (index,) = (tmp_path / "index").iterdir()
+        change(index)
+
+
+def test_the_files_of_a_folder_are_found_in_the_order_of_their_paths(tmp_path: Path) -> None:
+    for name in ("b.png", "a/z.png", "a.png", "a-b/c.png", ".hidden/x.png", "a/.y.png", "a/b/c.png", "n.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    expected = sorted(tmp_path / name for name in ("b.png", "a/z.png", "a.png", "a-b/c.png", "a/b/c.png"))
+    assert [Path(name) for name in image_names(tmp_path, [])] == expected == image_files(tmp_path)[0]
 
 
 def test_more_than_the_memory_is_one_line_with_the_way_out(images: Path, tmp_path: Path) -> None:
