@@ -45,6 +45,7 @@ class DartsRecipe:
         max_parameter_free: more poolings and identities than this in a normal cell are one, too.
         patience: epochs in a row that must be collapsed before the search stops and goes back.
         selection_epochs: self-supervised training of each derived network, before its held-out loss is compared.
+        norm_groups: groups of a batch that are normalized apart, as on several devices.
         images: at most this many of the folder's are looked at; None takes all.
         seed: of everything random.
         precision: ``auto`` is bf16 where the hardware multiplies it fast, else fp32.
@@ -72,6 +73,7 @@ class DartsRecipe:
     max_parameter_free: int = 6
     patience: int = 3
     selection_epochs: float = 10.0
+    norm_groups: int = 1
     images: int | None = None
     seed: int = 0
     precision: Compute = "auto"
@@ -90,6 +92,8 @@ class DartsRecipe:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
         if not 0 < self.held_out < 0.5:
             raise ValueError(f"held_out is {self.held_out}; it must be above 0 and below 0.5")
+        if self.norm_groups < 1 or self.batch % self.norm_groups:
+            raise ValueError(f"batch is {self.batch}; {self.norm_groups} group(s) or devices need a multiple of that")
         if self.warmup_epochs >= self.epochs:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs} of {self.epochs} epochs; the cells need some, too")
 

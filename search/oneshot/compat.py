@@ -97,12 +97,22 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+# Of all trainings of this program: its later ones are shared by the processes that Lightning started for the first.
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def children(trainer: Any) -> list[subprocess.Popen[bytes]]:
+    """The processes that Lightning started for ``trainer`` and before."""
+    _children.extend(one for one in getattr(trainer.strategy.launcher, "procs", ()) if one not in _children)
+    return _children
+
+
 def forget_children(trainer: Any) -> list[subprocess.Popen[bytes]]:
-    """The processes that Lightning started for ``trainer``, no longer watched by it."""
+    """The same, no longer watched by it."""
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             thread._child_processes = []  # type: ignore[attr-defined]
-    return list(getattr(trainer.strategy.launcher, "procs", ()))
+    return children(trainer)
 
 
 @contextmanager

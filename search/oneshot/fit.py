@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from search.first import is_first
 from search.images.feed import Pixels
 from search.oneshot.compat import interruptible, quiet
 from search.oneshot.engine import ranks
-from search.oneshot.engine.checkpoints import KeepCheckpoint
+from search.oneshot.engine.checkpoints import KeepCheckpoint, Meet
 from search.oneshot.engine.schedule import ENDLESS, Pace, even
 from search.oneshot.engine.trainer import Machines, Ticks, make_trainer, set_steps, together
 from search.oneshot.sandwich import Sandwich, SingleModule
@@ -84,7 +82,7 @@ def do_job(
     """
     running = job.running
     ssl = SSL(job.recipe, pixels, start=start, start_name=job.start, running=running, outside=outside)
-    kept: list[Callback] = [Meet(ssl), *callbacks, KeepCheckpoint(job.last, steps=running.checkpoint_steps)]
+    kept: list[Callback] = [Meet(ssl.run), *callbacks, KeepCheckpoint(job.last, steps=running.checkpoint_steps)]
     if job.max_minutes is not None:
         ssl.plan = even(ENDLESS)
         kept.insert(0, TimeBudget(ssl, job.max_minutes))
@@ -117,26 +115,6 @@ def _fit(ssl: SSL, trainer: Trainer, last: Path | None) -> None:
     kwargs = {"ckpt_path": last} if last else {}
     evaluator = Lightning(ssl, trainer, train_dataloaders=ticks, val_dataloaders=[], fit_kwargs=kwargs)
     Sandwich()(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
-
-
-class Meet(Callback):
-    """Before the first step of several processes: they must be at the same work, and begin with the same weights."""
-
-    def __init__(self, ssl: SSL) -> None:
-        self._ssl = ssl
-
-    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """See the class.
-
-        Raises:
-            TrainingError: recipes, images or steps behind them differ.
-        """
-        if ranks.count() == 1:
-            return
-        recipe, images = json.dumps(asdict(self._ssl.recipe)), json.dumps(self._ssl.run.images)
-        for what, text in (("recipe", recipe), ("images", images), ("checkpoint", str(trainer.global_step))):
-            ranks.require_same(zlib.crc32(text.encode()), what)
-        ranks.take_over([*module.parameters(), *module.buffers()])
 
 
 class TimeBudget(Callback):

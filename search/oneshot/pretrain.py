@@ -18,7 +18,8 @@ from search.first import is_first
 from search.images.feed import Pixels
 from search.nets import NETS
 from search.oneshot.engine import ranks
-from search.oneshot.engine.trainer import Machines, started_by
+from search.oneshot.engine.trainer import machines_for as machines_for
+from search.oneshot.engine.trainer import require_logger
 from search.oneshot.engine.watch import MetricsFile, TellCost, TellProgress, ToLoggers
 from search.oneshot.fit import CHECKPOINT, Job, do_job
 from search.oneshot.ssl import SSL
@@ -91,8 +92,14 @@ def pretrain(
         check_start(recipe, start)
     if (outside is None) != (recipe.teacher is None):
         raise TrainingError(f"the recipe's teacher is {recipe.teacher or 'its own'}, and another is given")
+    require_logger(running.logger)
+    # Read by all processes, though one judges: what is wrong with it ends all.
+    tell = say or (lambda line: None)
+    validate = None
+    if running.validate is not None:
+        validate = Validate(recipe, pixels, running.validate, out / VALIDATION, running.validate_steps, tell)
     out.mkdir(parents=True, exist_ok=True)
-    callbacks = _watchers(recipe, pixels, out, running, progress, say or (lambda line: None)) if is_first() else []
+    callbacks = _watchers(recipe, out, running, validate, progress, tell) if is_first() else []
     ssl = do_job(job, pixels, start=start, outside=outside, callbacks=callbacks)
     weights = {name: tensor.detach().cpu() for name, tensor in ssl.student.items()}
     # Of 16 bits, as they are saved: what is finite in 32 may not be.
@@ -109,9 +116,9 @@ def pretrain(
 
 def _watchers(
     recipe: Recipe,
-    pixels: Pixels,
     out: Path,
     running: Running,
+    validate: Validate | None,
     progress: Callable[[int, int], None] | None,
     say: Callable[[str], None],
 ) -> list[Callback]:
@@ -121,25 +128,7 @@ def _watchers(
         watchers.append(TellProgress(progress))
     if running.logger != "csv":
         watchers.append(ToLoggers())
-    if running.validate is not None:
-        watchers.append(Validate(recipe, pixels, running.validate, out / VALIDATION, running.validate_steps, say))
-    return watchers
-
-
-def machines_for(devices: int | None, nodes: int | None) -> Machines:
-    """What is asked for, else what started this process, else one device.
-
-    Raises:
-        TrainingError: they contradict each other.
-    """
-    started = started_by() or Machines()
-    asked = Machines(devices=devices or started.devices, nodes=nodes or started.nodes)
-    if started.count > 1 and asked != started:
-        raise TrainingError(
-            f"{started.devices} processes on each of {started.nodes} machines were started, and {asked.devices} on each"
-            f" of {asked.nodes} are asked for; leave --devices and --nodes out, or start as many"
-        )
-    return asked
+    return watchers if validate is None else [*watchers, validate]
 
 
 def check_run(recipe: Recipe, pixels: Pixels, last: Path, *, resume: bool) -> None:

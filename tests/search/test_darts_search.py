@@ -1,5 +1,7 @@
 import csv
 import math
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,7 +131,7 @@ def test_an_epoch_sees_every_image_of_each_half_once_and_each_twice(pixels: Tens
     ssl = Contrast(tiny(), numbered)
     seen: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        keep: Callable[..., Tensor] = lambda batch, *_: (seen.extend(batch[:, 0, 0, 0].tolist()), batch)[1]  # noqa: E731
+        keep: Callable[..., Tensor] = lambda batch, *_, **__: (seen.extend(batch[:, 0, 0, 0].tolist()), batch)[1]  # noqa: E731
         patch.setattr("search.oneshot.darts.loss.views", keep)
         for step in range(ssl.steps_per_epoch):
             assert len(ssl.batch(WEIGHTS, step)) == 4
@@ -284,3 +286,21 @@ def test_the_held_out_loss_depends_on_the_network_alone(pixels: Tensor) -> None:
 
 def test_the_checkpoint_holds_no_code(finished: tuple[Path, Found]) -> None:
     assert torch.load(finished[0] / CHECKPOINT, weights_only=True)["state_dict"]
+
+
+@pytest.mark.slow
+def test_two_processes_search_as_one_does(tmp_path: Path) -> None:
+    for devices in (1, 2):
+        command = [sys.executable, "-W", "ignore", "-m", "tests.search.two_searches"]
+        subprocess.run(
+            [*command, str(tmp_path / str(devices)), str(devices)], cwd=Path(__file__).parents[2], check=True
+        )
+    logs = [np.genfromtxt(tmp_path / str(n) / FILES[0], delimiter=",", skip_header=1)[:, 1:7] for n in (1, 2)]
+    np.testing.assert_allclose(logs[1], logs[0], rtol=0, atol=1e-4)
+    states = [torch.load(tmp_path / str(n) / CHECKPOINT, weights_only=True)["state_dict"] for n in (1, 2)]
+    for name, tensor in states[0].items():
+        if not name.rpartition(".")[2].startswith(
+            ("running", "num_batches")
+        ):  # of the batch's parts, in the order in which a process sees them
+            limit = 1e-3 if name.endswith("_arch_alpha") else 1e-4  # Adam divides rounding by small gradients
+            torch.testing.assert_close(states[1][name], tensor, rtol=0, atol=limit, msg=name)

@@ -1,11 +1,15 @@
 """Lightning's processes train as one does, whoever starts them, and end together."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +21,11 @@ from PIL import Image
 from search.curve import METRICS
 from search.errors import Preempted, TrainingError
 from search.oneshot.engine import ranks
-from search.oneshot.engine.trainer import Machines, started_by
+from search.oneshot.engine.trainer import Machines, machines_for, started_by
 from search.oneshot.fit import CHECKPOINT
-from search.oneshot.pretrain import machines_for
 from search.supernet import WEIGHTS, load_supernet
 from tests.search.small_runs import checkpoint, equal, interrupt_at, tiny, train
-from tests.search.small_supernets import stripes
+from tests.search.small_supernets import no_file_above, stripes
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("--net", "resnet", "--batch", "16", "--resolution", "16", "--norm-groups", "2", "--precision", "fp32", "-q")
@@ -87,10 +90,10 @@ def test_lightning_torchrun_and_two_machines_train_as_one_process_does(images: P
 def test_a_killed_rank_ends_the_others_in_one_line_and_the_run_is_resumed_to_the_same_weights(
     images: Path, tmp_path: Path
 ) -> None:
-    options = ("--epochs", "2", "--checkpoint-every", "1", "--devices", "2")
+    options = ("--epochs", "5", "--checkpoint-every", "1", "--devices", "2")
     assert ended(start([], images, tmp_path / "whole", *options))[0] == 0
     out = tmp_path / "out"
-    run = start([], images, out, "--epochs", "400", *options[2:])
+    run = start([], images, out, *options)
     assert wait_for(out / CHECKPOINT)
     (other,) = psutil.Process(run.pid).children()
     other.send_signal(signal.SIGKILL)
@@ -98,6 +101,7 @@ def test_a_killed_rank_ends_the_others_in_one_line_and_the_run_is_resumed_to_the
     code, said = ended(run)
     assert time.monotonic() - began < 30
     assert code == 1 and "another process ended before its time" in said and len(said.splitlines()) == 1, said
+    assert ended(start([], images, out, *options, "--resume"))[0] == 0
     run = start([], images, tmp_path / "asked", *options)
     assert wait_for(tmp_path / "asked" / CHECKPOINT)
     run.send_signal(signal.SIGTERM)
@@ -105,8 +109,68 @@ def test_a_killed_rank_ends_the_others_in_one_line_and_the_run_is_resumed_to_the
     if code:  # it may have been done already
         assert code == 143 and "--resume goes on from there" in said and len(said.splitlines()) == 1, said
         assert ended(start([], images, tmp_path / "asked", *options, "--resume"))[0] == 0
-    files = [(tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "asked")]
-    assert files[0] == files[1]
+    files = [(tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "out", "asked")]
+    assert files[0] == files[1] == files[2]
+
+
+def cut_shard(images: Path, place: Path) -> Path:
+    with tarfile.open(place / "a.tar", "w") as tar:
+        tar.add(images, "images")
+    (place / "a.tar").write_bytes((place / "a.tar").read_bytes()[:5000])
+    return place / "a.tar"
+
+
+def list_with_gaps(images: Path, place: Path) -> Path:
+    (place / "list.txt").write_text(f"{images / '0.png'}\n{images / 'none.png'}\n")
+    return place / "list.txt"
+
+
+def nothing(images: Path, place: Path) -> Path:
+    return images
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "options", "exit_code", "complaint"),
+    [
+        (cut_shard, [], 1, "is cut off"),
+        (list_with_gaps, [], 1, "names 1 of 2 files that do not exist"),
+        (nothing, ["--batch", "15", "--norm-groups", "1"], 2, "2 processes share the work, and batch is 15"),
+        (nothing, ["--cache", "disk"], 1, "cannot be written (File too large); free"),
+    ],
+)
+def test_what_cannot_be_trained_on_ends_every_rank_and_the_first_says_why(
+    images: Path,
+    tmp_path: Path,
+    change: Callable[[Path, Path], Path],
+    options: list[str],
+    exit_code: int,
+    complaint: str,
+) -> None:
+    ranked = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "ZOO_HOME": str(tmp_path / "home")}
+    source = change(images, tmp_path)
+    with no_file_above(20_000) if "disk" in options else nullcontext():
+        runs = [
+            start([], source, tmp_path / "out", *options, "--nodes", "2", NODE_RANK=rank, **ranked) for rank in "01"
+        ]
+    found = [ended(run) for run in runs]
+    assert [code for code, _ in found] == [exit_code, exit_code], found
+    assert complaint in found[0][1] and len(found[0][1].splitlines()) == 1 and found[1][1] == "", found
+
+
+@pytest.mark.slow
+def test_ranks_that_disagree_about_the_recipe_or_the_images_say_so_once_and_end(images: Path, tmp_path: Path) -> None:
+    fewer = tmp_path / "fewer"
+    shutil.copytree(images, fewer)
+    (fewer / "63.png").write_bytes((fewer / "62.png").read_bytes())
+    for others, folder, what in ((["--lr", "0.5"], images, "recipe"), ([], fewer, "images")):
+        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+        mine = start([], images, tmp_path / "out", "--nodes", "2", NODE_RANK="0", **meeting)
+        other = start([], folder, tmp_path / "out", *others, "--nodes", "2", NODE_RANK="1", **meeting)
+        found = [ended(run) for run in (mine, other)]
+        assert [code for code, _ in found] == [1, 1], found
+        assert f"ranks 0 and 1 disagree about the {what}; start all with the same command" in found[0][1]
+        assert len(found[0][1].splitlines()) == 1 and found[1][1] == "", found
 
 
 def wait_for(path: Path) -> bool:

@@ -229,6 +229,10 @@ def darts_command(
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on this machine.")] = None,
     terms: Annotated[str, typer.Option(help="The terms on which the images may be used, for the card.")] = "not stated",
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="GPUs (or shares of the processor's cores) that share each search.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines that share it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -236,6 +240,7 @@ def darts_command(
 ) -> None:
     """Search cells for these images without labels (SSNAS); deliver the network trained, compared, timed, packaged."""
     limits = parse_budget(budget) if budget is not None else None  # before the seconds that it takes to import torch
+    from search.running import Running
     from zoo.make.darts import PICTURES, darts, recipe_of
     from zoo.make.darts_seed import GENOTYPE
 
@@ -254,6 +259,7 @@ def darts_command(
             resolution_px=resolution,
             threads=threads,
             terms=terms,
+            running=Running(devices=devices, nodes=nodes),
             resume=resume,
             overwrite=overwrite,
             progress=progress,

@@ -21,14 +21,16 @@ from hardware_profiles.replace_file import replace_file
 from search.cells.derive import cell_costs
 from search.cells.recipe import PRESETS, DartsRecipe
 from search.errors import BadArchitecture
+from search.first import is_first
 from search.images.read import read_images
 from search.nets.cell import CELL
 from search.nets.genotype import Genotype, random_genotype, read_genotype, read_origin, to_document, write_genotype
+from search.running import ALONE, Running
 from search.supernet import Supernet, save_supernet
 from search.types import Architecture, Budget
 from zoo.checks import Count
 from zoo.devices.tables import table_for
-from zoo.errors import BadRecipe, OutputExists
+from zoo.errors import BadRecipe, MissingExtra, OutputExists
 from zoo.make.darts_seed import GENOTYPE, NETWORK, Job, Seed, run_seed
 from zoo.make.search import Made, search
 from zoo.names import format_budget
@@ -66,6 +68,7 @@ def darts(
     resolution_px: Count = 32,
     threads: Count | None = None,
     terms: str = "not stated",
+    running: Running = ALONE,
     resume: bool = False,
     overwrite: bool = False,
     progress: Watch = "auto",
@@ -85,6 +88,8 @@ def darts(
         resolution_px: side of its input.
         threads: of the runtime on this machine.
         terms: on which the images may be used, for the card.
+        running: devices that share each search and each training; each normalizes its share of a batch apart, unless
+            the recipe says otherwise. The first process packages; the others end before that.
         resume: go on with an interrupted run in ``out``.
         overwrite: delete an earlier run in ``out`` first.
         progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
@@ -100,6 +105,7 @@ def darts(
     """
     progress = watching(progress)
     images, out = Path(images), Path(out)
+    recipe = _shared(recipe, running)
     job = Job(
         recipe=recipe,
         cells=cells or recipe.cells,
@@ -112,7 +118,8 @@ def darts(
     if seeds < 1:
         raise BadRecipe(f"{seeds} seeds are no search; ask for at least 1")
     _sized(random_genotype(np.random.default_rng(0)), job.cells, job.channels, resolution_px)
-    _clear(out, resume=resume, overwrite=overwrite)
+    if is_first():
+        _clear(out, resume=resume, overwrite=overwrite)
     table = table_for(device, CELL.name, resolution_px, threads=threads, progress=progress, say=say)
     costs = cell_costs(table.latencies, cells=job.cells, channels=job.channels)
     if job.budget_ms is not None:
@@ -121,13 +128,17 @@ def darts(
     read = read_images(images, size_px=size_px, limit=recipe.images, progress=stage(progress, "images"))
     for line in (read.told(resolution_px), *read.left_out()):
         say(line)
-    if overwrite and out.is_dir():
+    if overwrite and out.is_dir() and is_first():
         shutil.rmtree(out)
     found = []
     for k in range(seeds):
         seeded = replace(job, recipe=replace(recipe, seed=recipe.seed + k))
         folder = out / _MARK / str(recipe.seed + k)
-        found.append(run_seed(seeded, read.pixels, folder, table=table, costs=costs, progress=progress, say=say))
+        found.append(
+            run_seed(seeded, read.pixels, folder, table=table, costs=costs, running=running, progress=progress, say=say)
+        )
+    if not is_first():
+        raise SystemExit(0)
     chosen = min(found, key=lambda seed: seed.held_out_loss)
     say(f"chosen: seed {chosen.seed}, held-out loss {chosen.held_out_loss:.4f} is the lowest of {len(found)}")
     _write_result(out, found, chosen, job)
@@ -144,6 +155,19 @@ def darts(
         say=say,
     )
     return Discovered(seeds=tuple(found), chosen=chosen, made=made)
+
+
+def _shared(recipe: DartsRecipe, running: Running) -> DartsRecipe:
+    """For several processes, each of which normalizes its images apart."""
+    try:
+        from search.oneshot.engine.trainer import machines_for
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f'a search of cells needs {error.name}; pip install "subnet-zoo[search]"') from None
+    count = machines_for(running.devices, running.nodes).count
+    try:
+        return replace(recipe, norm_groups=count) if recipe.norm_groups == 1 < count else recipe
+    except ValueError as error:
+        raise BadRecipe(f"{count} processes share the work, and {error}") from None
 
 
 def recipe_of(preset: str, *, strategy: str, epochs: int | None, seed: int) -> DartsRecipe:

@@ -17,8 +17,10 @@ from search.cells.derive import Alphas, CellCosts, derive_within
 from search.cells.log import complaint
 from search.cells.recipe import DartsRecipe, single
 from search.errors import InfeasibleBudget
+from search.first import is_first
 from search.nets.cell import CELL
 from search.nets.genotype import Genotype, Origin, from_document, to_document, write_genotype
+from search.running import ALONE, Running
 from search.types import Architecture
 from zoo.devices.tables import Table
 from zoo.errors import BudgetMissed, MissingExtra
@@ -105,6 +107,7 @@ def run_seed(
     *,
     table: Table,
     costs: CellCosts,
+    running: Running = ALONE,
     progress: Progress,
     say: Say,
 ) -> Seed:
@@ -116,6 +119,7 @@ def run_seed(
         folder: for the search's log and checkpoint, ``genotype.json`` and the trained network.
         table: of the device.
         costs: from that table.
+        running: on which devices; the first process derives, by the clock too, and the others read what it did.
         progress: called with (stage, done, all).
         say: receives one line for each thing that happened.
 
@@ -126,6 +130,7 @@ def run_seed(
     """
     try:
         from search.oneshot.darts.search import search_cells
+        from search.oneshot.engine import ranks
     except ModuleNotFoundError as error:
         raise MissingExtra(f'a search of cells needs {error.name}; pip install "subnet-zoo[search]"') from None
     seed = job.recipe.seed
@@ -136,22 +141,28 @@ def run_seed(
         folder,
         costs=costs,
         budget_ms=job.budget_ms,
+        running=running,
         resume=True,
         progress=stage(progress, f"seed {seed}"),
         say=say,
     )
     timed = read_timed(folder)  # the clock may not say the same twice, and the network may be trained already
-    if timed is None:
+    ranks.wait()
+    if timed is None and is_first():
         timed = _derived(job, found, table, costs, say)
         write_timed(timed, folder)
+    ranks.wait()
+    timed = timed or read_timed(folder)
+    assert timed is not None
     reason = found.reason
     if reason is None and timed.price and (wrong := complaint(timed.genotype, job.recipe)):
         reason = f"within {job.budget_ms:g} ms {wrong}"
     if reason is not None:
         say(reason)
-    loss = _judged(job, timed.genotype, pixels, folder / NETWORK, progress)
+    loss = _judged(job, timed.genotype, pixels, folder / NETWORK, running, progress)
     one = Seed(**vars(timed), seed=seed, epoch=found.epoch, reason=reason, held_out_loss=loss, folder=folder)
-    write_genotype(one.genotype, folder / GENOTYPE, job.origin(one))
+    if is_first():
+        write_genotype(one.genotype, folder / GENOTYPE, job.origin(one))
     say(f"seed {seed}: held-out loss {loss:.4f}; {timed.genotype}")
     return one
 
@@ -172,7 +183,7 @@ def _clock(job: Job, table: Table) -> Callable[[Genotype], float]:
     return lambda genotype: time_here_ms(job.architecture(genotype), table.latencies.device)
 
 
-def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress: Progress) -> float:
+def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, running: Running, progress: Progress) -> float:
     """Train the derived network on what may train it; its contrastive loss on the rest."""
     from torch import channels_last, nn
 
@@ -183,11 +194,11 @@ def _judged(job: Job, genotype: Genotype, pixels: Tensor, folder: Path, progress
     recipe, parts = job.recipe, halves(pixels, job.recipe)
     size = {"cells": job.cells, "channels": job.channels, "resolution_px": job.resolution_px}
     training = single(genotype, **size, epochs=recipe.selection_epochs, seed=recipe.seed)
-    training = replace(training, batch=recipe.batch, temperature=recipe.temperature)
+    training = replace(training, batch=recipe.batch, temperature=recipe.temperature, norm_groups=recipe.norm_groups)
     name, found = f"cell-simclr-seed{recipe.seed}", f"found by {recipe.strategy}, seed {recipe.seed}"
     data = {"folder": job.folder, "terms": job.terms, "cells": f"{found}, on the same images"}
     told = stage(progress, "train")
-    network = pretrain(training, parts.both, folder, name=name, data=data, resume=True, progress=told)
+    network = pretrain(training, parts.both, folder, name=name, data=data, running=running, resume=True, progress=told)
     backbone = network.subnet(job.architecture(genotype))
     trained = nn.Sequential(backbone, network.projector(backbone.embedding_dim)).to(memory_format=channels_last)
     return held_out_loss(

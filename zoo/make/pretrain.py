@@ -246,7 +246,9 @@ def train(
         raise BadRecipe(f"--max-minutes is {max_minutes:g}; it must be above 0")
     if resume and overwrite:
         raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
-    if not resume and is_first():
+    # Not only the first process: the others would wait for one that has ended. Those that Lightning started begin when
+    # the first has checked, and may have begun to write.
+    if not resume and (is_first() or "LOCAL_RANK" not in os.environ):
         if has_checkpoint(out) and not overwrite:
             raise OutputExists(f"{out} holds an unfinished run; --resume goes on with it, --overwrite begins anew")
         check_free(out, mark=CHECKPOINTS, overwrite=overwrite)

@@ -15,6 +15,7 @@ from search.errors import TrainingError
 from search.images.views import Views, views
 from search.objectives import nt_xent
 from search.oneshot.darts.space import ALPHAS, WEIGHTS, halves
+from search.oneshot.engine import ranks
 from search.oneshot.engine.checkpoints import Run
 
 SEED_STRIDE = 1_000_003  # a prime above any number of steps between two seeds' streams
@@ -63,15 +64,21 @@ class Contrast(LightningModule):
         return torch.from_numpy(order[i * r.batch : (i + 1) * r.batch])
 
     def batch(self, half: str, step: int) -> Tensor:
-        """The step's images of a half, each seen twice: [2B, 3, crop, crop]."""
+        """The step's images of a half, this process's share of them, each seen twice: [2B, 3, crop, crop]."""
         r = self.recipe
-        pixels = self.halves.of(half)[self.chosen(half, step)]
+        count = r.batch // ranks.count()
+        start = ranks.rank() * count
+        pixels = self.halves.of(half)[self.chosen(half, step)[start : start + count]]
         generator = torch.Generator().manual_seed(r.seed * SEED_STRIDE + 2 * step + _STREAMS.index(half))
-        return two_views(pixels.to(self.device), r.views, generator)
+        return two_views(pixels.to(self.device), r.views, generator, start=start, of=r.batch)
 
     def loss(self, half: str, step: int) -> Tensor:
-        """Of the mixed network on the step's images."""
-        return nt_xent(self.model(self.batch(half, step)), self.recipe.temperature)
+        """Of the mixed network on the step's images, those of all processes; the gradient reaches this one's alone."""
+        groups = max(1, self.recipe.norm_groups // ranks.count())
+        views = [view.chunk(groups) for view in self.batch(half, step).chunk(2)]
+        seen = [self.model(torch.cat(group)).chunk(2) for group in zip(*views, strict=True)]
+        sides = [ranks.gather(torch.cat(side)) for side in zip(*seen, strict=True)]
+        return nt_xent(torch.cat(sides), self.recipe.temperature)
 
     def held_out(self) -> float:
         """The same on images that neither half sees."""
@@ -108,9 +115,14 @@ class Contrast(LightningModule):
 # ruff: noqa: N803, N806 - a tensor's name ends in its shape.
 
 
-def two_views(pixels_NCHW: Tensor, settings: Views, generator: torch.Generator) -> Tensor:
-    """Each image seen twice, [2N, 3, crop, crop]; all pass a network together, so they share batch statistics."""
-    return torch.cat([views(pixels_NCHW, settings, generator) for _ in range(2)])
+def two_views(
+    pixels_NCHW: Tensor, settings: Views, generator: torch.Generator, *, start: int = 0, of: int | None = None
+) -> Tensor:
+    """Each image seen twice, [2N, 3, crop, crop]; all pass a network together, so they share batch statistics.
+
+    Images that are a part of a batch, as ``views`` has it, are seen as they are there.
+    """
+    return torch.cat([views(pixels_NCHW, settings, generator, start=start, of=of) for _ in range(2)])
 
 
 @torch.no_grad()

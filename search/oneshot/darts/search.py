@@ -18,12 +18,16 @@ from search.cells.derive import CellCosts, derive, derive_within
 from search.cells.log import Epoch, judge, write_log
 from search.cells.recipe import DartsRecipe
 from search.errors import TrainingError
+from search.first import is_first
 from search.nets.genotype import ROLES, Genotype
 from search.oneshot.compat import interruptible, quiet
 from search.oneshot.darts.loss import Contrast
 from search.oneshot.darts.space import ALPHAS, WEIGHTS, DartsSpace
 from search.oneshot.darts.step import STRATEGIES, TICK, DartsModule
-from search.oneshot.engine.trainer import Ticks, make_trainer
+from search.oneshot.engine import ranks
+from search.oneshot.engine.checkpoints import Meet
+from search.oneshot.engine.trainer import Ticks, machines_for, make_trainer, together
+from search.running import ALONE, Running
 
 CHECKPOINT = "search.ckpt"
 Progress = Callable[[int, int], None]
@@ -58,6 +62,7 @@ def search_cells(
     *,
     costs: CellCosts | None = None,
     budget_ms: float | None = None,
+    running: Running = ALONE,
     resume: bool = False,
     checkpoint_steps: int = 100,
     progress: Progress | None = None,
@@ -72,6 +77,7 @@ def search_cells(
         out: a folder for ``search.csv``, ``alphas.csv`` and the checkpoint.
         costs: of the device, for the size of network that the cells are for.
         budget_ms: what that network may take; given with ``costs`` or not at all.
+        running: on which devices; as for ``search.oneshot.pretrain.pretrain``.
         resume: go on from the checkpoint in ``out`` where there is one.
         checkpoint_steps: steps between checkpoints; there is one after each epoch, too.
         progress: called with (steps done, steps in all) after each step.
@@ -87,7 +93,13 @@ def search_cells(
     if costs is not None and budget_ms is not None:
         costs.require(budget_ms)
     last = out / CHECKPOINT
-    if last.exists() and not resume:
+    machines = machines_for(running.devices, running.nodes)
+    if recipe.norm_groups % machines.count:
+        raise TrainingError(
+            f"norm_groups is {recipe.norm_groups}, and whole groups go to each of {machines.count} processes; make it"
+            f" {machines.count} or a multiple"
+        )
+    if last.exists() and not resume and is_first():
         raise TrainingError(f"{last} is of an earlier search; resume that, or search into another folder")
     ssl = make_loss(recipe, pixels)
     with torch.random.fork_rng(devices=[]):
@@ -96,7 +108,9 @@ def search_cells(
     out.mkdir(parents=True, exist_ok=True)
     watch = _Watch(out, costs, steps=checkpoint_steps, progress=progress, say=say or (lambda line: None))
     with interruptible(), quiet():
-        trainer = make_trainer(out, [watch], precision=recipe.precision, max_epochs=recipe.epochs)
+        trainer = make_trainer(
+            out, [Meet(ssl.run), watch], precision=recipe.precision, max_epochs=recipe.epochs, machines=machines
+        )
         evaluator = Lightning(
             ssl,
             trainer,
@@ -105,7 +119,8 @@ def search_cells(
             fit_kwargs={"ckpt_path": last} if last.exists() else {},
         )
         strategy = STRATEGIES[recipe.strategy](recipe, costs, budget_ms)
-        strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
+        with together(trainer):
+            strategy(RawFormatModelSpace(space, evaluator), SequentialExecutionEngine())
     return _found(strategy.oneshot_module.log_of_epochs, recipe, costs, budget_ms, seconds=ssl.run.seconds)
 
 
@@ -132,15 +147,17 @@ class _Watch(Callback):
         """See the class."""
         epoch = _measured(module, trainer, self._costs)
         module.log_of_epochs = (*module.log_of_epochs, epoch)
-        write_log(module.log_of_epochs, self._out)
+        if is_first():
+            write_log(module.log_of_epochs, self._out)
         trainer.save_checkpoint(self._out / CHECKPOINT)
         self._say(_line(epoch))
         self._stop_where_collapsed(trainer, module)
 
     def _stop_where_collapsed(self, trainer: Trainer, module: DartsModule) -> None:
         log = module.log_of_epochs
-        if log and (verdict := judge(log, module.training_module.recipe)).stop:
-            self._say(f"stopped: {verdict.reason}")
+        verdict = judge(log, module.training_module.recipe) if log else None
+        if ranks.agree(float(verdict is not None and verdict.stop)):
+            self._say(f"stopped: {verdict.reason if verdict else 'the first process did'}")
             trainer.should_stop = True
 
 

@@ -27,6 +27,7 @@ from search.nets.genotype import ROLES
 from search.oneshot.darts.latency import CellProfiler, Distribution, derived_distribution
 from search.oneshot.darts.loss import SEED_STRIDE, Contrast
 from search.oneshot.darts.space import ALPHAS, LABELS, WEIGHTS
+from search.oneshot.engine import ranks
 
 _LOG, _BUDGET = "subnet_zoo_epochs", "subnet_zoo_budget_ms"
 # What a step gets in place of batches; NNI takes the architecture's from ``val``.
@@ -65,7 +66,7 @@ class DartsModule(DartsLightningModule):
 
     def export_probs(self) -> Distribution:
         """Of the cell that will be derived; with a gradient, which NNI's own numbers do not have."""
-        softmax = {role: logits.double().softmax(dim=1) for role, logits in self.logits().items()}
+        softmax = {role: ranks.alike(logits.double().softmax(dim=1)) for role, logits in self.logits().items()}
         return derived_distribution(softmax)
 
     @property
@@ -82,9 +83,13 @@ class DartsModule(DartsLightningModule):
         """Not one by one: ``search.cells.log`` keeps them."""
 
     def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Only the gradients that the coming optimizer step uses; a first-order phase needs no others."""
+        """Only the gradients that the coming optimizer step uses; a first-order phase needs no others.
+
+        A phase has one backward pass, so the sum over all processes can follow it at once.
+        """
         inputs = self.arch_parameters() if self.training_module.half == ALPHAS else self.weights
         super().manual_backward(loss, *args, inputs=inputs, **kwargs)
+        ranks.add_gradients(inputs)
 
     def training_step(self, batch: dict[str, str], batch_idx: int) -> None:
         """NNI's two phases; ``batch`` only names the halves, for the step's number decides its images."""

@@ -7,13 +7,14 @@ import json
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from hardware_profiles.replace_file import replace_file
 from search.cells.recipe import DartsRecipe
 from search.errors import Preempted, TrainingError, WriteFailed
 from search.images.feed import Pixels, checksum
+from search.oneshot.compat import children
 from search.oneshot.engine import ranks
 from search.recipes import Recipe
 
@@ -78,7 +80,7 @@ class KeepCheckpoint(Callback):
 
         def asked(signum: int, frame: Any) -> None:
             if not self._asked:
-                for process in getattr(trainer.strategy.launcher, "procs", ()):
+                for process in children(trainer):
                     process.send_signal(signum)
             self._asked = True
 
@@ -109,7 +111,7 @@ class Run:
     """
 
     def __init__(self, recipe: Recipe | DartsRecipe, pixels: Pixels, *, start: str | None = None) -> None:
-        self._recipe: dict[str, Any] = _plain(asdict(recipe))
+        self.recipe: dict[str, Any] = _plain(asdict(recipe))
         self._defaults = _plain(asdict(type(recipe)()))
         self._start = start
         self.images = {"count": len(pixels), "crc32": checksum(pixels)}
@@ -124,7 +126,7 @@ class Run:
     def mark(self, checkpoint: dict[str, Any]) -> None:
         """Write the mark into a checkpoint."""
         checkpoint[_KEY] = {
-            "recipe": self._recipe,
+            "recipe": self.recipe,
             "images": self.images,
             "start": self._start,
             "seconds": self.seconds,
@@ -142,10 +144,10 @@ class Run:
         """
         # A checkpoint without a mark can only be known by its shapes.
         mark = checkpoint.get(
-            _KEY, {"recipe": self._recipe, "images": self.images, "start": self._start, "seconds": 0.0}
+            _KEY, {"recipe": self.recipe, "images": self.images, "start": self._start, "seconds": 0.0}
         )
         end = "resume with what it was made with, or train into another folder"
-        for field, value in self._recipe.items():
+        for field, value in self.recipe.items():
             theirs = mark["recipe"].get(field, self._defaults.get(field))  # an older version had no such field
             if theirs != value:
                 raise TrainingError(f"the checkpoint is of a recipe with {field} {theirs}, not {value}; {end}")
@@ -161,6 +163,26 @@ class Run:
             if name not in tensors or name not in own or tensors[name].shape != own[name].shape:
                 raise TrainingError(f"the checkpoint is of another network (it differs in {name}); {end}")
         self._seconds_before = mark["seconds"]
+
+
+class Meet(Callback):
+    """Before the first step of several processes: they must be at the same work, and begin with the same weights."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """See the class.
+
+        Raises:
+            TrainingError: recipes, images or steps behind them differ.
+        """
+        if ranks.count() == 1:
+            return
+        recipe, images = json.dumps(self._run.recipe), json.dumps(self._run.images)
+        for what, text in (("recipe", recipe), ("images", images), ("checkpoint", str(trainer.global_step))):
+            ranks.require_same(zlib.crc32(text.encode()), what)
+        ranks.take_over([*module.parameters(), *module.buffers()])
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,17 @@ def gather(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def alike(x: Tensor) -> Tensor:
+    """``x``, which all processes compute alike from their weights; each gives its part of the gradient."""
+    return x if count() == 1 else x.detach() + (x - x.detach()) / count()
+
+
+def wait() -> None:
+    """For all processes to come here."""
+    if count() > 1:
+        dist.barrier()
+
+
 def agree(value: float) -> float:
     """The first process's value, in all of them."""
     if count() == 1:

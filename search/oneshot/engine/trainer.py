@@ -60,6 +60,22 @@ def started_by() -> Machines | None:
     return None
 
 
+def machines_for(devices: int | None, nodes: int | None) -> Machines:
+    """What is asked for, else what started this process, else one device.
+
+    Raises:
+        TrainingError: they contradict each other.
+    """
+    started = started_by() or Machines()
+    asked = Machines(devices=devices or started.devices, nodes=nodes or started.nodes)
+    if started.count > 1 and asked != started:
+        raise TrainingError(
+            f"{started.devices} processes on each of {started.nodes} machines were started, and {asked.devices} on each"
+            f" of {asked.nodes} are asked for; leave --devices and --nodes out, or start as many"
+        )
+    return asked
+
+
 def make_trainer(
     out: Path,
     callbacks: Sequence[Callback],
@@ -113,15 +129,16 @@ def together(trainer: Trainer) -> Iterator[None]:
                 " and resume"
             ) from error
         raise
-    for process in forget_children(trainer):
-        atexit.register(_end, process)
+    atexit.unregister(_end)
+    atexit.register(_end, forget_children(trainer))
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(_PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
+def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        try:
+            process.wait(_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def set_steps(trainer: Trainer, plan: Plan) -> None:
@@ -156,12 +173,16 @@ class Ticks(Generic[T]):
         """Nothing to restore."""
 
 
+def require_logger(logger: Logger) -> None:
+    """Raise ModuleNotFoundError where its library is not installed."""
+    if logger != "csv" and find_spec(logger) is None:
+        raise ModuleNotFoundError(f"no module called {logger}", name=logger)
+
+
 def _logger(logger: Logger, out: Path) -> Any:
     """Lightning's; False where our own file is all."""
     if logger == "csv":
         return False
-    if find_spec(logger) is None:
-        raise ModuleNotFoundError(f"no module called {logger}", name=logger)
     from pytorch_lightning.loggers import TensorBoardLogger, WandbLogger
 
     if logger == "tensorboard":
