@@ -81,7 +81,7 @@ def __getattr__(name: str) -> Any:
         return found
     from zoo.checks import checked
 
-    return checked(found)
+    return globals().setdefault(name, checked(found))  # one object, however often it is asked for
 
 
 def __dir__() -> Sequence[str]:

@@ -135,6 +135,7 @@ def test_an_alias_is_the_device_it_stands_for(made: list[dict[str, object]], ima
 
 
 def test_the_public_names_are_those_of_the_modules() -> None:
-    assert zoo.get is get and zoo.list is list_models and isinstance(zoo.__version__, str)
+    assert zoo.get is zoo.get and zoo.get.__wrapped__ is get and zoo.list.__wrapped__ is list_models  # type: ignore[attr-defined]
+    assert isinstance(zoo.__version__, str)
     with pytest.raises(AttributeError, match="gte"):
         _ = zoo.gte  # type: ignore[attr-defined]
