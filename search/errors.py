@@ -19,6 +19,7 @@ SearchError
 from __future__ import annotations
 
 import math
+from decimal import ROUND_CEILING, Decimal
 
 from search.types import Architecture
 
@@ -60,19 +61,24 @@ class InfeasibleBudget(SearchError):
         where = f" on {device}" if device else ""
         super().__init__(
             f"no network meets {asked:g} {unit}{where}; the smallest {nearest.net} at {nearest.resolution_px} px takes"
-            f" {_rounded_up(reachable, unit)}: ask for at least that, or for a lower resolution"
+            f" {rounded_up(reachable, unit)}: ask for at least that, or for a lower resolution"
         )
 
 
-def _rounded_up(cost: float, unit: str) -> str:
+def rounded_up(cost: float, unit: str) -> str:
     """At least ``cost``, with the unit that a budget has: following the advice must work."""
     if unit == "ms":
-        return f"{math.ceil(cost * 1000) / 1000:g} ms" if cost >= 0.1 else f"{math.ceil(cost * 1e6) / 1e6:f} ms"
+        return f"{_decimal(cost, 3 if cost >= 0.1 else 6)} ms"
     if unit == "MACs":
-        return f"{math.ceil(cost / 1e4) / 100:g} mmacs"
+        return f"{_decimal(cost / 1e6, 2)} mmacs"
     if unit == "parameters":
-        return f"{math.ceil(cost / 1e3):d}k parameters ({math.ceil(4 * cost / 1e4) / 100:g} mb)"
+        return f"{math.ceil(cost / 1e3):d}k parameters ({_decimal(4 * cost / 1e6, 2)} mb)"
     return f"{math.ceil(cost / 1e3):d}k {unit}"
+
+
+def _decimal(value: float, digits: int) -> str:
+    """Rounded up to so many digits behind the point; no digit before it is lost, as it would be with ``:g``."""
+    return str(Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), ROUND_CEILING).normalize().__format__("f"))
 
 
 class BadSupernet(SearchError):

@@ -8,9 +8,11 @@ import functools
 import inspect
 import math
 import numbers
+import os
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from zoo.errors import BadRequest, memory_error
@@ -55,21 +57,31 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         hints = hints_of(function)
-        for name, value in signature.bind(*args, **kwargs).arguments.items():
+        bound = signature.bind(*args, **kwargs)
+        for name, value in bound.arguments.items():
             if name not in hints:  # self
                 continue
             is_many = signature.parameters[name].kind is inspect.Parameter.VAR_POSITIONAL
             for one in value if is_many else (value,):
                 if not fits(one, hints[name]):
                     raise BadRequest(f"{name} is {_told(one)}; {function.__name__} takes {accepted(hints[name])}")
+            if Path in get_args(hints[name]):
+                bound.arguments[name] = tuple(map(at_home, value)) if is_many else at_home(value)
         try:
-            return function(*args, **kwargs)
+            return function(*bound.args, **bound.kwargs)
         except (MemoryError, RuntimeError) as error:
             if (told := memory_error(error)) is None:
                 raise
             raise told from error
 
     return call
+
+
+def at_home(path: Any) -> Any:
+    """A path with ``~`` in front as the folder that a shell would make of it; anything else as it is."""
+    if isinstance(path, (str, Path)) and str(path).startswith("~"):
+        return type(path)(os.path.expanduser(path))  # noqa: PTH111 - a text stays a text
+    return path
 
 
 def hints_of(function: Callable[..., Any]) -> dict[str, Any]:

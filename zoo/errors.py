@@ -31,7 +31,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from export.errors import ComparisonFailed, UnsupportedTarget
-from search.errors import InfeasibleBudget, Preempted
+from search.errors import InfeasibleBudget, Preempted, rounded_up
 
 if TYPE_CHECKING:
     from zoo.types import Try
@@ -141,7 +141,8 @@ class BudgetMissed(ZooError):
         fastest_ms = min(t.measured_ms for t in tries if t.measured_ms is not None)
         super().__init__(
             f"none of the {len(tries)} networks timed on {device_id} met {limit_ms:g} ms; the fastest took"
-            f" {fastest_ms:.3g} ms: ask for at least that, or stop what else this machine does and measure it again"
+            f" {rounded_up(fastest_ms, 'ms')}: ask for at least that, or stop what else this machine does and measure"
+            " it again"
         )
 
 

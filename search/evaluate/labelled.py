@@ -48,7 +48,7 @@ def read_labelled(
         NotEnoughImages: the folder is missing, or has no image that can be read.
         BadLabels: there is no class, only one, or one that is not in ``classes``.
     """
-    images = read_images(folder, size_px=size_px, min_images=1, limit=limit, progress=progress)
+    images = read_images(folder, size_px=size_px, min_images=1, min_different=2, limit=limit, progress=progress)
     places = [path.relative_to(folder).parts for path in images.paths]
     names = [place[0] if len(place) > 1 else None for place in places]
     found = sorted({name for name in names if name is not None})

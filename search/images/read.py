@@ -12,6 +12,7 @@ import io
 import math
 import os
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ def read_images(
     *,
     size_px: int | tuple[int, int],
     min_images: int = 64,
+    min_different: int = 1,
     limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     letterbox: bool = False,
@@ -123,12 +125,14 @@ def read_images(
         folder: where to look, at any depth.
         size_px: side of the square images that come back, in pixels; height and width where they are letterboxed.
         min_images: fewer usable images than this are an error.
+        min_different: so are fewer of them that are no copies of others.
         limit: read at most this many files, evenly spread over the sorted list (so over all its folders).
         progress: called with (files done, files in all) after each file.
         letterbox: put the whole image on grey; the center square is cut out otherwise.
 
     Raises:
-        NotEnoughImages: the folder is missing or has fewer than ``min_images`` usable images.
+        NotEnoughImages: the folder is missing, or has fewer than ``min_images`` usable images or ``min_different`` that
+            differ.
         NotEnoughMemory: they would not fit.
 
     Example:
@@ -155,6 +159,10 @@ def read_images(
     for row, i in enumerate(kept):  # close the gaps in place: a second array could be the one that does not fit
         if row != i:
             pixels[row] = pixels[i]
+    if min_different > 1 and (found := different(torch.from_numpy(pixels[: len(kept)]))) < min_different:
+        raise NotEnoughImages(
+            f"{folder}: only {found} of {len(kept)} images are no copies; add others, it takes {min_different}"
+        )
     return ImageSet(
         pixels=torch.from_numpy(pixels[: len(kept)]),
         sides_px=found_px[kept].min(axis=1),
@@ -163,6 +171,11 @@ def read_images(
         found=len(every),
         kept_area=1.0 if letterbox else float((found_px[kept].min(axis=1) / found_px[kept].max(axis=1)).mean()),
     )
+
+
+def different(pixels_NCHW: torch.Tensor) -> int:  # noqa: N803
+    """How many images, uint8 [N, 3, S, S], are not copies."""
+    return len({zlib.crc32(image.contiguous().numpy().data) for image in pixels_NCHW})
 
 
 def open_picture(source: str | Path | bytes | BinaryIO) -> Image.Image:

@@ -10,14 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from search.errors import BadLabels
+from search.images.read import open_picture, to_square
 from search.labels.boxes import read_boxes
 from search.labels.checks import Told
 from search.labels.classes import read_classes
 from search.labels.masks import read_masks
-from search.labels.samples import Faults, Samples
+from search.labels.samples import Faults, Sample, Samples
 from search.types import Task
 
 _TRAIN, _VAL, _TEST = ("train", "training"), ("val", "valid", "validation"), ("test", "testing")
+# Pictures that are looked at for whether all are the same, and how small that needs to be seen.
+_COMPARED, _COMPARED_PX = 64, 32
 _READERS = {Task.CLS: read_classes, Task.DET: read_boxes, Task.SEG: read_masks}
 
 
@@ -66,7 +69,21 @@ def read_samples(
         raise BadLabels(f"{folder} has {len(names)} class(es) of {task}; there must be at least {least}")
     if not samples:
         raise BadLabels(f"{folder} has no labelled image that can be read ({len(faults.found)} skipped); add some")
+    if len(samples) > 1 and (looked := _alike(samples)):
+        raise BadLabels(f"{folder}: the {looked} pictures that were compared are all the same; add others")
     return Samples(task=task, classes=names, samples=tuple(samples), skipped=tuple(faults.found))
+
+
+def _alike(samples: Sequence[Sample]) -> int:
+    """How many pictures, evenly spread, were compared, where they are all the same; else 0."""
+    spread = samples[:: -(-len(samples) // _COMPARED)]
+    seen: set[bytes] = set()
+    for one in spread:
+        with open_picture(one.path) as image:
+            seen.add(to_square(image, _COMPARED_PX).tobytes())
+        if len(seen) > 1:
+            return 0
+    return len(spread)
 
 
 def read_split(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from search.curve import METRICS, loss_curve
 from search.errors import TrainingError
 from search.first import is_first
 from search.images.feed import Pixels
+from search.images.read import different
 from search.nets import NETS
 from search.oneshot.engine import ranks
 from search.oneshot.engine.trainer import machines_for as machines_for
@@ -139,10 +139,9 @@ def check_run(recipe: Recipe, pixels: Pixels, last: Path, *, resume: bool) -> No
         raise TrainingError(f"the images are {side_px} px and the largest crop {crop_px} px; read them larger")
     if count < recipe.batch:
         raise TrainingError(f"{count} images are fewer than a batch of {recipe.batch}; add images, or lower the batch")
-    different = _different(pixels)
-    if different < recipe.batch:
+    if (found := _different(pixels)) < recipe.batch:
         raise TrainingError(
-            f"only {different} of {count} images are not copies, fewer than a batch of {recipe.batch}; add others, or"
+            f"only {found} of {count} images are not copies, fewer than a batch of {recipe.batch}; add others, or"
             " lower the batch"
         )
     if last.exists() and not resume and is_first():
@@ -151,7 +150,7 @@ def check_run(recipe: Recipe, pixels: Pixels, last: Path, *, resume: bool) -> No
 
 def _different(pixels: Pixels) -> int:
     if isinstance(pixels, Tensor):
-        return len({zlib.crc32(image.contiguous().numpy().data) for image in pixels})
+        return different(pixels)
     return pixels.different
 
 

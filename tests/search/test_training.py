@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import search.oneshot.pretrain
 from search.curve import METRICS
 from search.errors import TrainingError, WriteFailed
 from search.images.views import Views, center
@@ -286,6 +287,25 @@ def test_a_loss_that_is_not_finite_stops_training_and_names_the_step(pixels: Ten
         train(tiny(lr=1e30, warmup=0), pixels, tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / WEIGHTS).exists()
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e6])
+def test_weights_that_are_not_finite_after_the_last_step_are_not_saved(
+    value: float, pixels: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the last step no loss tells; 1e6 is finite in 32 bits and not in the 16 that are saved."""
+    whole = search.oneshot.pretrain.do_job
+
+    def diverged(*args: Any, **options: Any) -> SSL:
+        ssl = whole(*args, **options)
+        with torch.no_grad():
+            next(iter(ssl.student.values())).view(-1)[0] = value
+        return ssl
+
+    monkeypatch.setattr(search.oneshot.pretrain, "do_job", diverged)
+    with pytest.raises(TrainingError, match=r"1 tensors are not finite after the last step, .*nothing was saved"):
+        train(tiny(), pixels, tmp_path)
+    assert not (tmp_path / WEIGHTS).exists() and not (tmp_path / CARD).exists()
 
 
 def test_when_the_disk_is_full_the_previous_checkpoint_stays_usable(

@@ -14,6 +14,7 @@ from search.recalibrate import recalibrate
 from search.types import Task
 from zoo.catalogue.get import get
 from zoo.catalogue.model import Model
+from zoo.errors import BadRequest
 from zoo.heads import Classifier, Detector, Segmenter, deployable, with_head
 from zoo.heads.features import feature_info
 
@@ -70,6 +71,35 @@ def test_a_task_gets_its_head_and_the_loss_of_two_images_can_be_learned(
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.99 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("box", "label", "complaint"),
+    [
+        ([4.0, 4.0, 20.0, 18.0], 3, "label 3 is none of the 3 classes"),
+        ([4.0, 4.0, 20.0, 18.0], -1, "label -1 is none of the 3 classes"),
+        ([4.0, float("nan"), 20.0, 18.0], 0, "is not of finite numbers"),
+        ([4.0, 4.0, 20.0, 300.0], 0, "reaches out of the picture"),
+        ([-9.0, 4.0, 20.0, 18.0], 0, "reaches out of the picture"),
+        ([20.0, 4.0, 4.0, 18.0], 0, "is inverted"),
+        ([4.0, 4.0, 4.0, 18.0], 0, "is empty"),
+    ],
+)
+def test_a_detector_refuses_targets_that_no_image_has(
+    network: Backbone, box: list[float], label: int, complaint: str
+) -> None:
+    head = with_head(network, 3, task=Task.DET, resolution_px=PX)
+    wrong = [{"boxes": torch.tensor([box]), "labels": torch.tensor([label])}, targets()[1]]
+    with pytest.raises(BadRequest, match=complaint) as caught:
+        head(images(), wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_detector_refuses_targets_of_another_shape(network: Backbone) -> None:
+    head = with_head(network, 3, task=Task.DET, resolution_px=PX)
+    wrong = [{"boxes": torch.zeros(2, 5), "labels": torch.zeros(1).long()}, targets()[1]]
+    with pytest.raises(BadRequest, match=r"boxes are \[2, 5\] and labels \[1\]"):
+        head(images(), wrong)
 
 
 @pytest.mark.parametrize("task", Task)

@@ -24,7 +24,7 @@ from zoo.devices.names import REFERENCE, device_id
 from zoo.devices.tables import table_for
 from zoo.errors import BadName, BadPackage, BudgetMissed, StaleEntry, UnknownName
 from zoo.home import home_folder
-from zoo.hub.address import Address, find_address
+from zoo.hub.address import Address, find_address, parse_address
 from zoo.make.search import search
 from zoo.names import Name, parse_name, shown
 from zoo.package.card import CONFIG, Packaged, is_package, read_card
@@ -70,6 +70,9 @@ def as_folder(name: str | Path) -> Path | None:
         return None
     if is_package(Path(text)):
         return Path(text)
+    if "://" in text and not isinstance(name, Path):
+        parse_address(text)  # which says what is wrong with it, if anything is
+        return None
     if isinstance(name, Path) or (os.sep in text and on_hub(name) is None) or text.startswith("."):
         raise BadPackage(f"{shown(text)} is no package: it has no {CONFIG}; name a folder that `zoo search` made")
     return None

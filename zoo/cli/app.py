@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import FrameType
 from typing import Annotated, Any
 
@@ -68,11 +68,12 @@ GROUPS = {
 class OneLineErrors(TyperGroup):
     """A command group whose failures are one line on stderr and the right exit code."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
-        """As typer's, but every error goes through ``_report``."""
+    def main(self, args: Sequence[str] | None = None, *more: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        """As typer's, but every error goes through ``_report``, and ``~`` is the home wherever it begins a path."""
+        words = [_at_home(word) for word in (sys.argv[1:] if args is None else args)]
         try:
             kwargs["standalone_mode"] = False
-            code = super().main(*args, **kwargs) or OK
+            code = super().main(words, *more, **kwargs) or OK
         except Exception as error:
             code = _report(error)
         if code == INTERRUPTED:
@@ -80,6 +81,13 @@ class OneLineErrors(TyperGroup):
         if standalone_mode:
             sys.exit(code)
         return code
+
+
+def _at_home(word: str) -> str:
+    """``~/x`` and ``--out=~/x``, which a shell leaves as they are in quotes or behind ``=``."""
+    option, equals, value = word.partition("=") if word.startswith("-") else ("", "", word)
+    is_home = value == "~" or value.startswith("~/")
+    return f"{option}{equals}{os.path.expanduser(value)}" if is_home else word  # noqa: PTH111
 
 
 def program(only: str | None = None) -> typer.Typer:

@@ -39,7 +39,7 @@ def finetune_command(
     from zoo.use.finetune import finetune
 
     talk = Talk(as_json=as_json, quiet=quiet)
-    leaves(lambda: "the same command with --resume goes on" if can_resume(out) else None)
+    leaves(lambda: f"the run to {out} is kept to its last epoch; go on with --resume" if can_resume(out) else None)
     recipe = Recipe(
         epochs=epochs, batch=batch, rate=rate, patience=patience, max_minutes=max_minutes, seed=seed, mirror=mirror
     )

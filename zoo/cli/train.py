@@ -241,10 +241,11 @@ def darts_command(
     """Search cells for these images without labels (SSNAS); deliver the network trained, compared, timed, packaged."""
     limits = parse_budget(budget) if budget is not None else None  # before the seconds that it takes to import torch
     from search.running import Running
-    from zoo.make.darts import PICTURES, darts, recipe_of
+    from zoo.make.darts import PICTURES, darts, holds_run, recipe_of
     from zoo.make.darts_seed import GENOTYPE
 
     talk = Talk(as_json=as_json, quiet=quiet)
+    leaves(lambda: f"{out} keeps the search to its last checkpoint; go on with --resume" if holds_run(out) else None)
     recipe = recipe_of(preset, strategy=strategy, epochs=epochs, seed=seed)
     with talk.progress() as progress:
         found = darts(

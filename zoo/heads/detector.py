@@ -7,6 +7,7 @@ RetinaNet: Lin et al., ICCV 2017 (arXiv:1708.02002); the pyramid: Lin et al., CV
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection import RetinaNet
@@ -15,7 +16,9 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from search.labels.checks import box_fault
 from search.nets import Backbone
+from zoo.errors import BadRequest
 from zoo.heads.classifier import Trunk
 from zoo.heads.features import FeatureInfo, Level, feature_info
 
@@ -83,6 +86,19 @@ class Detector(RetinaNet):  # type: ignore[misc]  # torchvision has no types
             detections_per_img=100,
         )
 
+    def forward(
+        self, images: list[Tensor] | Tensor, targets: list[dict[str, Tensor]] | None = None
+    ) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        """Losses in training mode, else what is found; see the class.
+
+        Raises:
+            BadRequest: a target that no image and no class of this detector has.
+        """
+        if targets is not None and self.training:
+            for image, target in zip(images, targets, strict=True):
+                _check_target(target, self.head.classification_head.num_classes, image.shape[-2:])
+        return super().forward(images, targets)  # type: ignore[no-any-return]
+
     def outputs(self, x_NCHW: Tensor) -> dict[str, Tensor]:
         """What is exported, before overlapping boxes are dropped: ``boxes`` [N, A, 4], ``scores`` [N, A, K], 0 to 1."""
         height, width = x_NCHW.shape[2:]
@@ -93,6 +109,19 @@ class Detector(RetinaNet):  # type: ignore[misc]  # torchvision has no types
         limit_4 = torch.tensor([width, height, width, height], dtype=x_NCHW.dtype, device=x_NCHW.device)
         boxes_NA4 = torch.minimum(boxes_NA4.clamp(min=0), limit_4)
         return {"boxes": boxes_NA4, "scores": found["cls_logits"].sigmoid()}
+
+
+def _check_target(target: dict[str, Tensor], classes: int, size_px: tuple[int, int]) -> None:
+    """Refuse what torchvision would train on without a word, or fail on without saying why."""
+    boxes, labels = (target[key].detach().cpu().numpy() for key in ("boxes", "labels"))
+    if boxes.ndim != 2 or boxes.shape[1:] != (4,) or labels.shape != (len(boxes),):
+        raise BadRequest(f"boxes are {list(boxes.shape)} and labels {list(labels.shape)}; they must be [n, 4] and [n]")
+    if wrong := [int(label) for label in labels if not 0 <= label < classes]:
+        raise BadRequest(f"label {wrong[0]} is none of the {classes} classes, which are counted from 0")
+    height, width = size_px
+    for box in boxes:
+        if (fault := box_fault(box.astype(np.float64), (width, height))) is not None:
+            raise BadRequest(f"{fault}; boxes are (x0, y0, x1, y1) in pixels of the input, {width}x{height}")
 
 
 def _coarse(info: FeatureInfo) -> list[Level]:

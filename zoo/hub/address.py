@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from zoo.errors import BadAddress
+from zoo.hub.settings import server_name
 from zoo.names import shown
 
 GRAMMAR = "org/name or org/name@revision, of a-z, A-Z, 0-9 and inner . _ -, e.g. acme/traffic-signs@v2"
@@ -14,6 +15,7 @@ _PART = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,46}[A-Za-z0-9])?", re.ASCII)
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # ".." climbs, "--" is how the Hub's cache writes "/", and the others end a git repository's or a reference's name.
+_ALSO_OFFICIAL = ("huggingface.co", "hf.co", "www.huggingface.co")
 _NEVER = ("..", "--", "//", ".git", ".lock", "/.")
 
 
@@ -48,7 +50,7 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """``org/name[@revision]`` -> Address.
+    """``org/name[@revision]`` -> Address; so is the address of its page, and ``hf://org/name[@revision]``.
 
     Raises:
         BadAddress: the text is none.
@@ -57,10 +59,33 @@ def parse_address(text: str) -> Address:
         >>> parse_address("acme/traffic-signs@v2").revision
         'v2'
     """
-    repo, at, revision = text.partition("@")
+    repo, at, revision = _of_url(text).partition("@")
     if at and not revision:
         raise BadAddress(f"{shown(text)} ends before its revision: {GRAMMAR}")
     return Address(repo=repo, revision=revision or None)
+
+
+def _of_url(text: str) -> str:
+    """``https://HOST/org/name[/tree/revision]`` or ``hf://org/name[@revision]`` as ``org/name[@revision]``.
+
+    Raises:
+        BadAddress: it is of another server, or of something else than a model.
+    """
+    scheme, is_url, rest = text.partition("://")
+    if not is_url:
+        return text
+    if scheme == "hf":
+        return rest
+    host, _, path = rest.partition("/")
+    ours = server_name()
+    if scheme not in ("http", "https") or host not in (ours, *(_ALSO_OFFICIAL if ours == _ALSO_OFFICIAL[0] else ())):
+        raise BadAddress(f"{shown(text)} is not on {ours}, which HF_ENDPOINT names; write org/name, or set HF_ENDPOINT")
+    parts = path.partition("?")[0].strip("/").split("/")
+    if len(parts) == 2:
+        return "/".join(parts)
+    if len(parts) >= 4 and parts[2] == "tree":
+        return f"{'/'.join(parts[:2])}@{'/'.join(parts[3:])}"
+    raise BadAddress(f"{shown(text)} is no page of a model; write {GRAMMAR}")
 
 
 def find_address(text: str) -> Address | None:

@@ -28,7 +28,7 @@ from zoo.errors import HubError, NotInCache
 from zoo.home import DISTRIBUTION, zoo_version
 from zoo.hub.address import Address
 from zoo.hub.compat import refuse_paths_in_headers, without_xet
-from zoo.hub.settings import endpoint, hub_cache, is_offline, server_name
+from zoo.hub.settings import check_url, endpoint, hub_cache, is_offline, proxies, server_name
 from zoo.package.readme import LIBRARY
 
 _LOG_IN = "`hf auth login` or HF_TOKEN gives one"
@@ -52,18 +52,47 @@ def hub(address: Address, file: str | None = None) -> Iterator[HfApi]:
         NotInCache: the cache lacks something and ``HF_HUB_OFFLINE`` forbids fetching it.
         HubError: anything else that went wrong there or on the way.
     """
-    refuse_paths_in_headers()
+    _check_settings()
     try:
+        refuse_paths_in_headers()  # this makes the client, which reads what the environment says of proxies
         with without_xet():
             yield HfApi(endpoint=endpoint(), library_name=DISTRIBUTION, library_version=zoo_version())
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, RevisionResolutionError) as error:
         raise _absent(address, file, error) from None
+    except ImportError as error:
+        raise HubError(f"{_proxy() or 'the proxy'} needs a library: pip install {error.name or 'socksio'}") from None
     except (httpx2.HTTPError, httpx2.InvalidURL, HFValidationError, RuntimeError, ConnectionError) as error:
         raise _explained(address, error) from None
-    except ValueError as error:
+    except (UnicodeError, ValueError) as error:
         raise HubError(f"{server_name()} gave an answer about {address} that cannot be read ({_type(error)})") from None
     except OSError as error:
         raise _on_disk(address, error) from None
+
+
+def _check_settings() -> None:
+    """Refuse what the environment says where no request could be made of it; no message repeats a secret.
+
+    Raises:
+        HubError: a server or a proxy without a sensible address, or a token that no header holds.
+    """
+    check_url("HF_ENDPOINT", endpoint(), ("https", "http"))
+    for name, value in proxies().items():
+        check_url(name, value if "://" in value else f"http://{value}", ("http", "https", "socks5", "socks5h"))
+    token = get_token() or ""
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise HubError(
+            "the token (HF_TOKEN, or what `hf auth login` keeps) has characters that none has; copy it again"
+        )
+
+
+def _proxy() -> str | None:
+    """The variable that names the proxy for the server, for people."""
+    return next(iter(proxies()), None)
+
+
+def _through() -> str:
+    name = _proxy()
+    return f" through the proxy that {name} names" if name else ""
 
 
 def has_token() -> bool:
@@ -83,8 +112,8 @@ def _absent(address: Address, file: str | None, error: Exception) -> HubError:
     if isinstance(cause, HfHubHTTPError):
         return _explained(address, cause)
     return HubError(
-        f"{server_name()} cannot be reached, and {address} is not in the cache {hub_cache()}; check the network, or"
-        " HF_ENDPOINT where you use a server of your own"
+        f"{server_name()} cannot be reached{_through()}, and {address} is not in the cache {hub_cache()}; check the"
+        " network, or HF_ENDPOINT where you use a server of your own"
     )
 
 
@@ -108,8 +137,8 @@ def _explained(address: Address, error: BaseException) -> HubError:
     if "Xet" in str(error) or type(error).__module__.startswith("hf_xet"):
         return HubError(f"{server_name()} does not speak Xet; set HF_HUB_DISABLE_XET=1 and push again")
     return HubError(
-        f"the connection to {server_name()} broke for {address} ({_type(error)}); run the same command again, and set"
-        " HF_HUB_DISABLE_XET=1 where the server may not speak Xet"
+        f"the connection to {server_name()}{_through()} broke for {address} ({_type(error)}); run the same"
+        " command again, and set HF_HUB_DISABLE_XET=1 where the server may not speak Xet"
     )
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+from zoo.errors import HubError
 
 OFFICIAL = "https://huggingface.co"
 
@@ -23,6 +26,35 @@ def server_name() -> str:
         return parts.hostname + (f":{parts.port}" if parts.port else "") if parts.hostname else "HF_ENDPOINT"
     except ValueError:
         return "HF_ENDPOINT"
+
+
+def proxies() -> dict[str, str]:
+    """What the environment says of proxies that lead to the server: the value by the variable's name."""
+    host = urlsplit(endpoint()).hostname or ""
+    if proxy_bypass(host):
+        return {}
+    scheme = endpoint().partition("://")[0].lower()
+    found = {}
+    for kind in (scheme, "all"):
+        for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY"):
+            if value := os.environ.get(name, "").strip():
+                found.setdefault(name, value)
+    return found
+
+
+def check_url(name: str, value: str, schemes: tuple[str, ...]) -> None:
+    """Refuse an address without a host, of another scheme, or with an impossible port; it may hold a password.
+
+    Raises:
+        HubError: the variable, and how it is written.
+    """
+    try:
+        parts = urlsplit(value)
+        is_good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise HubError(f"{name} is no address; write it as {schemes[0]}://HOST or {schemes[0]}://HOST:PORT")
 
 
 def is_official() -> bool:

@@ -125,7 +125,10 @@ def darts(
     if job.budget_ms is not None:
         costs.require(job.budget_ms)
     size_px = _OVERSIZE * resolution_px
-    read = read_images(images, size_px=size_px, limit=recipe.images, progress=stage(progress, "images"))
+    least = recipe.batch  # as many as the network of the cells found is trained on at once
+    read = read_images(
+        images, size_px=size_px, min_different=least, limit=recipe.images, progress=stage(progress, "images")
+    )
     for line in (read.told(resolution_px), *read.left_out()):
         say(line)
     if overwrite and out.is_dir() and is_first():
@@ -228,9 +231,16 @@ def _milliseconds(budget: Budget | None) -> float | None:
     return budget.latency_ms
 
 
+def holds_run(out: Path) -> bool:
+    """Whether an interrupted search in ``out`` can go on."""
+    return any((out / _MARK).glob("*/*")) and not (out / RESULT).exists()
+
+
 def _clear(out: Path, *, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
+    if not resume and not overwrite and holds_run(out):
+        raise OutputExists(f"{out} holds an unfinished search; --resume goes on with it, --overwrite begins anew")
     if not resume:
         check_free(out, mark=_MARK, overwrite=overwrite)
 

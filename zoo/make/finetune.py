@@ -31,7 +31,7 @@ from search.labels.views import Views
 from search.nets import Backbone
 from search.types import Task
 from zoo.devices.tables import this_device
-from zoo.errors import BadRequest, MissingExtra
+from zoo.errors import BadRequest, MissingExtra, OutputExists
 from zoo.heads.features import feature_info
 from zoo.heads.network import KINDS, Network, make_network
 from zoo.heads.predictions import Run, by_onnx, by_torch, input_of, judge
@@ -153,7 +153,7 @@ def finetune_backbone(
     how = replace(card.preprocess, size_px=(size_px, size_px), fit="crop" if task is Task.CLS else "letterbox")
     work = _work_of(out)
     job = {"size_px": size_px, "head": asdict(head), "images": _fingerprint(split), **asdict(recipe)}
-    _open_work(work, job, resume=resume)
+    _open_work(work, job, resume=resume, overwrite=overwrite)
     parts = [f"{len(split.train.samples)} images to train on, {len(split.val.samples)} to judge by"]
     parts += [f"{len(split.test.samples)} for the test"] if split.test else []
     say(f"{', '.join(parts)}, {len(classes)} class(es)")
@@ -310,7 +310,7 @@ def _work_of(out: Path) -> Path:
     return out.resolve().with_name(f".{out.name}.finetune")
 
 
-def _open_work(work: Path, job: Mapping[str, object], *, resume: bool) -> None:
+def _open_work(work: Path, job: Mapping[str, object], *, resume: bool, overwrite: bool) -> None:
     text = json.dumps(job, indent=1, sort_keys=True)
     if resume:
         if not (work / JOB).is_file():
@@ -318,6 +318,8 @@ def _open_work(work: Path, job: Mapping[str, object], *, resume: bool) -> None:
         if (work / JOB).read_text("utf-8") != text:
             raise BadRequest(f"{work} holds a run with other settings or images; give the same, or leave --resume out")
         return
+    if any(work.glob("*.ckpt")) and not overwrite:
+        raise OutputExists(f"{work} holds an unfinished run; --resume goes on with it, --overwrite begins anew")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     (work / JOB).write_text(text, "utf-8")

@@ -20,6 +20,8 @@ from zoo.types import Images
 
 MAX_IMAGES = 4096  # 128 are scored and 2,048 recalibrate; twice that keeps the memory below 0.7 GB at 224 px
 GENERATED = "generated"
+# Networks are ranked by which images they find alike; among fewer the ranking is chance.
+_LEAST = 16
 # As many pixels as 512 images of 32 px, but enough images to compare torch and artefact on.
 _MOST, _FEWEST, _PIXELS = 512, 128, 512 * 32 * 32
 
@@ -59,7 +61,14 @@ def read_photos(
         return (
             _generated(size_px, beside) if isinstance(size_px, int) else _cut(_generated(max(size_px), beside), size_px)
         )
-    images = read_images(folder, size_px=size_px, limit=MAX_IMAGES, progress=progress, letterbox=letterbox)
+    images = read_images(
+        folder,
+        size_px=size_px,
+        min_different=_LEAST,
+        limit=MAX_IMAGES,
+        progress=progress,
+        letterbox=letterbox,
+    )
     about = Images(count=len(images.pixels), skipped=len(images.skipped), fingerprint=fingerprint(folder))
     skipped = tuple(f"{skip.path}: {skip.reason}" for skip in images.skipped)
     return Photos(pixels=images.pixels, about=about, skipped=skipped, left_out=images.left_out())

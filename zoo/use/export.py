@@ -231,7 +231,15 @@ def _read(folder: Path, size_px: tuple[int, int], progress: Progress, say: Say, 
     """Pixels of a folder's images, uint8 [N, 3, H, W]."""
     told = stage(progress, "images")
     limit = _COMPARED + _CALIBRATED
-    found = read_images(folder, size_px=size_px, min_images=MIN_IMAGES, limit=limit, progress=told, letterbox=letterbox)
+    found = read_images(
+        folder,
+        size_px=size_px,
+        min_images=MIN_IMAGES,
+        min_different=2,
+        limit=limit,
+        progress=told,
+        letterbox=letterbox,
+    )
     for line in found.left_out():
         say(line)
     return found.pixels

@@ -1,0 +1,150 @@
+"""The way to the Hub: what the environment says is right, or told plainly, and no message repeats a secret."""
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+import zoo
+from zoo.checks import at_home, checked
+from zoo.cli.app import program
+from zoo.errors import BadAddress, HubError
+from zoo.hub.address import Address, parse_address
+from zoo.hub.client import hub, list_hub
+from zoo.hub.settings import proxies
+
+VARIABLES = ("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE")
+SECRET = "hf_Secret"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"HF_ENDPOINT": "huggingface.co"}, "HF_ENDPOINT is no address; write it as https://HOST"),
+        ({"HF_ENDPOINT": f"http://me:{SECRET}@host:99999"}, "HF_ENDPOINT is no address"),
+        ({"HF_ENDPOINT": "ftp://host"}, "HF_ENDPOINT is no address"),
+        ({"HTTPS_PROXY": "http://[::1"}, "HTTPS_PROXY is no address; write it as http://HOST"),
+        ({"ALL_PROXY": f"ftp://me:{SECRET}@host:1"}, "ALL_PROXY is no address"),
+        ({"https_proxy": "http://"}, "https_proxy is no address"),
+        ({"HF_TOKEN": f"{SECRET}\u20ac"}, "has characters that no token has; copy it again"),
+        ({"HF_TOKEN": f"{SECRET} x"}, "has characters that no token has"),
+        ({"HF_TOKEN": f"{SECRET}\x07"}, "has characters that no token has"),
+    ],
+)
+def test_settings_that_cannot_be_are_told_by_name(
+    settings: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(HubError, match=told) as caught, hub(Address(repo="acme/signs")):
+        pass
+    assert SECRET not in str(caught.value) and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+def test_a_proxy_that_does_not_answer_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import close_session
+
+    with socket.socket() as reserved:  # nobody listens there
+        reserved.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:{SECRET}@127.0.0.1:{reserved.getsockname()[1]}")
+        close_session()
+        with pytest.raises(HubError, match="through the proxy that ALL_PROXY names") as caught:
+            list_hub("acme")
+    close_session()
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+def test_a_proxy_is_used(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hears which server is asked for."""
+    from huggingface_hub import close_session
+
+    heard = []
+
+    def listen(server: socket.socket) -> None:
+        connection, _ = server.accept()
+        with connection:
+            heard.append(connection.recv(1000))
+            if scheme == "socks5":
+                connection.sendall(b"\x05\x00")
+                heard.append(connection.recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=listen, args=(server,))
+        thread.start()
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
+        close_session()
+        with pytest.raises(HubError):
+            list_hub("acme")
+        thread.join(20)
+    close_session()
+    assert b"huggingface.co" in heard[-1]
+
+
+def test_a_server_that_needs_no_proxy_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://proxy:1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.acme")
+    assert proxies() == {"ALL_PROXY": "socks5://proxy:1"}
+    monkeypatch.setenv("NO_PROXY", "hub.acme")
+    assert proxies() == {}
+
+
+def test_offline_is_told_of_the_list_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(HubError, match="the packages of acme can only be listed online"):
+        list_hub("acme")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("https://huggingface.co/acme/signs", "acme/signs"),
+        ("https://huggingface.co/acme/signs/", "acme/signs"),
+        ("https://huggingface.co/acme/signs/tree/v2", "acme/signs@v2"),
+        ("https://hf.co/acme/signs?library=x", "acme/signs"),
+        ("hf://acme/signs@v2", "acme/signs@v2"),
+    ],
+)
+def test_a_page_of_the_hub_is_the_address_of_its_model(text: str, address: str) -> None:
+    assert str(parse_address(text)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("https://example.org/acme/signs", "is not on huggingface.co, which HF_ENDPOINT names"),
+        ("https://huggingface.co/datasets/acme/signs", "is no page of a model"),
+        ("https://huggingface.co/acme/signs/blob/main/config.json", "is no page of a model"),
+        ("ssh://huggingface.co/acme/signs", "is not on huggingface.co"),
+    ],
+)
+def test_other_pages_are_refused_plainly(text: str, told: str) -> None:
+    for ask in (parse_address, zoo.get):
+        with pytest.raises(BadAddress, match=told):
+            ask(text)
+
+
+def test_a_tilde_is_the_home_in_every_path(monkeypatch: pytest.MonkeyPatch, pristine: Path, home: Path) -> None:
+    monkeypatch.setenv("HOME", str(pristine.parent))
+
+    @checked
+    def told(*paths: str | Path, name: str) -> tuple[object, ...]:
+        return (*paths, name)
+
+    assert told("~/a", Path("~/b"), name="~") == (str(pristine.parent / "a"), pristine.parent / "b", "~")
+    assert at_home("a~") == "a~" and at_home(None) is None
+    for words in (["info", "~/pristine", "-q"], ["devices", "list", "-q"]):
+        assert program()(words, standalone_mode=False) == 0
+    assert zoo.get("~/pristine").card.name
+    assert program()(["get", "~/pristine", "--to=~/copy", "-q"], standalone_mode=False) == 0
+    assert (pristine.parent / "copy" / "config.json").is_file()
