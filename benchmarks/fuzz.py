@@ -1,6 +1,8 @@
 """Strangers' packages, tables, cards and CSVs, drawn at random: does a command break, hang or fill memory?
 
-python benchmarks/fuzz.py [--cases 10000] [--seed 0] [--keep]
+python benchmarks/fuzz.py [--cases 10000] [--out fuzz.jsonl] [--keep]
+
+Stopped and started again, it goes on after the last hundred cases that it kept.
 """
 
 import argparse
@@ -10,11 +12,13 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from runs import add_run, read_runs
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -24,6 +28,7 @@ KEPT = ROOT / "benchmarks" / "runs" / "fuzz.json"
 MOST_SECONDS, MOST_BYTES = 10.0, 1.5e9
 # By the clock, for what waits for ever.
 MOST_WAIT_S = 300
+CHUNK = 100
 
 
 def peak_bytes() -> int:
@@ -31,7 +36,26 @@ def peak_bytes() -> int:
     return 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def run_kind(kind: str, cases: int, bases: Bases, number: int) -> list[Outcome]:
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """Some cases of a kind, drawn from a seed of their own.
+
+    Args:
+        faults: what commands did wrong, and how often.
+        slowest_s: of a processor, for one command.
+        peak_bytes: of the process until then, or of its largest child.
+    """
+
+    kind: str
+    seed: int
+    cases: int
+    commands: int
+    faults: dict[str, int]
+    slowest_s: float
+    peak_bytes: int
+
+
+def run_chunk(kind: str, cases: int, bases: Bases, number: int) -> Chunk:
     """What the commands did in so many cases of a kind; a fault is told at once, and the rest goes on."""
     found: list[Outcome] = []
 
@@ -48,39 +72,51 @@ def run_kind(kind: str, cases: int, bases: Bases, number: int) -> list[Outcome]:
         found.extend(outcomes)
 
     each()
-    return found
+    return Chunk(
+        kind=kind,
+        seed=number,
+        cases=cases,
+        commands=len(found),
+        faults=dict(Counter(shortened(one.fault) for one in found if one.fault)),
+        slowest_s=round(max(one.seconds for one in found), 2),
+        peak_bytes=peak_bytes(),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=10_000, help="in all; the kinds share them")
-    parser.add_argument("--kinds", nargs="*", default=list(ATTACKS), choices=list(ATTACKS))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("fuzz.jsonl"), help="where the chunks are kept")
     parser.add_argument("--keep", action="store_true", help=f"write {KEPT}")
     asked = parser.parse_args()
-    rows = []
+    done = read_runs(asked.out, {"cases": asked.cases}, Chunk)
+    known = {(one.kind, one.seed) for one in done}
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         bases = make_bases(Path(folder))
-        for kind in asked.kinds:
-            cases = asked.cases // len(asked.kinds)
-            found = run_kind(kind, cases, bases, asked.seed)
-            faults = Counter(shortened(one.fault) for one in found if one.fault)
-            slowest = max(found, key=lambda one: one.seconds)
-            rows.append(
-                [kind, cases, len(found), sum(faults.values()), f"{slowest.seconds:.1f}", f"{peak_bytes() / 1e9:.2f}"]
-            )
-            print(json.dumps(rows[-1]), *faults.most_common(20), sep="\n", flush=True)
+        for number in range(-(-asked.cases // (len(ATTACKS) * CHUNK))):
+            for kind in ATTACKS:
+                if (kind, number) not in known:
+                    done.append(run_chunk(kind, CHUNK, bases, number))
+                    add_run(asked.out, done[-1])
     if asked.keep:
-        KEPT.write_text(json.dumps(_document(rows, asked), indent=1) + "\n", "utf-8")
-    bad = any(row[3] for row in rows) or any(float(row[4]) > MOST_SECONDS for row in rows) or peak_bytes() > MOST_BYTES
-    sys.exit(1 if bad else 0)
+        KEPT.write_text(json.dumps(_document(done), indent=1) + "\n", "utf-8")
+    slow = any(one.slowest_s > MOST_SECONDS or one.peak_bytes > MOST_BYTES for one in done)
+    sys.exit(1 if slow or any(one.faults for one in done) else 0)
 
 
-def _document(rows: list[list[object]], asked: argparse.Namespace) -> dict[str, object]:
+def _row(kind: str, chunks: list[Chunk]) -> list[object]:
+    cases, commands = sum(one.cases for one in chunks), sum(one.commands for one in chunks)
+    faults = sum(sum(one.faults.values()) for one in chunks)
+    slowest, peak = max(one.slowest_s for one in chunks), max(one.peak_bytes for one in chunks)
+    return [kind, cases, commands, faults, f"{slowest:.1f}", f"{peak / 1e9:.2f}"]
+
+
+def _document(chunks: list[Chunk]) -> dict[str, object]:
+    rows = [_row(kind, [one for one in chunks if one.kind == kind]) for kind in ATTACKS]
     return {
         "title": "Strangers' files",
         "order": 90,
-        "command": f"python benchmarks/fuzz.py --cases {asked.cases} --seed {asked.seed} --keep",
+        "command": f"python benchmarks/fuzz.py --cases {sum(one.cases for one in chunks)} --keep",
         "machine": "2 cores of an Intel Xeon (AVX-512, AMX), ONNX Runtime 1.31.1, 1 thread, beside other work",
         "date": f"{date.today():%Y-%m-%d}",
         "text": "Packages, latency tables, supernets' cards and CSVs with values, keys, bytes and files changed at"

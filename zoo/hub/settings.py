@@ -34,7 +34,7 @@ def proxies() -> dict[str, str]:
     if proxy_bypass(host):
         return {}
     scheme = endpoint().partition("://")[0].lower()
-    found = {}
+    found: dict[str, str] = {}
     for kind in (scheme, "all"):
         for name in (f"{kind}_proxy", f"{kind.upper()}_PROXY"):
             if value := os.environ.get(name, "").strip():
