@@ -80,9 +80,7 @@ def _check_settings() -> None:
         check_url(name, value if "://" in value else f"http://{value}", ("http", "https", "socks5", "socks5h"))
     token = get_token() or ""
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise HubError(
-            "the token (HF_TOKEN, or what `hf auth login` keeps) has characters that none has; copy it again"
-        )
+        raise HubError("the token (HF_TOKEN, or of `hf auth login`) has characters that no token has; copy it again")
 
 
 def _proxy() -> str | None:
