@@ -99,15 +99,6 @@ def load(costs: Costs, budget: Budget) -> NDArray[np.float64]:
     return np.max(shares, axis=0)  # type: ignore[no-any-return]
 
 
-def loose(costs: Costs, budget: Budget) -> list[str]:
-    """For each limit that no network reaches, where ``costs`` are those of the largest one, a sentence for people."""
-    found = []
-    for cost, (unit, limit) in _limits(budget).items():
-        if (most := getattr(costs, cost)[0]) <= limit:
-            found.append(f"{limit:.6g} {unit} limits nothing: the largest network takes {most:.4g}")
-    return found
-
-
 def refuse(row: Rows, cost: CostModel, budget: Budget, net: Net, *, device_id: str) -> NoReturn:
     """Name the limit that the network nearest to the budget misses by most.
 

@@ -18,7 +18,7 @@ from search.images.views import center
 from search.nets import Net
 from search.nets.heads import CLASSES, MOST_CLASSES
 from search.nets.whole import Headed, family_for
-from search.subnets.costs import CostModel, load, loose
+from search.subnets.costs import CostModel, load
 from search.subnets.find import images_at
 from search.types import Budget, Task
 from zoo.devices.names import THIS, device_id
@@ -156,9 +156,6 @@ def prepare(
         )
         if heads is not None:
             _check_heads(family, table.latencies)
-        costs = CostModel(family, table.latencies)(family.encode([family.largest(size[1])]))
-        for line in loose(costs, budget.within(limits)):
-            say(line)
         default_px = resolution_for(task, device, about.net, about.resolution_px)
         name = Name(
             method=method_of(about.net),
