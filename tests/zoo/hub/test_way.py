@@ -1,14 +1,10 @@
 """The way to the Hub: what the environment says is right, or told plainly, and no message repeats a secret."""
 
-import socket
-import threading
 from pathlib import Path
 
 import pytest
 
 import zoo
-from zoo.checks import at_home, checked
-from zoo.cli.app import program
 from zoo.errors import BadAddress, HubError
 from zoo.hub.address import Address, parse_address
 from zoo.hub.client import hub, list_hub
@@ -48,47 +44,6 @@ def test_settings_that_cannot_be_are_told_by_name(
     with pytest.raises(HubError, match=told) as caught, hub(Address(repo="acme/signs")):
         pass
     assert SECRET not in str(caught.value) and str(caught.value).isprintable()
-
-
-@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
-def test_a_proxy_that_does_not_answer_is_named(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import close_session
-
-    with socket.socket() as reserved:  # nobody listens there
-        reserved.bind(("127.0.0.1", 0))
-        monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:{SECRET}@127.0.0.1:{reserved.getsockname()[1]}")
-        close_session()
-        with pytest.raises(HubError, match="through the proxy that ALL_PROXY names") as caught:
-            list_hub("acme")
-    close_session()
-    assert SECRET not in str(caught.value)
-
-
-@pytest.mark.parametrize("scheme", ["socks5", "http"])
-def test_a_proxy_is_used(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It hears which server is asked for."""
-    from huggingface_hub import close_session
-
-    heard = []
-
-    def listen(server: socket.socket) -> None:
-        connection, _ = server.accept()
-        with connection:
-            heard.append(connection.recv(1000))
-            if scheme == "socks5":
-                connection.sendall(b"\x05\x00")
-                heard.append(connection.recv(1000))
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=listen, args=(server,))
-        thread.start()
-        monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
-        close_session()
-        with pytest.raises(HubError):
-            list_hub("acme")
-        thread.join(20)
-    close_session()
-    assert b"huggingface.co" in heard[-1]
 
 
 def test_a_server_that_needs_no_proxy_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,19 +87,3 @@ def test_other_pages_are_refused_plainly(text: str, told: str) -> None:
     for ask in (parse_address, zoo.get):
         with pytest.raises(BadAddress, match=told):
             ask(text)
-
-
-def test_a_tilde_is_the_home_in_every_path(monkeypatch: pytest.MonkeyPatch, pristine: Path, home: Path) -> None:
-    monkeypatch.setenv("HOME", str(pristine.parent))
-
-    @checked
-    def told(*paths: str | Path, name: str) -> tuple[object, ...]:
-        return (*paths, name)
-
-    assert told("~/a", Path("~/b"), name="~") == (str(pristine.parent / "a"), pristine.parent / "b", "~")
-    assert at_home("a~") == "a~" and at_home(None) is None
-    for words in (["info", "~/pristine", "-q"], ["devices", "list", "-q"]):
-        assert program()(words, standalone_mode=False) == 0
-    assert zoo.get("~/pristine").card.name
-    assert program()(["get", "~/pristine", "--to=~/copy", "-q"], standalone_mode=False) == 0
-    assert (pristine.parent / "copy" / "config.json").is_file()
