@@ -352,6 +352,20 @@ def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[Table]:
             metrics = [name for name in next(one for one in runs if one.task == task).scores if name != "top-5"]
             columns = ["data", "px", "labels", "images seen", "network", "ms", "rate, first layers", "seeds", *metrics]
             made.append(Table(caption=task, columns=[*columns, "ONNX off by, points"], rows=rows))
+    if times:
+        of = {(one.network, one.task): one for one in times}
+        names = sorted({one.network for one in times}, key=lambda name: min(o.ms for o in times if o.network == name))
+        tasks = [task for task in ("cls", "det", "seg") if any(one.task == task for one in times)]
+        rows = [
+            [
+                name,
+                f"{max(one.params for one in times if one.network == name) / 1e6:.2f} M",
+                *(f"{of[name, task].ms:.2f}" if (name, task) in of else "-" for task in tasks),
+            ]
+            for name in names
+        ]
+        caption = f"Milliseconds of whole models at {times[0].size_px} px, {times[0].classes} classes"
+        made.append(Table(caption=caption, columns=["network", "parameters", *tasks], rows=rows))
     return made
 
 
