@@ -27,7 +27,7 @@ from zoo.types import Say, tell
 from zoo.use.score import running, whole_of
 
 PREDICTIONS = "predictions.json"
-# An eye tells neighbors apart when hues are this part of a turn apart: the golden ratio.
+# An eye tells neighbors apart when hues are this part of a turn apart: the golden ratio; every third is as bright.
 _HUE_STEP = 0.618
 _MASK_SHARE = 0.5
 # A picture whose longer side is shorter is drawn this large, about.
@@ -163,7 +163,7 @@ def _with_legend(image: Image.Image, names: Sequence[tuple[str, tuple[int, int, 
 
 
 def _color(label: int) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(label * _HUE_STEP % 1, 0.75, 1)
+    red, green, blue = colorsys.hsv_to_rgb(label * _HUE_STEP % 1, 0.75, (1.0, 0.6, 0.8)[label % 3])
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
