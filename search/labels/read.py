@@ -69,21 +69,24 @@ def read_samples(
         raise BadLabels(f"{folder} has {len(names)} class(es) of {task}; there must be at least {least}")
     if not samples:
         raise BadLabels(f"{folder} has no labelled image that can be read ({len(faults.found)} skipped); add some")
-    if len(samples) > 1 and (looked := _alike(samples)):
-        raise BadLabels(f"{folder}: the {looked} pictures that were compared are all the same; add others")
     return Samples(task=task, classes=names, samples=tuple(samples), skipped=tuple(faults.found))
 
 
-def _alike(samples: Sequence[Sample]) -> int:
-    """How many pictures, evenly spread, were compared, where they are all the same; else 0."""
+def refuse_copies(folder: Path, samples: Sequence[Sample]) -> None:
+    """Compare pictures, evenly spread, before hours go into what teaches nothing.
+
+    Raises:
+        BadLabels: there are several, and all are the same.
+    """
     spread = samples[:: -(-len(samples) // _COMPARED)]
     seen: set[bytes] = set()
     for one in spread:
         with open_picture(one.path) as image:
             seen.add(to_square(image, _COMPARED_PX).tobytes())
         if len(seen) > 1:
-            return 0
-    return len(spread)
+            return
+    if len(spread) > 1:
+        raise BadLabels(f"{folder}: the {len(spread)} pictures that were compared are all the same; add others")
 
 
 def read_split(

@@ -299,7 +299,8 @@ def test_weights_that_are_not_finite_after_the_last_step_are_not_saved(
     def diverged(*args: Any, **options: Any) -> SSL:
         ssl = whole(*args, **options)
         with torch.no_grad():
-            next(iter(ssl.student.values())).view(-1)[0] = value
+            weight = next(iter(ssl.student.values()))
+            weight[(0,) * weight.ndim] = value
         return ssl
 
     monkeypatch.setattr(search.oneshot.pretrain, "do_job", diverged)

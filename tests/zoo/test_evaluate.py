@@ -93,10 +93,12 @@ def test_bad_input_gets_one_line_with_the_fix(
     train, test = sets
     (tmp_path / "one" / "red").mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(tmp_path / "one" / "red" / "a.png")
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "one" / "red" / "b.png")
     (tmp_path / "damaged" / "red").mkdir(parents=True)
     (tmp_path / "damaged" / "red" / "a.png").write_bytes(b"no image")
     (tmp_path / "other" / "pink").mkdir(parents=True)
     Image.new("RGB", (20, 20)).save(tmp_path / "other" / "pink" / "a.png")
+    Image.new("RGB", (20, 20), "pink").save(tmp_path / "other" / "pink" / "b.png")
     for what, first, second, complaint, code in (
         ("mobile-mocov2", image_folder, test, "has no sub-folder with images", 1),
         ("mobile-mocov2", tmp_path / "one", test, "has one class, red; accuracy needs at least 2", 1),

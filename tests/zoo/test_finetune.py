@@ -26,7 +26,6 @@ from zoo.package.card import read_card
 from zoo.package.folder import GOLDEN
 from zoo.package.readme import README
 from zoo.types import ModelCard, no_progress, silent
-from zoo.use.finetune import finetune
 from zoo.use.predict import PREDICTIONS, predict
 from zoo.use.score import score
 
@@ -252,12 +251,6 @@ def test_what_is_wrong_with_labels_is_one_line_before_any_training(
         found = read_samples(data, Task(task), skip=True)
         # The annotation of the second picture of one id is left without its picture.
         assert len(found.skipped) == 1 + (fault == "image twice") and 8 <= len(found.samples) <= 10
-
-
-def test_a_model_for_another_task_is_refused(pristine: Path, cells: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="was made for cls, not for det; name a model for det"):
-        finetune(pristine, data=cells / "det", out=tmp_path / "model", task="det", say=silent)
-    assert not list(tmp_path.iterdir())
 
 
 def test_files_that_are_damaged_in_the_second_epoch_change_nothing(

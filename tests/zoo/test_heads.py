@@ -217,5 +217,5 @@ def test_a_model_makes_the_head_of_its_task_or_of_another(pristine: Path) -> Non
     assert head(torch.randn(2, 3, 16, 16)).shape == (2, 4)
     assert isinstance(model.with_head(4, task="det", frozen=True), Detector)
     assert "with_head" in repr(model)
-    with pytest.raises(ValueError, match="num_classes is 0"):
+    with pytest.raises(BadRequest, match="num_classes is 0"):
         model.with_head(0)

@@ -64,7 +64,7 @@ def timed(folder: Path, networks, table: LatencyTable, factor: float) -> Path:
 
 def test_a_phone_twice_as_slow_is_adapted_from_ten_networks(tmp_path: Path, pixel3: LatencyTable) -> None:
     times = timed(tmp_path, sample_networks("mobile", 32, 10), pixel3, 2.0)
-    table = adapt_device(times, "mobile", 32, like="mobile", device_id="new", chip="New", reference="me")
+    table = adapt_device(times, "mobile", 32, like="pixel3", device_id="new", chip="New", reference="me")
     about = table.device
     assert (about.id, about.kind, about.runtime, about.source) == ("new", "mobile", "TensorFlow Lite", "estimated")
     assert "MIT" in about.license and "pixel3" in about.reference

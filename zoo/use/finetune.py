@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hardware_profiles import estimate_ms
 from hardware_profiles.errors import ProfileError
-from search.labels.read import read_split
+from search.labels.read import read_split, refuse_copies
 from search.nets import NETS
 from search.nets.whole import family_for
 from search.types import Task
@@ -85,6 +85,7 @@ def finetune(
         skip=skip,
         told=stage(progress, "images"),
     )
+    refuse_copies(data, split.train.samples)
     if split.note is not None:
         say(split.note)
     parts = [part for part in (split.train, split.val, split.test) if part is not None]
