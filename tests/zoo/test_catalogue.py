@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-import zoo.catalogue.locate
+import zoo.make.search
 from hardware_profiles.errors import UnknownDevice
 from hardware_profiles.tables.find import ALIASES
 from hardware_profiles.types import LatencyTable
@@ -36,7 +36,7 @@ def made(
         )
         return Made(path=out, card=found)
 
-    monkeypatch.setattr(zoo.catalogue.locate, "search", answer)
+    monkeypatch.setattr(zoo.make.search, "search", answer)
     return asked
 
 

@@ -8,7 +8,7 @@ import pytest
 import zoo.catalogue.build
 import zoo.catalogue.contents
 import zoo.catalogue.entries
-import zoo.catalogue.locate
+import zoo.make.search
 import zoo.supernets
 from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.tables.find import keep_table
@@ -187,7 +187,7 @@ def test_another_supernet_makes_an_entry_stale_and_a_search_answers_instead(
     path.write_text(entries_text((stale,)))
     monkeypatch.setattr(zoo.catalogue.entries, "ENTRIES", path)
     asked: list[str] = []
-    monkeypatch.setattr(zoo.catalogue.locate, "search", lambda *a, device, **k: asked.append(device) or _stop())
+    monkeypatch.setattr(zoo.make.search, "search", lambda *a, device, **k: asked.append(device) or _stop())
     said: list[str] = []
     with pytest.raises(InterruptedError):
         locate("data-mocov2-det-20ms", say=said.append)

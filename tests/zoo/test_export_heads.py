@@ -15,7 +15,7 @@ from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from search.nets import Backbone
 from search.types import Task
-from zoo.heads import deployable, with_head
+from zoo.heads.attach import deployable, with_head
 
 SIDE_PX = 16
 

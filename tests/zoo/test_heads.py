@@ -15,8 +15,11 @@ from search.types import Task
 from zoo.catalogue.get import get
 from zoo.catalogue.model import Model
 from zoo.errors import BadRequest
-from zoo.heads import Classifier, Detector, Segmenter, deployable, with_head
+from zoo.heads.attach import deployable, with_head
+from zoo.heads.classifier import Classifier
+from zoo.heads.detector import Detector
 from zoo.heads.features import feature_info
+from zoo.heads.segmenter import Segmenter
 
 PX = 32
 SHAPE = (2, 3, PX, PX)

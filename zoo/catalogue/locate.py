@@ -15,17 +15,13 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from search.subnets.costs import CostModel, load
 from zoo.catalogue import Entry, find_entry
-from zoo.catalogue.build import package_entry
 from zoo.catalogue.cache import find_cached
 from zoo.catalogue.list import nearest_models
 from zoo.devices.names import REFERENCE, device_id
-from zoo.devices.tables import table_for
 from zoo.errors import BadName, BadPackage, BudgetMissed, StaleEntry, UnknownName
 from zoo.home import home_folder
 from zoo.hub.address import Address, find_address, parse_address
-from zoo.make.search import search
 from zoo.names import Name, parse_name, shown
 from zoo.package.card import CONFIG, Packaged, is_package, read_card
 from zoo.supernets import read_supernet, supernets_for
@@ -143,6 +139,10 @@ def _sole_maker(question: Name, say: Say) -> Iterator[None]:
 
 
 def _make(question: Name, images: str | Path | None, supernet: str | None, progress: Progress, say: Say) -> Path:
+    # What makes a package takes seconds to import, which one that is here need not wait for.
+    from zoo.catalogue.build import package_entry
+    from zoo.make.search import search
+
     out = home_folder("packages") / f"{question}-{secrets.token_hex(4)}"
     say(f"{question} is not here yet; making it takes a quarter of a minute, or a minute where it must be searched for")
     if images is None and supernet is None and (entry := find_entry(question)) is not None:
@@ -179,6 +179,9 @@ def fullest(name: Name, folders: Sequence[Path], *, progress: Progress, say: Say
     """
     if len(folders) == 1:
         return folders[0]
+    from search.subnets.costs import CostModel, load
+    from zoo.devices.tables import table_for
+
     used = {}
     for folder in folders:
         about = read_supernet(folder).supernet.card

@@ -26,7 +26,9 @@ from zoo.package.staging import staged
 from zoo.types import TaskName
 
 if TYPE_CHECKING:
-    from zoo.heads import Classifier, Detector, Segmenter
+    from zoo.heads.classifier import Classifier
+    from zoo.heads.detector import Detector
+    from zoo.heads.segmenter import Segmenter
     from zoo.hub.push import Pushed
 
 # ruff: noqa: N803 - a tensor's name ends in its shape.
@@ -194,7 +196,7 @@ class Model(nn.Module):
             >>> detector = zoo.get("data-mocov2-det-3ms").with_head(3)  # doctest: +SKIP
             >>> losses = detector(x_NCHW, targets)  # as torchvision's  # doctest: +SKIP
         """
-        from zoo.heads import with_head
+        from zoo.heads.attach import with_head
 
         task = self.card.task if task is None else Task(task)
         return with_head(self.backbone, num_classes, task=task, resolution_px=self.resolution_px, frozen=frozen)

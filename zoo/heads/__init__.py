@@ -1,13 +1,5 @@
-"""Heads: what turns a found backbone into a classifier, a detector or a segmenter, to be trained on labels.
+"""Heads: what turns a found backbone into a classifier, a detector or a segmenter.
 
-trunk (the backbone inside a head) · classifier · detector (torchvision's RetinaNet) · segmenter (torchvision's LR-ASPP)
-
-``with_head`` makes one; ``deployable`` gives the module to export, whose outputs have names.
+network (a whole model of blocks, as packages hold it) · predictions (in pixels of the picture) · features
+attach (torchvision's heads, to be trained by hand): classifier · detector (RetinaNet) · segmenter (LR-ASPP)
 """
-
-from zoo.heads.attach import deployable, with_head
-from zoo.heads.classifier import Classifier
-from zoo.heads.detector import Detector
-from zoo.heads.segmenter import Segmenter
-
-__all__ = ["Classifier", "Detector", "Segmenter", "deployable", "with_head"]

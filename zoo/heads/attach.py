@@ -65,25 +65,3 @@ def deployable(head: Head) -> nn.Module:
     boxes are dropped; ``masks`` [N, K, R, R], logits, of a segmenter.
     """
     return _Outputs(head).eval()
-
-
-# ruff: noqa: N803 - a tensor's name ends in its shape.
-
-
-class AllOutputs(nn.Module):
-    """[N, 3, R, R] -> ``p0``, ``p1``, ... (the maps at strides 2**i) and ``embedding`` [N, D]."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.train(backbone.training)
-
-    def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
-        """See the class."""
-        maps = self.backbone.features(x_NCHW)
-        return {**maps, "embedding": self.backbone.embed(list(maps.values())[-1])}
-
-
-def deployed(backbone: Backbone, task: Task) -> nn.Module:
-    """The module to export for ``task``."""
-    return backbone if task is Task.CLS else AllOutputs(backbone)

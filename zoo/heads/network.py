@@ -64,3 +64,22 @@ def make_network(backbone: Backbone, head: HeadCard, resolution_px: int, *, seed
         channels = {level.name: level.channels for level in feature_info(backbone, resolution_px).levels}
         made = make_head(task, channels, len(head.classes), seed=seed)
     return Network(backbone, made, task)
+
+
+class AllOutputs(nn.Module):
+    """[N, 3, R, R] -> ``p0``, ``p1``, ... (the maps at strides 2**i) and ``embedding`` [N, D]."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.train(backbone.training)
+
+    def forward(self, x_NCHW: Tensor) -> dict[str, Tensor]:
+        """See the class."""
+        maps = self.backbone.features(x_NCHW)
+        return {**maps, "embedding": self.backbone.embed(list(maps.values())[-1])}
+
+
+def deployed(backbone: Backbone, task: Task) -> nn.Module:
+    """The module to export for ``task``."""
+    return backbone if task is Task.CLS else AllOutputs(backbone)

@@ -28,7 +28,7 @@ from search.subnets.evolution import Goal
 from search.subnets.find import find_each
 from search.types import Budget, Candidate, SearchResult
 from zoo.errors import BudgetMissed
-from zoo.heads.attach import deployed
+from zoo.heads.network import deployed
 from zoo.make.job import Job
 from zoo.names import format_size
 from zoo.types import Progress, Say, Split, Try, stage

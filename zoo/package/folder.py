@@ -22,8 +22,7 @@ from search.nets import NETS, Backbone
 from search.nets.cell import CELL
 from search.types import Architecture
 from zoo.errors import BadPackage
-from zoo.heads.attach import AllOutputs
-from zoo.heads.network import Network, make_network
+from zoo.heads.network import AllOutputs, Network, make_network
 from zoo.names import shown
 from zoo.package.bounds import check_bounds
 from zoo.package.card import CONFIG, config_text, read_manifest, reports_texts, required, with_reports

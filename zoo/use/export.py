@@ -32,8 +32,8 @@ from search.images.views import center
 from zoo.checks import Count
 from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, OutputExists
-from zoo.heads import deployable
-from zoo.heads.attach import Head, deployed
+from zoo.heads.attach import Head, deployable
+from zoo.heads.network import deployed
 from zoo.make.images import GENERATED as GENERATED_BY_US
 from zoo.make.images import read_photos
 from zoo.package.card import CONFIG

@@ -19,9 +19,9 @@ from nni.nas.evaluator.pytorch import Trainer
 from pytorch_lightning import Callback
 from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
+from search.allocator import keep_memory
 from search.errors import TrainingError
 from search.oneshot.compat import forget_children
-from search.oneshot.engine.allocator import keep_memory
 from search.oneshot.engine.checkpoints import CheckpointFile
 from search.oneshot.engine.ranks import Together
 from search.oneshot.engine.schedule import Plan

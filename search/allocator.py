@@ -1,4 +1,4 @@
-"""Allocator: let a training keep the memory that it will need again in the next step."""
+"""Allocator: keep the memory that the next step of a training, or the next network of a search, needs again."""
 
 from __future__ import annotations
 
