@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -169,9 +170,26 @@ def examine(
         if not (time and comparison.passed):
             return comparison, None
         # The way whole networks are timed for the latency tables, so that both times mean the same.
-        inputs = {"input": np.resize(fed, (target.input_nchw[0], *fed.shape[1:]))}
-        (measured,) = time_runners([(lambda: OnnxRunner(path, threads=threads), inputs)])
+        measured = _timed(path, fed, target, threads)
     except Exception as error:  # the runtime's own errors share no base; all say that it cannot run this graph
         reason = " ".join(str(error).split())
         raise InvalidGraph(f"ONNX Runtime cannot run the artefact: {reason}; change the layer it names") from error
     return comparison, measured
+
+
+def time_again(report: ExportReport, images_NCHW: Array) -> ExportReport:
+    """The report with the quieter of its time and one taken now: a machine that is busy for a second makes all late.
+
+    Args:
+        report: of an artefact that was timed and lies where it was written.
+        images_NCHW: what it takes, preprocessed.
+    """
+    now = _timed(report.path, images_NCHW, report.target, report.threads)
+    then = report.measured or now
+    return replace(report, measured=min(then, now, key=lambda latency: latency.median_ms))
+
+
+def _timed(path: Path, fed: Array, target: ExportTarget, threads: int) -> Latency:
+    inputs = {"input": np.resize(fed, (target.input_nchw[0], *fed.shape[1:]))}
+    (measured,) = time_runners([(lambda: OnnxRunner(path, threads=threads), inputs)])
+    return measured

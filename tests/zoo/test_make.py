@@ -60,6 +60,7 @@ def pretend(monkeypatch: pytest.MonkeyPatch, report: ExportReport, factors: list
 
     monkeypatch.setattr(zoo.make.confirm, "find_each", found)
     monkeypatch.setattr(zoo.make.confirm, "export", timed)
+    monkeypatch.setattr(zoo.make.confirm, "time_again", lambda late, images: late)
     return asked
 
 
@@ -95,6 +96,17 @@ def test_images_and_a_budget_become_a_verified_package(
     x = model.preprocess([image_folder / "000.png", image_folder / "001.png"])
     assert model(x).shape == (2, 1504) and x.shape == (2, 3, SIDE_PX, SIDE_PX)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "images", "out"]
+
+
+def test_a_winner_that_one_busy_moment_made_late_stays(
+    home: Path, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report: ExportReport
+) -> None:
+    pretend(monkeypatch, report, [2.0])
+    quiet = Latency(median_ms=19.5, p90_ms=19.5, samples=1)
+    monkeypatch.setattr(zoo.make.confirm, "time_again", lambda late, images: replace(late, measured=quiet))
+    made = search(image_folder, out=tmp_path / "out", budget="20ms")
+    assert [t.measured_ms for t in made.card.recipe.tries] == [19.5]
+    assert made.card.architecture == candidates()[2].architecture
 
 
 def test_a_late_winner_gives_way_and_every_try_is_kept(

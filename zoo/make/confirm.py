@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from export.artefact import export
+from export.artefact import export, time_again
 from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import ExportReport
@@ -37,6 +37,8 @@ from zoo.types import Progress, Say, Split, Try, stage
 
 
 MAX_TRIES = 4  # each costs an export and a timing; a tighter search follows
+# A late network is timed again before a worse one is taken: moments of a busy machine made good ones twice as slow.
+_TIMED_AGAIN = 2
 _COMPARED_IMAGES = 64  # of the user's, through torch and ONNX Runtime: a second
 # The backbone of a whole model, exported for its time alone.
 _FEW = 4
@@ -80,6 +82,9 @@ def confirm(
     candidate: Candidate | None = result.best
     while candidate is not None and len(tries) < len(before) + MAX_TRIES:
         backbone, head, report = _made(job, candidate, x_NCHW, scratch)
+        for _ in range(_TIMED_AGAIN):
+            if limit_ms is not None and report.measured is not None and report.measured.median_ms > limit_ms:
+                report = time_again(report, x_NCHW[:_COMPARED_IMAGES].numpy())
         measured_ms = report.measured.median_ms if report.measured else None
         tries.append(
             Try(
