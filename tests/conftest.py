@@ -6,6 +6,8 @@ import os
 # threads that wait for each other are many times slower than one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +28,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         for name in (mark.name for mark in item.iter_markers() if missing.get(mark.name)):
             item.add_marker(pytest.mark.skip(reason=f"needs {name}" if name != "slow" else "slow; run with -m slow"))
+
+
+@contextmanager
+def refused(error: type[BaseException], match: str | None = None) -> Iterator[pytest.ExceptionInfo[BaseException]]:
+    """The block fails with this error, which says so in one line."""
+    with pytest.raises(error, match=match) as caught:
+        yield caught
+    assert len(str(caught.value).splitlines()) <= 1
 
 
 def structured_image(seed: int, size_px: int = 40) -> Image.Image:

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tables import FEW
 
 from hardware_profiles.fit.calibrate import calibrate, validate
+from tests.small_tables import FEW
 
 SUMS = np.array([1.0, 2.0, 3.5, 4.0, 5.0, 7.0, 8.0, 9.0])
 

@@ -8,7 +8,6 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_tables import DEVICE, FEW, OP_KEYS, VALIDATION, key, table
 
 from hardware_profiles import (
     BadProfile,
@@ -24,6 +23,8 @@ from hardware_profiles import (
 )
 from hardware_profiles.tables import strict_yaml
 from hardware_profiles.tables.strict_yaml import MAX_BYTES
+from tests.conftest import refused
+from tests.small_tables import DEVICE, FEW, OP_KEYS, VALIDATION, key, table
 
 MS = st.floats(0, 1e9, allow_nan=False)
 BLOCK_MS = st.floats(1e-6, 6e4)
@@ -191,11 +192,10 @@ def write(folder: Path, old: str, new: str, count: int = 1) -> Path:
 )
 def test_a_malformed_table_is_refused_on_one_line_naming_file_and_field(tmp_path, old, new, said):
     path = write(tmp_path, old, new)
-    with pytest.raises(BadProfile) as error:
+    with refused(BadProfile) as error:
         load_table(path)
     assert said in str(error.value)
     assert str(error.value).startswith(f"{path}: ")
-    assert "\n" not in str(error.value)
 
 
 BOMB = "a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\nd: [*c, *c]\n"
@@ -225,10 +225,9 @@ MANY = "{" + ", ".join(f"k{i}: 1" for i in range(2_000)) + "}"
 def test_a_file_that_is_no_table_at_all_is_refused_on_one_line(tmp_path, content, said):
     path = tmp_path / "t.yaml"
     path.write_bytes(content)
-    with pytest.raises(BadProfile) as error:
+    with refused(BadProfile) as error:
         load_table(path)
     assert said in str(error.value)
-    assert "\n" not in str(error.value)
     assert len(str(error.value)) < 600 + len(str(path))
 
 

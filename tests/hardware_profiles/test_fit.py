@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from small_tables import DEVICE, key
 
 from hardware_profiles import BadTimes, OpKey, estimate_ms
 from hardware_profiles.fit.fit import fit_table
 from hardware_profiles.fit.work import solve_nonnegative, solve_relative
+from tests.small_tables import DEVICE, key
 
 STEM = key(4, kind="stem")
 LAYERS = [[key(8 * (i + 1), c_in=4 + option, side_px=32 >> i) for option in range(4)] for i in range(4)]

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_chains import BLOCKS, NETWORKS, SIDE_PX
 from torch import nn
 
 from hardware_profiles import BadKit, MeasureFailed, estimate_ms, load_table, save_table
 from hardware_profiles.kit.build import _repeat_weights, build_kit
 from hardware_profiles.kit.result import read_result
+from tests.conftest import refused
+from tests.small_tables import BLOCKS, NETWORKS, SIDE_PX
 
 # What the kit may use; protobuf, which onnxruntime asks for, it does without.
 ALLOWED = ("numpy", "numpy.libs", "onnxruntime")
@@ -175,9 +176,9 @@ FIRST = "conv 3>8 k3 s1 e1 g1 @8x8"
 )
 def test_a_result_that_no_kit_writes_is_refused_on_one_line(result, tmp_path, edit, says):
     path = edited(result, tmp_path, edit)
-    with pytest.raises(BadKit, match=says) as caught:
+    with refused(BadKit, match=says) as caught:
         read_result(path)
-    assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+    assert str(path) in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -186,9 +187,8 @@ def test_a_result_that_no_kit_writes_is_refused_on_one_line(result, tmp_path, ed
 def test_what_is_no_json_object_is_refused_on_one_line(tmp_path, content):
     path = tmp_path / "r.json"
     path.write_bytes(content.encode("latin-1"))
-    with pytest.raises(BadKit) as caught:
+    with refused(BadKit):
         read_result(path)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_or_huge_result_is_refused(tmp_path):

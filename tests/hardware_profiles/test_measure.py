@@ -8,8 +8,6 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from small_chains import BLOCKS, NETWORKS, SIDE_PX, conv
-from small_tables import DEVICE
 from torch import nn
 
 from hardware_profiles import (
@@ -27,6 +25,7 @@ from hardware_profiles import (
     save_table,
 )
 from hardware_profiles.timing.timing import lender
+from tests.small_tables import BLOCKS, DEVICE, NETWORKS, SIDE_PX, conv
 
 
 class Disturbed(ScriptedRunner):

@@ -2,12 +2,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tables import FEW
 from torch import nn
 
 from benchmarks.onnx_memory import peak_activation_bytes
-from hardware_profiles import to_onnx_bytes
+from hardware_profiles import count_compute, to_onnx_bytes
 from hardware_profiles.memory import Step, peak_elements
+from tests.small_tables import FEW
 
 
 def step(reads: str, writes: str, elements: int, *, in_place: bool = False) -> Step:
@@ -74,3 +74,27 @@ def test_a_file_with_open_shapes_is_refused(tmp_path):
         )
     with pytest.raises(ValueError, match="fixed shapes"):
         peak_activation_bytes(path.read_bytes())
+
+
+def test_a_convolution_counts_as_its_formula_says():
+    module = nn.Conv2d(6, 8, 3, stride=2, padding=1, groups=2, bias=False)
+    compute = count_compute(module, (1, 6, 16, 16))
+    assert compute.params == 8 * 3 * 9
+    assert compute.macs == 8 * 8 * 8 * 3 * 9
+
+
+def test_counts_of_a_sequence_are_sums_and_grow_with_the_batch():
+    a, b = nn.Conv2d(3, 8, 1), nn.Sequential(nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1))
+    first, second = count_compute(a, (1, 3, 4, 4)), count_compute(b, (1, 8, 4, 4))
+    both = count_compute(nn.Sequential(a, b), (1, 3, 4, 4))
+    assert both.macs == first.macs + second.macs
+    assert both.params == first.params + second.params
+    assert count_compute(nn.Sequential(a, b), (5, 3, 4, 4)).macs == 5 * both.macs
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_module_stays_as_it_is(training):
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8)).train(training)
+    count_compute(module, (1, 3, 8, 8))
+    assert module.training is training
+    assert module[0].weight.device == torch.device("cpu")

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_tables import DEVICE
 from torch import nn
 
 from hardware_profiles import BadProfile, BadTimes, estimate_ms, find_costs, keep_table, list_tables
@@ -13,6 +12,7 @@ from hardware_profiles.fit.count import Layer, count_layers
 from hardware_profiles.fit.price import price_table
 from hardware_profiles.fit.public import TERMS, Timed, fit_costs, robust_costs
 from search.nets import NETS
+from tests.small_tables import DEVICE
 
 NET = NETS["mobile-photo"]
 

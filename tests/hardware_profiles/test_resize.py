@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_tables import VALIDATION, key, table
 
 from hardware_profiles import OpKey, resize_table
 from hardware_profiles.fit.work import TERMS, work
 from hardware_profiles.tables.resize import fixed_share
+from tests.small_tables import VALIDATION, key, table
 
 OPS = [
     OpKey(kind="mbconv", c_in=c, c_out=2 * c, kernel=k, stride=s, expand=e, height_px=512 // c, width_px=512 // c)

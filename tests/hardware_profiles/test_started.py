@@ -4,6 +4,7 @@ import pytest
 
 from hardware_profiles import BadKit
 from hardware_profiles.measure.table import Started
+from tests.conftest import refused
 
 SETTINGS = {"id": "board", "threads": 1}
 TURNS = {"a": [(1.0, 2.0, 3), (4.0, 5.0, 6)], "b": [(7.0, 8.0, 9)]}
@@ -58,9 +59,8 @@ def test_other_settings_are_refused_by_name_with_what_to_do(tmp_path):
 )
 def test_a_file_of_anything_else_is_refused_on_one_line(tmp_path, content):
     (tmp_path / "s.json").write_text(content, "utf-8")
-    with pytest.raises(BadKit, match="remove the file to start over") as caught:
+    with refused(BadKit, match="remove the file to start over"):
         Started(tmp_path / "s.json", SETTINGS).load("a")
-    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error_on_one_line(tmp_path):

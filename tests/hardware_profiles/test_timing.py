@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_tables import FEW
 
 from hardware_profiles import ScriptedClock, ScriptedRunner, time_call, time_runners
+from tests.small_tables import FEW
 
 MS = 1_000_000
 
