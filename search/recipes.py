@@ -123,16 +123,18 @@ class Recipe:
         _check_sandwich(self)
         if self.queue % self.batch or (self.queue < self.batch and self.objective in QUEUED):
             raise ValueError(f"queue is {self.queue}, no multiple of batch {self.batch}; make it one")
-        for name in ("lr", "temperature", "teacher_temperature"):
-            if not (getattr(self, name) > 0 and math.isfinite(getattr(self, name))):
+        for name in ("lr", "temperature", "teacher_temperature", "epochs"):
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a finite number above 0")
-        if not (self.epochs > 0 and math.isfinite(self.epochs)):
-            raise ValueError(f"epochs is {self.epochs}; it must be a finite number above 0")
         ends = [stage.until for stage in self.stages]
         if not ends or ends[0] <= 0 or ends[-1] != 1.0 or any(a >= b for a, b in itertools.pairwise(ends)):
             raise ValueError(f"the stages end at {ends}; they must rise from above 0 to 1.0")
-        if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup is {self.warmup}; it must be at least 0 and below 1")
+        for name in ("warmup", "momentum", "slow_start"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        for name in ("weight_decay", "distill"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a finite number of at least 0")
         if not all(0 <= ema < 1 for ema in self.ema):
             raise ValueError(f"ema is {self.ema}; both values must be at least 0 and below 1")
         for name in ("dense_weight", "teacher_weight"):
@@ -186,11 +188,7 @@ def _check_sandwich(recipe: Recipe) -> None:
     if r.random_subnets < 0:
         raise ValueError(f"random_subnets is {r.random_subnets}; it must be at least 0")
     if len(r.loss_weights) != 3 or not all(0 <= w < math.inf for w in r.loss_weights) or r.loss_weights[0] == 0:
-        raise ValueError(f"loss_weights is {r.loss_weights}; it must be 3 numbers from 0, the first one above 0")
-    if not 0 <= r.slow_start < 1:
-        raise ValueError(f"slow_start is {r.slow_start}; it must be at least 0 and below 1")
-    if not 0 <= r.distill < math.inf:
-        raise ValueError(f"distill is {r.distill}; it must be at least 0")
+        raise ValueError(f"loss_weights is {r.loss_weights}; it must be 3 finite numbers from 0, the first one above 0")
     if not r.elastic or not all(0.5 <= factor <= 1 for factor in r.elastic):
         raise ValueError(f"elastic is {r.elastic}; it must be factors of 0.5..1")
     if r.objective == "densecl" and r.elastic != (1.0,):

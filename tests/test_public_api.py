@@ -67,3 +67,15 @@ def test_a_folder_that_hides_one_of_ours_is_named(room: str, tmp_path: Path) -> 
         assert done.returncode == 1
         told = f"{tmp_path / room} hides the zoo's own {room}; start Python in another folder, or rename that one"
         assert done.stderr.splitlines()[-1].endswith(told), done.stderr
+
+
+def test_a_folder_of_the_same_name_does_not_hide_the_zoo(tmp_path: Path) -> None:
+    """As many projects have one; an editable installation of setuptools' usual kind would be hidden."""
+    (tmp_path / "zoo").mkdir()
+    bare = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    for environment in (bare, {**bare, "PYTHONPATH": str(ROOT)}):
+        code = "import zoo; print(zoo.__file__, zoo.__version__)"
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr

@@ -88,8 +88,13 @@ class DartsRecipe:
             raise ValueError(f"strategy is {self.strategy!r}; known are {', '.join(get_args(Strategy))}")
         rates = ("lr", "alpha_lr", "clip", "temperature", "penalty", "selection_epochs")
         for name in rates:
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a finite number above 0")
+        for name in ("lr_min", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be a finite number of at least 0")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is {self.momentum}; it must be at least 0 and below 1")
         if not 0 < self.held_out < 0.5:
             raise ValueError(f"held_out is {self.held_out}; it must be above 0 and below 0.5")
         if self.norm_groups < 1 or self.batch % self.norm_groups:

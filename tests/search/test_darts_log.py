@@ -110,7 +110,7 @@ def test_the_paper_s_preset_is_the_paper_s() -> None:
         ({"batch": 1}, "batch is 1"),
         ({"cells": 2}, "cells is 2"),
         ({"strategy": "proxyless"}, "strategy is 'proxyless'; known are darts, gumbel"),
-        ({"alpha_lr": float("nan")}, "alpha_lr is nan; it must be above 0"),
+        ({"alpha_lr": float("nan")}, "alpha_lr is nan; it must be a finite number above 0"),
         ({"held_out": 0.5}, "held_out is 0.5"),
         ({"warmup_epochs": 50}, "warmup_epochs is 50 of 50 epochs"),
     ],

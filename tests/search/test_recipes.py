@@ -31,7 +31,7 @@ from search.recipes import Recipe, Stage, quick, read_recipe, recipe_for
         ({"norm_groups": -2}, "norm_groups is -2; it must be at least 1"),
         ({"accumulate": 3}, r"batch is 64; 3 parts of 1 group\(s\) need a multiple of 3, of at least 6"),
         ({"accumulate": 8, "norm_groups": 8}, r"batch is 64; 8 parts of 8 group\(s\) need .* at least 128"),
-        ({"loss_weights": (1.0, 1.0)}, r"loss_weights is \(1.0, 1.0\); it must be 3 numbers"),
+        ({"loss_weights": (1.0, 1.0)}, r"loss_weights is \(1.0, 1.0\); it must be 3 finite numbers"),
         ({"loss_weights": (0.0, 1.0, 1.0)}, "loss_weights is .* the first one above 0"),
         ({"slow_start": 1.0}, "slow_start is 1.0"),
         ({"distill": -0.5}, "distill is -0.5"),

@@ -1,16 +1,28 @@
 """Advice is tested by following it."""
 
+import math
 import re
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import zoo.make.finetune
+from search.cells.recipe import DartsRecipe
 from search.errors import InfeasibleBudget
 from search.nets import NETS
+from search.recipes import Recipe
 from search.subnets.costs import CostModel
-from search.types import Architecture
+from search.types import Architecture, Budget
 from tests.zoo.small_files import DEVICE, SIDE_PX, made_up_table
+from zoo.devices.public import _number
+from zoo.devices.times import _latency_ms
 from zoo.errors import BudgetMissed
+from zoo.make.pretrain import train
 from zoo.names import parse_amount, parse_budget, parse_bytes
 from zoo.types import Try
 
@@ -66,3 +78,25 @@ def test_no_other_network_costs_more_than_the_one_called_largest() -> None:
         choices = tuple(option[(seed * 7 + i) % len(option)] for i, option in enumerate(options))
         costs = model(net.encode([Architecture(net="mobile", choices=choices, resolution_px=SIDE_PX)]))
         assert costs.params[0] <= most.params[0] and costs.macs[0] <= most.macs[0]
+
+
+RECIPES = (Recipe(), DartsRecipe(), zoo.make.finetune.Recipe(max_minutes=1.0))
+NUMBERS: list[Callable[[], object]] = [
+    *(
+        lambda recipe=recipe, name=field.name: replace(recipe, **{name: math.inf})
+        for recipe in RECIPES
+        for field in fields(recipe)
+        if isinstance(getattr(recipe, field.name), float)
+    ),
+    lambda: train(Recipe(), Path(), Path("out"), terms="mine", max_minutes=math.inf),
+    lambda: Budget(latency_ms=math.inf),
+    lambda: _latency_ms("inf", "times.csv, line 2"),
+    lambda: _number("1e999", "latency_ms", Path("times.csv"), 2),
+]
+
+
+@pytest.mark.parametrize("refused", NUMBERS)
+def test_infinity_is_never_told_that_it_must_be_more(refused: Callable[[], Any]) -> None:
+    with pytest.raises(Exception, match=r"finite|0\.\.1|below|at most") as caught:
+        refused()
+    assert "\n" not in str(caught.value)

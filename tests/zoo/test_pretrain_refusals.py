@@ -60,7 +60,7 @@ def nothing(folder: Path) -> None: ...
         ),
         (nothing, ["--devices", "2", "--norm-groups", "3", "--batch", "63"], 1, "norm_groups is 3, and whole groups"),
         (nothing, ["--from", "mobile-mocov2", "--net", "resnet"], 2, "mobile-mocov2 is of net mobile"),
-        (nothing, ["--max-minutes", "0"], 2, "--max-minutes is 0; it must be above 0"),
+        (nothing, ["--max-minutes", "0"], 2, "--max-minutes is 0; it must be a finite number above 0"),
     ],
 )
 def test_what_cannot_train_is_one_line_with_the_fix(

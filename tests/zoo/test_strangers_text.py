@@ -14,26 +14,28 @@ from search.errors import BadSupernet
 from search.supernet import load_card
 from zoo.cli.app import program
 from zoo.errors import BadPackage
-from zoo.package.card import read_config
+from zoo.package.card import read_card, read_config
+from zoo.package.readme import render_readme
+from zoo.report.write import report
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e"
 
 
-def poisoned(value: Any) -> Any:
+def poisoned(value: Any, evil: str) -> Any:
     """Every free text of a document with control characters behind it."""
     if isinstance(value, dict):
-        return {k: v + EVIL if k in TEXTS and isinstance(v, str) else poisoned(v) for k, v in value.items()}
-    return [poisoned(v) for v in value] if isinstance(value, list) else value
+        return {k: v + evil if k in TEXTS and isinstance(v, str) else poisoned(v, evil) for k, v in value.items()}
+    return [poisoned(v, evil) for v in value] if isinstance(value, list) else value
 
 
 TEXTS = {"name", "license", "chip", "supernet", "terms", "reference"}
 
 
-def poison(package: Path) -> Path:
+def poison(package: Path, evil: str = EVIL) -> Path:
     """The package, sealed anew as its author would."""
     body = json.loads((package / "config.json").read_text("utf-8"))
     body.pop("sha256")
-    body = {**poisoned({**body, "manifest": {}}), "manifest": body["manifest"]}
+    body = {**poisoned({**body, "manifest": {}}, evil), "manifest": body["manifest"]}
     (package / "config.json").write_text(zoo.package.card._sealed(body), "utf-8")
     return package
 
@@ -49,6 +51,17 @@ def test_no_control_character_of_a_package_reaches_the_terminal(
     assert not {c for c in shown if not c.isprintable()} - {"\n"}
     assert "info" not in command or "owned" in shown  # spelled out, not hidden
     assert "\x1b" not in repr(zoo.get(package)) + repr(zoo.get(package).card)
+
+
+def test_no_control_character_and_no_markup_of_a_package_reaches_its_page_or_its_readme(
+    pristine: Path, tmp_path: Path
+) -> None:
+    package = poison(Path(shutil.copytree(pristine, tmp_path / "evil")), EVIL + "<script>")
+    page = report(package, out=tmp_path / "page.html").read_text("utf-8")
+    head, _, readme = render_readme(read_card(package), params=1, embedding_dim=1).partition("\n---\n")
+    for text in (page.split("<script>")[0] + page.rsplit("<script>", 1)[1], head, readme):
+        assert "owned" in text and not {c for c in text if not c.isprintable()} - {"\n"}
+    assert "<script>" not in readme.replace("\\<script\\>", "")
 
 
 def test_no_control_character_of_a_supernets_card_is_read(supernet: Path, tmp_path: Path) -> None:

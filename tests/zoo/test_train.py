@@ -109,7 +109,7 @@ def test_a_time_is_handed_on_and_must_be_one(
     assert isinstance(running, Running) and running.devices is None and running.workers is not None
     assert trained[0]["max_minutes"] == 1.5 and said[0].endswith("skipped; 1.5 minutes")
     for minutes in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(BadRecipe, match=r"--max-minutes is .*; it must be above 0"):
+        with pytest.raises(BadRecipe, match=r"--max-minutes is .*; it must be a finite number above 0"):
             train(Recipe(), image_folder, tmp_path / "other", terms="mine", max_minutes=minutes)
 
 

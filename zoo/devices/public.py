@@ -405,7 +405,7 @@ def _number(text: str, column: str, path: Path, line: int) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise BadTimes(f"{path}, line {line}: {column} is {shown(text.strip())}; it takes a number above 0")
+        raise BadTimes(f"{path}, line {line}: {column} is {shown(text.strip())}; it takes a finite number above 0")
     return value
 
 

@@ -135,5 +135,7 @@ def _latency_ms(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise BadTimes(f"{where}: latency_ms is {shown(text.strip())}; it takes a number of milliseconds above 0")
+        raise BadTimes(
+            f"{where}: latency_ms is {shown(text.strip())}; it takes a finite number of milliseconds above 0"
+        )
     return value

@@ -120,10 +120,6 @@ def darts(
     _sized(random_genotype(np.random.default_rng(0)), job.cells, job.channels, resolution_px)
     if is_first():
         _clear(out, resume=resume, overwrite=overwrite)
-    table = table_for(device, CELL.name, resolution_px, threads=threads, progress=progress, say=say)
-    costs = cell_costs(table.latencies, cells=job.cells, channels=job.channels)
-    if job.budget_ms is not None:
-        costs.require(job.budget_ms)
     size_px = _OVERSIZE * resolution_px
     least = recipe.batch  # as many as the network of the cells found is trained on at once
     read = read_images(
@@ -131,6 +127,10 @@ def darts(
     )
     for line in (read.told(resolution_px), *read.left_out()):
         say(line)
+    table = table_for(device, CELL.name, resolution_px, threads=threads, progress=progress, say=say)
+    costs = cell_costs(table.latencies, cells=job.cells, channels=job.channels)
+    if job.budget_ms is not None:
+        costs.require(job.budget_ms)
     if overwrite and out.is_dir() and is_first():
         shutil.rmtree(out)
     found = []

@@ -88,7 +88,7 @@ class Recipe:
             ("max_minutes", self.max_minutes),
         ):
             if number is not None and not (math.isfinite(number) and number > 0):
-                raise BadRequest(f"{name} is {number}; it is a number above 0")
+                raise BadRequest(f"{name} is {number}; it must be a finite number above 0")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -243,7 +243,7 @@ def train(
         MissingExtra: the training libraries, or those of a source, a teacher or a logger, are not installed.
     """
     if max_minutes is not None and not 0 < max_minutes < math.inf:
-        raise BadRecipe(f"--max-minutes is {max_minutes:g}; it must be above 0")
+        raise BadRecipe(f"--max-minutes is {max_minutes:g}; it must be a finite number above 0")
     if resume and overwrite:
         raise OutputExists("--resume continues a run and --overwrite deletes it; give one of them")
     # Not only the first process: the others would wait for one that has ended. Those that Lightning started begin when

@@ -1,10 +1,16 @@
 """The way to the Hub: what the environment says is right, or told plainly, and no message repeats a secret."""
 
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import close_session
 
 import zoo
+from zoo.checks import at_home, checked
+from zoo.cli.app import program
 from zoo.errors import BadAddress, HubError
 from zoo.hub.address import Address, parse_address
 from zoo.hub.client import hub, list_hub
@@ -44,6 +50,57 @@ def test_settings_that_cannot_be_are_told_by_name(
     with pytest.raises(HubError, match=told) as caught, hub(Address(repo="acme/signs")):
         pass
     assert SECRET not in str(caught.value) and str(caught.value).isprintable()
+
+
+@pytest.fixture
+def session() -> Iterator[None]:
+    """The client asks the environment when it is made, and is kept."""
+    close_session()
+    yield
+    close_session()
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5", "socks5h"])
+def test_a_proxy_that_does_not_answer_is_named(
+    scheme: str, session: None, impatient: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as reserved:  # nobody listens there
+        reserved.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://me:{SECRET}@127.0.0.1:{reserved.getsockname()[1]}")
+        with pytest.raises(HubError, match="through the proxy that ALL_PROXY names") as caught:
+            list_hub("acme")
+    assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_proxy_hears_which_server_is_asked_for(
+    scheme: str, session: None, impatient: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bytes] = []
+
+    def hang_up_on(connection: socket.socket) -> None:
+        with connection:
+            connection.settimeout(5)
+            heard.append(connection.recv(1000))
+            if scheme == "socks5":
+                connection.sendall(b"\x05\x00")  # no password is needed
+                heard.append(connection.recv(1000))
+                connection.sendall(b"\x05\x00\x00\x01" + bytes(6))  # connected, and now TLS would begin
+
+    def serve(server: socket.socket) -> None:
+        while True:  # the client tries again
+            try:
+                hang_up_on(server.accept()[0])
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(5)
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(HubError):
+            list_hub("acme")
+    assert any(b"huggingface.co" in words for words in heard)
 
 
 def test_a_server_that_needs_no_proxy_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +144,19 @@ def test_other_pages_are_refused_plainly(text: str, told: str) -> None:
     for ask in (parse_address, zoo.get):
         with pytest.raises(BadAddress, match=told):
             ask(text)
+
+
+def test_a_tilde_is_the_home_in_every_path(monkeypatch: pytest.MonkeyPatch, pristine: Path, home: Path) -> None:
+    monkeypatch.setenv("HOME", str(pristine.parent))
+
+    @checked
+    def told(*paths: str | Path, name: str) -> tuple[object, ...]:
+        return (*paths, name)
+
+    assert told("~/a", Path("~/b"), name="~") == (str(pristine.parent / "a"), pristine.parent / "b", "~")
+    assert at_home("a~") == "a~" and at_home(None) is None
+    for words in (["info", "~/pristine", "-q"], ["devices", "list", "-q"]):
+        assert program()(words, standalone_mode=False) == 0
+    assert zoo.get("~/pristine").card.name
+    assert program()(["get", "~/pristine", "--to=~/copy", "-q"], standalone_mode=False) == 0
+    assert (pristine.parent / "copy" / "config.json").is_file()
