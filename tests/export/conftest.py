@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,17 +9,15 @@ import pytest
 import tensorrt_double
 import torch
 from small_nets import structured_images
-from torch import Tensor
+from torch import Tensor, nn
 
+import export.artefact
 import export.tensorrt.build
 import export.tensorrt.engine_file
 import export.tensorrt.runner
 import export.tensorrt.try_engine
-from export import Preprocess
+from export import ExportReport, Preprocess, target_at
 from export.formats.onnx_file import metadata_props
-from export.tensorrt.engine_file import Gpu
-
-GPU = Gpu(name="NVIDIA L4", compute_capability="sm89", driver="580.95.05")
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +51,44 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Write a graph's bytes to a file."""
+
+    def call(content: bytes, name: str = "source.onnx") -> Path:
+        (tmp_path / name).write_bytes(content)
+        return tmp_path / name
+
+    return call
+
+
+@pytest.fixture
+def go(images: Tensor, metadata: dict[str, str], path: Path) -> Callable[..., ExportReport]:
+    """Export with everything that a test does not say itself."""
+
+    def call(module: nn.Module, *, name: str = "edge", images: Tensor = images, **changes) -> ExportReport:
+        arguments = {
+            "target": target_at(name, 32),
+            "path": path,
+            "metadata": metadata,
+            "predicted_ms": 0.5,
+            "device": "this",
+            "threads": 1,
+            "time": False,
+        }
+        return export.artefact.export(module, images, **{**arguments, **changes})
+
+    return call
+
+
+@pytest.fixture
 def double(monkeypatch: pytest.MonkeyPatch):
     """A machine with a GPU and ``tensorrt``, whose device memory is the host's."""
     for module in (export.tensorrt.build, export.tensorrt.runner, export.tensorrt.try_engine):
-        monkeypatch.setattr(module, "find_gpu", lambda: GPU)
+        monkeypatch.setattr(module, "find_gpu", lambda: tensorrt_double.GPU)
     monkeypatch.setattr(export.tensorrt.build, "find_spec", lambda name: object() if name == "tensorrt" else None)
     monkeypatch.setattr(export.tensorrt.build.importlib, "import_module", lambda name: tensorrt_double)
     monkeypatch.setattr(tensorrt_double.Runtime, "loaded", [])
+    monkeypatch.setattr(tensorrt_double.Builder, "refuses", "")
     monkeypatch.setattr(export.tensorrt.runner, "_DEVICE", "cpu")
     stream = SimpleNamespace(cuda_stream=7, synchronize=lambda: None)
     monkeypatch.setattr(torch.cuda, "Stream", lambda: stream)

@@ -15,7 +15,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from export.tensorrt.engine_file import Gpu
+
 __version__ = "11.4.0.106"
+GPU = Gpu(name="NVIDIA L4", compute_capability="sm89", driver="580.95.05")
 
 
 class ILogger:

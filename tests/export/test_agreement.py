@@ -15,7 +15,6 @@ from torch import nn
 from torchvision.ops import batched_nms
 
 from export import Tolerance, UnusableInput, compare_outputs, target_at
-from export.artefact import export
 from export.graph.nms import append_nms
 from export.graph.to_onnx import make_onnx
 from export.verify.detections import DETECTIONS, MAX_IOU, MIN_SCORE, MOST, agreement, select
@@ -113,19 +112,9 @@ class Detector(nn.Module):
 
 
 @pytest.mark.parametrize("nms", [False, True])
-def test_a_detector_is_compared_by_its_boxes_with_nms_inside_and_outside_the_graph(nms, images, metadata, path):
+def test_a_detector_is_compared_by_its_boxes_with_nms_inside_and_outside_the_graph(nms, go, path):
     target = replace(target_at("edge", 32), nms=nms)
-    report = export(
-        seeded(Detector()),
-        images,
-        target=target,
-        path=path,
-        metadata=metadata,
-        predicted_ms=None,
-        device="this",
-        threads=1,
-        time=False,
-    )
+    report = go(seeded(Detector()), target=target)
     assert report.comparison.box_agreement == 1.0
     assert [output.output for output in report.comparison.outputs] == ["boxes", "scores"]
     names = [output.name for output in onnxruntime.InferenceSession(path).get_outputs()]

@@ -19,6 +19,7 @@ from export import (
     to_document,
 )
 from hardware_profiles import Latency
+from tests.conftest import refused
 
 OUTPUT = OutputComparison(output="p2", min_cosine=0.9999999, relative_l2=1e-6, psnr_db=math.inf, needed_atol=1e-5)
 REPORT = ExportReport(
@@ -73,9 +74,8 @@ def test_parts_of_a_report_can_be_stored_alone():
 def test_a_report_that_was_changed_is_refused_in_one_line(change, message):
     document = to_document(REPORT)
     change(document)
-    with pytest.raises(MalformedReport, match=message) as caught:
+    with refused(MalformedReport, match=message):
         read_document(ExportReport, document)
-    assert "\n" not in str(caught.value)
 
 
 def test_what_is_no_mapping_is_refused():

@@ -77,16 +77,6 @@ def data_type(tensor: Any) -> str:
 
 
 @pytest.fixture
-def model(tmp_path: Path):
-    def call(content: bytes) -> Path:
-        path = tmp_path / "source.onnx"
-        path.write_bytes(content)
-        return path
-
-    return call
-
-
-@pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
@@ -103,9 +93,9 @@ def files(folder: Path) -> set[str]:
 
 @pytest.mark.parametrize("outputs", ["embedding", "maps"])
 @pytest.mark.parametrize(("target", "max_batch"), [("cloud", 16), ("cloud", 1), ("cloud", 0), ("edge", 0)])
-def test_the_configuration_describes_the_graph_that_lies_beside_it(target, max_batch, outputs, model, out):
+def test_the_configuration_describes_the_graph_that_lies_beside_it(target, max_batch, outputs, write, out):
     name = "data-mocov2-cls-1ms@pixel3"
-    assert triton_repository(model(onnx_bytes(target, outputs)), out, name=name, max_batch=max_batch) == out
+    assert triton_repository(write(onnx_bytes(target, outputs)), out, name=name, max_batch=max_batch) == out
     assert files(out) == {f"{name}/config.pbtxt", f"{name}/1/model.onnx"}
     config = parsed(out / name / "config.pbtxt")
     assert (config.name, config.backend, config.max_batch_size) == (name, "onnxruntime", max_batch)
@@ -121,8 +111,8 @@ def test_the_configuration_describes_the_graph_that_lies_beside_it(target, max_b
     assert not config.HasField("optimization")
 
 
-def test_the_served_graph_takes_the_batches_that_the_configuration_promises(model, out, images):
-    triton_repository(model(onnx_bytes("cloud")), out, name="m", max_batch=8)
+def test_the_served_graph_takes_the_batches_that_the_configuration_promises(write, out, images):
+    triton_repository(write(onnx_bytes("cloud")), out, name="m", max_batch=8)
     config = parsed(out / "m" / "config.pbtxt")
     with OnnxRunner(out / "m" / "1" / "model.onnx", threads=1) as runner:
         for size in (1, config.max_batch_size):
@@ -131,13 +121,13 @@ def test_the_served_graph_takes_the_batches_that_the_configuration_promises(mode
             assert result.shape == (size, *config.output[0].dims)
 
 
-def test_the_server_may_be_told_to_build_an_engine_for_its_gpu(model, out):
-    triton_repository(model(onnx_bytes("cloud")), out, name="m", max_batch=8, tensorrt=True)
+def test_the_server_may_be_told_to_build_an_engine_for_its_gpu(write, out):
+    triton_repository(write(onnx_bytes("cloud")), out, name="m", max_batch=8, tensorrt=True)
     accelerators = parsed(out / "m" / "config.pbtxt").optimization.execution_accelerators
     assert [accelerator.name for accelerator in accelerators.gpu_execution_accelerator] == ["tensorrt"]
 
 
-def test_class_names_travel_with_the_logits_only(model, out, tmp_path):
+def test_class_names_travel_with_the_logits_only(write, out, tmp_path):
     labels = tmp_path / "classes"
     labels.write_text("cat\ndog\n")
     found = onnx.load_from_string(onnx_bytes("cloud"))
@@ -148,47 +138,47 @@ def test_class_names_travel_with_the_logits_only(model, out, tmp_path):
         ("cls", found.SerializeToString(), "labels.txt"),
         ("backbone", onnx_bytes("cloud"), ""),
     ):
-        triton_repository(model(content), out, name=name, max_batch=8, extra_files={"labels.txt": labels})
+        triton_repository(write(content), out, name=name, max_batch=8, extra_files={"labels.txt": labels})
         assert parsed(out / name / "config.pbtxt").output[0].label_filename == expected
         assert (out / name / "labels.txt").read_text() == "cat\ndog\n"
 
 
-def test_a_second_model_joins_the_repository_and_none_is_replaced(model, out):
+def test_a_second_model_joins_the_repository_and_none_is_replaced(write, out):
     for name in ("a", "b"):
-        triton_repository(model(onnx_bytes("edge")), out, name=name, max_batch=0)
+        triton_repository(write(onnx_bytes("edge")), out, name=name, max_batch=0)
     before = files(out)
     with pytest.raises(WriteFailed, match="already there; remove it"):
-        triton_repository(model(onnx_bytes("edge")), out, name="a", max_batch=0)
+        triton_repository(write(onnx_bytes("edge")), out, name="a", max_batch=0)
     assert files(out) == before == {f"{name}/{file}" for name in "ab" for file in ("config.pbtxt", "1/model.onnx")}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", ".hidden", "a b", 'a"b', "a\n", "é", "-a"])
-def test_a_name_that_is_no_folder_of_the_server_is_refused(name, model, out):
+def test_a_name_that_is_no_folder_of_the_server_is_refused(name, write, out):
     with pytest.raises(UnsupportedTarget, match="cannot name a served model"):
-        triton_repository(model(onnx_bytes("edge")), out, name=name, max_batch=0)
+        triton_repository(write(onnx_bytes("edge")), out, name=name, max_batch=0)
     assert not out.exists()
 
 
 @pytest.mark.parametrize("path", ["../x", "/x", "config.pbtxt", "1/model.onnx", "2/x", "a/../../x", "a\\b", "", "."])
-def test_an_extra_file_that_would_lie_elsewhere_or_in_the_way_is_refused(path, model, out, tmp_path):
+def test_an_extra_file_that_would_lie_elsewhere_or_in_the_way_is_refused(path, write, out, tmp_path):
     extra = tmp_path / "extra"
     extra.write_text("x")
     with pytest.raises(UnsupportedTarget, match="no place for an extra file"):
-        triton_repository(model(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files={path: extra})
+        triton_repository(write(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files={path: extra})
     assert not out.exists()
 
 
-def test_extra_files_keep_their_places_and_their_bytes(model, out, tmp_path):
+def test_extra_files_keep_their_places_and_their_bytes(write, out, tmp_path):
     extra = tmp_path / "extra"
     extra.write_bytes(b"\x00\xff")
     wanted = {"perf.yaml": extra, "reports/numerics.yaml": extra}
-    triton_repository(model(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files=wanted)
+    triton_repository(write(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files=wanted)
     assert all((out / "m" / path).read_bytes() == b"\x00\xff" for path in wanted)
 
 
-def test_an_extra_file_that_is_not_there_leaves_no_model(model, out, tmp_path):
+def test_an_extra_file_that_is_not_there_leaves_no_model(write, out, tmp_path):
     with pytest.raises(UnusableInput, match="cannot be read"):
-        triton_repository(model(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files={"x": tmp_path / "none"})
+        triton_repository(write(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files={"x": tmp_path / "none"})
     assert files(out) == set()
 
 
@@ -200,20 +190,20 @@ def test_an_extra_file_that_is_not_there_leaves_no_model(model, out, tmp_path):
         (onnx_bytes("cloud"), -1, "max_batch is -1"),
     ],
 )
-def test_a_batch_that_the_server_could_not_form_is_refused(content, max_batch, message, model, out):
+def test_a_batch_that_the_server_could_not_form_is_refused(content, max_batch, message, write, out):
     with pytest.raises(UnsupportedTarget, match=message):
-        triton_repository(model(content), out, name="m", max_batch=max_batch)
+        triton_repository(write(content), out, name="m", max_batch=max_batch)
     assert not out.exists()
 
 
-def test_outputs_of_unknown_length_are_served_without_batching(model, out):
-    triton_repository(model(with_nms_like_output(onnx_bytes("cloud"))), out, name="m", max_batch=0)
+def test_outputs_of_unknown_length_are_served_without_batching(write, out):
+    triton_repository(write(with_nms_like_output(onnx_bytes("cloud"))), out, name="m", max_batch=0)
     config = parsed(out / "m" / "config.pbtxt")
     assert {output.name: list(output.dims) for output in config.output} == {"embedding": [-1, 20], "boxes": [-1, 4]}
 
 
-def test_a_full_disk_or_an_interruption_leaves_no_model(model, out, monkeypatch):
-    source = model(onnx_bytes("edge"))
+def test_a_full_disk_or_an_interruption_leaves_no_model(write, out, monkeypatch):
+    source = write(onnx_bytes("edge"))
     for error, seen in (
         (OSError(28, "No space left on device"), WriteFailed),
         (KeyboardInterrupt(), KeyboardInterrupt),
@@ -231,7 +221,7 @@ def test_a_full_disk_or_an_interruption_leaves_no_model(model, out, monkeypatch)
 
 @pytest.mark.skipif(find_spec("tritonclient") is None, reason="needs pip install tritonclient")
 @pytest.mark.parametrize(("target", "max_batch"), [("cloud", 16), ("edge", 0)])
-def test_tritons_own_schema_reads_the_configuration(target, max_batch, model, out):
+def test_tritons_own_schema_reads_the_configuration(target, max_batch, write, out):
     # By its file: importing the package would ask for a client's network libraries.
     root = find_spec("tritonclient")
     assert root is not None and root.submodule_search_locations
@@ -240,7 +230,7 @@ def test_tritons_own_schema_reads_the_configuration(target, max_batch, model, ou
     assert spec is not None and spec.loader is not None
     proto = module_from_spec(spec)
     spec.loader.exec_module(proto)
-    triton_repository(model(onnx_bytes(target)), out, name="m", max_batch=max_batch, tensorrt=True)
+    triton_repository(write(onnx_bytes(target)), out, name="m", max_batch=max_batch, tensorrt=True)
     text = (out / "m" / "config.pbtxt").read_text("utf-8")
     config = text_format.Parse(text, proto.ModelConfig())
     assert config.instance_group[0].kind == proto.ModelInstanceGroup.KIND_AUTO
