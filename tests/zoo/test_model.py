@@ -9,9 +9,13 @@ from PIL import Image
 from search.errors import NotEnoughImages
 from search.images.read import read_images
 from search.images.views import center
+from search.types import Task
 from zoo.catalogue.get import get
 from zoo.catalogue.model import Model
 from zoo.errors import BadRequest, UnreadableImage
+from zoo.heads.network import KINDS, make_network
+from zoo.package.folder import load_package
+from zoo.types import HeadCard
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +108,23 @@ def test_pixels_that_no_screen_shows_are_refused_by_the_reader_and_by_preprocess
         with pytest.raises(NotEnoughImages, match=r"floating-point|12 bits"):
             read_images(tmp_path, size_px=16, min_images=1)
         (tmp_path / name).unlink()
+
+
+@pytest.mark.parametrize("task", [None, *Task])
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_a_model_is_traced_recorded_and_mapped_like_any_other_module(task: Task | None, pristine: Path) -> None:
+    package = load_package(pristine)
+    if task is not None:
+        head = HeadCard(task=task, classes=("a", "b"), kind=KINDS[task], trained=True)
+        object.__setattr__(package.card, "head", head)
+        object.__setattr__(package.card, "task", task)
+        object.__setattr__(package, "network", make_network(package.backbone, head, 16))
+    model, x = Model(package), torch.randn(2, 3, 16, 16)
+    traced = torch.jit.trace(model, x, strict=False)  # type: ignore[no-untyped-call] # a dict of outputs is not strict
+    torch.testing.assert_close(traced(x), model(x))
+    torch.testing.assert_close(torch.fx.symbolic_trace(model)(x), model(x))
+    mapped = torch.vmap(lambda one: model(one[None]))(x)
+    whole = model(x)
+    torch.testing.assert_close(
+        {k: v[:, 0] for k, v in mapped.items()} if task is not None else mapped[:, 0], whole, rtol=1e-4, atol=1e-5
+    )

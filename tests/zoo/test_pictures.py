@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def recipe(text: str, path: Path) -> Tensor:
     assert code is not None
     names: dict[str, object] = {"file": io.BytesIO(path.read_bytes())}
     exec(code[1].replace('"photo.jpg"', "file"), names)
-    return torch.from_numpy(names["x"])  # type: ignore[arg-type]
+    return torch.from_numpy(np.array(names["x"]))
 
 
 @pytest.fixture(scope="module", params=["crop", "letterbox"])
@@ -106,6 +107,18 @@ def test_every_way_in_gives_the_same_pixels_or_refuses(suffix: str, mode: str, m
         for other in everything:
             np.testing.assert_array_equal(levels(other, how), levels(first, how))
         assert (opened.size, opened.tobytes()) == before
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [("jpg", "CMYK"), ("png", "RGBA"), ("png", "I;16"), ("webp", "RGB")])
+def test_a_graph_that_takes_pixels_is_fed_those_of_preprocess(
+    suffix: str, mode: str, model: Model, tmp_path: Path
+) -> None:
+    report = model.card.reports[0]
+    taking = replace(report, target=replace(report.target, uint8_input=True))
+    text = render_readme(replace(model.card, reports=(taking,)), params=1, embedding_dim=1)
+    path = write(picture(mode, SIZES[-1]), tmp_path / f"photo.{suffix}")
+    how = model.card.preprocess
+    np.testing.assert_array_equal(recipe(text, path).numpy(), levels(model.preprocess(path), how))
 
 
 def normalized(pixels: Tensor, how: Preprocess) -> Tensor:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from search.types import Architecture, Task
 from zoo.catalogue.locate import locate
@@ -148,17 +148,15 @@ class Model(nn.Module):
     def forward(self, x_NCHW: Tensor) -> Tensor | dict[str, Tensor]:
         """The same as ``embed``; of a whole model all its outputs by name, see ``zoo.heads.network.Network``."""
         _check_input(x_NCHW)
-        return self.embed(x_NCHW) if self.head is None else self.network(x_NCHW)
+        if (whole := self.network) is None:
+            return self.embed(x_NCHW)
+        return whole.forward(x_NCHW)  # called itself, it would be a part that ``torch.fx`` does not find in this module
 
     @property
-    def network(self) -> Network:
-        """Backbone and head in one, to train on or to export.
-
-        Raises:
-            BadRequest: the package holds a backbone alone.
-        """
-        if self.head is None:
-            raise BadRequest(f"{self.card.name} is a backbone without a head; `zoo finetune` trains one on labels")
+    def network(self) -> Network | None:
+        """Backbone and head in one, to train on or to export; None where the package holds a backbone alone."""
+        if self.head is None:  # an error here would end ``torch.jit.trace``, which looks at every property
+            return None
         return Network(self.backbone, self.head, self.card.task).train(self.training)
 
     def predict(self, pictures: Pictures) -> list[Prediction]:
@@ -174,9 +172,9 @@ class Model(nn.Module):
         Example:
             >>> zoo.get("cell-counter").predict(["blood.jpg"])[0].boxes  # doctest: +SKIP
         """
-        run = by_torch(self.network.eval())
-        assert self.card.head is not None
-        return list(predict(run, self.card.head, self.card.preprocess, _each(pictures)))
+        if (whole := self.network) is None or self.card.head is None:
+            raise BadRequest(f"{self.card.name} is a backbone without a head; `zoo finetune` trains one on labels")
+        return list(predict(by_torch(whole.eval()), self.card.head, self.card.preprocess, _each(pictures)))
 
     @checked
     def with_head(
@@ -229,7 +227,7 @@ class Model(nn.Module):
 
 def _check_input(x_NCHW: object) -> None:
     """Refuse what ``preprocess`` would not have made; not where torch follows the code, which is no place to branch."""
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
+    if isinstance(x_NCHW, fx.Proxy) or torch.jit.is_tracing() or torch.compiler.is_compiling():  # type: ignore[attr-defined, no-untyped-call]
         return
     if not isinstance(x_NCHW, Tensor):
         kind = type(x_NCHW).__name__
