@@ -126,6 +126,11 @@ class Comparison:
     box_agreement: float | None = None
     mask_agreement: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a comparison of nothing."""
+        if not self.outputs:
+            raise ValueError("outputs are none; at least one is compared")
+
     @property
     def agreement(self) -> float | None:
         """The lowest of the agreements that there are."""

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 # Our own documents have at most six levels; Python itself gives up somewhere below a thousand.
 _MOST_LEVELS = 20
+
+
+def read_plain_json(content: str | bytes) -> Any:
+    """JSON of strangers -> what it holds, its texts as of ``escape_controls``.
+
+    Raises:
+        ValueError: it is no JSON, or nested deeper than our own documents.
+    """
+    try:
+        return escape_controls(json.loads(content))
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {_MOST_LEVELS} levels") from None
 
 
 def escape_controls(value: Any, *, levels: int = _MOST_LEVELS) -> Any:

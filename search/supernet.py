@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from hardware_profiles.plain_text import escape_controls
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.replace_file import replace_file, replaced
 from search.errors import BadSupernet, WriteFailed
 from search.nets import NETS, Backbone, Net, PlainLayers
@@ -30,6 +30,7 @@ from search.types import Architecture
 SCHEMA = 2
 WEIGHTS = "model.safetensors"
 CARD = "card.json"
+_MOST = 1_000_000  # of sides, features, and what pixels are divided by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +66,13 @@ class SupernetCard:
             ("mean", self.mean, 3, float | int),
             ("std", self.std, 3, float | int),
         ):
-            if len(values) != count or not all(isinstance(value, kind) for value in values):
-                raise ValueError(f"{field} is {values}; it must be {count} number(s)")
+            if len(values) != count or not all(isinstance(value, kind) and abs(value) <= _MOST for value in values):
+                raise ValueError(f"{field} is {values}; it must be {count} number(s) of at most {_MOST}")
         if min(self.resolution_px, *self.projection, *self.std) <= 0:
             raise ValueError("resolution_px, projection and std must be above 0")
+        for field in ("recipe", "data", "training", "evaluation", "versions"):
+            if not isinstance(getattr(self, field), Mapping):
+                raise ValueError(f"{field} is {getattr(self, field)!r}; it must be an object")
         if not isinstance(self.projector_norm, bool):
             raise ValueError(f"projector_norm is {self.projector_norm!r}; it must be true or false")
         _ = self.family  # which refuses an architecture that the net does not have
@@ -199,7 +203,7 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
     """The card and the sha256 of the weights that it names."""
     again = "train or install the supernet again"
     try:
-        fields = escape_controls(json.loads(text))
+        fields = read_plain_json(text)
         if (schema := fields.pop("schema")) != SCHEMA:
             raise BadSupernet(f"{path} has schema {repr(schema)[:40]}; this version reads {SCHEMA}: {again}")
         sha256 = fields.pop("sha256")
@@ -210,7 +214,7 @@ def _parse_card(path: Path, text: bytes) -> tuple[SupernetCard, str]:
         return SupernetCard(**fields), sha256
     except KeyError as error:
         raise BadSupernet(f"{path} is no supernet's card (it has no {error}); {again}") from error
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise BadSupernet(f"{path} is no supernet's card ({str(error)[:300]}); {again}") from error
 
 

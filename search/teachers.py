@@ -24,6 +24,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.runners import OnnxRunner
 from search.errors import TrainingError, WriteFailed
 from search.images.feed import Pixels, checksum, take
@@ -207,7 +208,7 @@ def _from_file(name: str) -> Teacher:
     data = path.read_bytes()
     model = onnx.load_from_string(data)
     props = {prop.key: prop.value for prop in model.metadata_props}
-    how = json.loads(props.get("preprocess", "{}"))  # of artefacts of the zoo
+    how = read_plain_json(props.get("preprocess", "{}"))  # of artefacts of the zoo
     source = model.graph.input[0]
     batch, *_, side = [dim.dim_value for dim in source.type.tensor_type.shape.dim]
     runner = OnnxRunner(data, threads=torch.get_num_threads()).__enter__()
@@ -286,8 +287,8 @@ def _pass_s(teacher: Teacher) -> float:
 
 def _is_whole(place: Path, images: int, dim: int) -> bool:
     try:
-        about = json.loads((place / ABOUT).read_text("utf-8"))
+        about = read_plain_json((place / ABOUT).read_bytes())
         whole = (place / FEATURES).stat().st_size == 2 * images * dim
         return bool(about["images"] == images and about["features"] == dim and whole)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False

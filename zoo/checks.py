@@ -104,7 +104,7 @@ def fits(value: Any, hint: Any) -> bool:
         return callable(value)
     if hint in (int, float):
         kind = numbers.Integral if hint is int else numbers.Real
-        return isinstance(value, kind) and not isinstance(value, bool) and not math.isnan(value)
+        return isinstance(value, kind) and not isinstance(value, bool) and bool(value == value)  # NaN is not
     if hint in (None, type(None)):
         return value is None
     if origin in (collections.abc.Sequence, collections.abc.Iterable):

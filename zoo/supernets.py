@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hardware_profiles.plain_text import read_plain_json
 from zoo.errors import UnknownName
 from zoo.home import zoo_home
 from zoo.names import Name, nearest, shown
@@ -101,12 +101,13 @@ _METHOD_OF_NET = {"cell": "ssnas"}
 
 @dataclass(frozen=True, kw_only=True)
 class SupernetName:
-    """A supernet's name, its folder, and what names it can answer."""
+    """A supernet's name, its folder, what names it can answer, and its card as it was read, unchecked."""
 
     name: str
     folder: Path
     net: str
     objective: str
+    card: dict[str, Any]
 
     @property
     def method(self) -> str:
@@ -136,8 +137,9 @@ def supernet_names() -> list[SupernetName]:
     found = []
     for name, folder in supernet_folders().items():
         try:
-            card = json.loads((folder / CARD).read_bytes())
-            found.append(SupernetName(name=name, folder=folder, net=str(card["net"]), objective=str(card["objective"])))
+            card = read_plain_json((folder / CARD).read_bytes())
+            net, objective = str(card["net"]), str(card["objective"])
+            found.append(SupernetName(name=name, folder=folder, net=net, objective=objective, card=card))
         except (OSError, ValueError, LookupError, TypeError):
             continue
     return found

@@ -12,6 +12,7 @@ import onnx
 from export.documents import read_document, to_document
 from export.errors import MalformedReport, UnusableInput
 from export.types import ExportTarget, Preprocess
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.types import Precision
 
 _OWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml", "com.microsoft"}
@@ -143,8 +144,8 @@ def read_preprocess(metadata: Mapping[str, str]) -> Preprocess:
     if "preprocess" not in metadata:
         raise UnusableInput("the metadata has no 'preprocess', so nobody could feed the artefact; add metadata_props()")
     try:
-        return read_document(Preprocess, json.loads(metadata["preprocess"]))
-    except (json.JSONDecodeError, MalformedReport) as error:
+        return read_document(Preprocess, read_plain_json(metadata["preprocess"]))
+    except (ValueError, MalformedReport) as error:
         raise UnusableInput(f"the metadata's 'preprocess' cannot be read: {error}; use metadata_props()") from error
 
 

@@ -22,6 +22,7 @@ import torch
 from export.documents import read_document, to_document
 from export.errors import EngineRefused, MalformedReport, MissingBackend
 from export.staging import draft_of, move
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.types import Precision
 
 Backend = Literal["tensorrt", "tensorrt_rtx"]
@@ -138,7 +139,7 @@ def _command(path: Path, onnx: Path | None, options: Sequence[str]) -> str:
 def _read_sidecar(path: Path, anew: str) -> EngineFile:
     sidecar = sidecar_of(path)
     try:
-        engine = read_document(EngineFile, json.loads(sidecar.read_text("utf-8")))
+        engine = read_document(EngineFile, read_plain_json(sidecar.read_bytes()))
     except OSError as error:
         raise EngineRefused(f"{sidecar} cannot be read ({error.strerror}); build it here: {anew}") from error
     except (ValueError, KeyError, AttributeError, TypeError, MalformedReport) as error:

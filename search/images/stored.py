@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.replace_file import replace_file
 from search.errors import TrainingError, WriteFailed
 from search.images.read import MIN_SIDE_PX, to_square
@@ -226,12 +227,12 @@ def _write(source: Source, place: Path, size_px: int, progress: Progress | None)
 
 def _found(place: Path, size_px: int) -> Stored | None:
     try:
-        about = json.loads((place / ABOUT).read_text("utf-8"))
+        about = read_plain_json((place / ABOUT).read_bytes())
         checksums = np.load(place / ROWS, allow_pickle=False)
         found = Stored(path=place / PIXELS, size_px=size_px, checksums=checksums, skipped=len(about["skipped"]))
         if found.path.stat().st_size != len(found) * 3 * size_px**2:
             return None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     rows = {k * len(found) // _CHECKED for k in range(_CHECKED)} if len(found) else set()
     right = all(zlib.crc32(found.__getitems__([i]).numpy().data) == checksums[i] for i in rows)

@@ -139,7 +139,7 @@ def _coco(files: list[Path], pictures: list[Path], faults: Faults) -> tuple[tupl
             boxes = tuple(_corners(*(float(value) for value in row["bbox"])) for row in mine)
             labels = tuple(categories[int(row["category_id"])] for row in mine)
             raws.append(_Raw(file=file, picture=picture, boxes=boxes, labels=labels))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise BadLabels(f"{file} is no COCO file ({type(error).__name__}: {error}); export it again") from None
     return tuple(categories[one] for one in sorted(categories)), raws
 

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.replace_file import replace_file
 from search.errors import BadGenotype, WriteFailed
 
@@ -188,10 +189,10 @@ def write_genotype(genotype: Genotype, path: Path, found: Origin | None = None) 
 
 def _read(path: Path) -> tuple[Genotype, Origin | None]:
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = read_plain_json(path.read_bytes())
     except OSError as error:
         raise BadGenotype(f"{path} cannot be read ({error.strerror}); `zoo darts` writes one") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BadGenotype(f"{path} is not JSON; `zoo darts` writes a genotype") from error
     return from_document(document, str(path))
 

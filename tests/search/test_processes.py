@@ -181,13 +181,19 @@ def wait_for(path: Path) -> bool:
     return False
 
 
-def test_sigterm_leaves_a_checkpoint_of_the_step_it_came_in(tmp_path: Path) -> None:
-    pixels, handler = stripes(64, 20), signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("signum", "error", "told"),
+    [(signal.SIGTERM, Preempted, "asked to end after step 4, which is"), (signal.SIGINT, KeyboardInterrupt, None)],
+)
+def test_sigterm_and_ctrl_c_leave_a_checkpoint_of_the_step_they_came_in(
+    signum: int, error: type[BaseException], told: str | None, tmp_path: Path
+) -> None:
+    pixels, handler = stripes(64, 20), signal.getsignal(signum)
     train(tiny(), pixels, tmp_path / "whole")
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Preempted, match="asked to end after step 4, which is"):
-        interrupt_at(3, patch, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(error, match=told):
+        interrupt_at(3, patch, lambda: os.kill(os.getpid(), signum))
         train(tiny(), pixels, tmp_path / "out", running={"checkpoint_steps": 100})
-    assert signal.getsignal(signal.SIGTERM) == handler
+    assert signal.getsignal(signum) == handler
     assert checkpoint(tmp_path / "out")["global_step"] == 4
     train(tiny(), pixels, tmp_path / "out", resume=True, running={"checkpoint_steps": 100})
     assert equal(checkpoint(tmp_path / "out")["state_dict"], checkpoint(tmp_path / "whole")["state_dict"])

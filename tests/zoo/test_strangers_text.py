@@ -1,11 +1,14 @@
 """What a stranger wrote into a package or a supernet's card reaches no terminal as commands; nor do his other files."""
 
+import contextlib
+import itertools
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import zoo
@@ -13,8 +16,9 @@ import zoo.package.card
 from search.errors import BadSupernet
 from search.supernet import load_card
 from zoo.cli.app import program
+from zoo.cli.facts import supernet_facts
 from zoo.errors import BadPackage
-from zoo.package.card import read_card, read_config
+from zoo.package.card import NUMERICS, PERF, read_card, read_config, read_reports
 from zoo.package.readme import render_readme
 from zoo.report.write import report
 
@@ -82,6 +86,41 @@ def test_documents_nested_deeper_than_ours_are_refused_in_one_line(levels: int, 
     (tmp_path / "card.json").write_text(f'{{"schema": 1, "name": {deep}}}')
     with pytest.raises(BadSupernet, match="no supernet's card"):
         load_card(tmp_path)
+
+
+ODD: list[Any] = [None, True, -1, 10**400, "x", [], [[]], {}, {"x": []}, float("nan")]
+
+
+def test_a_card_with_a_field_of_another_kind_is_shown_refused_or_left_out_of_the_list(
+    supernet: Path, home: Path
+) -> None:
+    folder = Path(shutil.copytree(supernet, home / "supernets" / "stranger"))
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    for field, value in itertools.product(card, ODD):
+        (folder / "card.json").write_text(json.dumps({**card, field: value}), "utf-8")
+        with contextlib.suppress(BadSupernet):
+            assert supernet_facts(load_card(folder), folder)
+        assert all(isinstance(line.name, str) for line in zoo.list("*"))
+    for curve in (*ODD, {"columns": [], "rows": [], "note": ""}, {"columns": ["step"], "rows": [1, 2], "note": 1}):
+        (folder / "card.json").write_text(json.dumps({**card, "training": {"curve": curve}}), "utf-8")
+        assert supernet_facts(load_card(folder), folder)
+
+
+def test_a_package_with_a_field_of_another_kind_is_left_out_of_the_list_or_shown(pristine: Path, home: Path) -> None:
+    folder = Path(shutil.copytree(pristine, home / "packages" / "stranger"))
+    body = json.loads((folder / "config.json").read_text("utf-8"))
+    for field, value in itertools.product(body, ODD):
+        (folder / "config.json").write_text(json.dumps({**body, field: value}), "utf-8")
+        assert all(isinstance(line.name, str) for line in zoo.list("*"))
+
+
+def test_evidence_that_compares_nothing_is_refused(pristine: Path) -> None:
+    speed, numerics = ((pristine / file).read_text("utf-8") for file in (PERF, NUMERICS))
+    document = yaml.safe_load(numerics)
+    for entry in document["artefacts"]:
+        entry["comparison"]["outputs"] = []
+    with pytest.raises(BadPackage, match="outputs"):
+        read_reports(speed, yaml.safe_dump(document))
 
 
 def test_get_copies_what_the_manifest_lists_and_nothing_else(pristine: Path, home: Path, tmp_path: Path) -> None:

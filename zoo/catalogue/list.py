@@ -7,19 +7,21 @@ comes at once.
 from __future__ import annotations
 
 import fnmatch
-import json
 import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
+from hardware_profiles.plain_text import read_plain_json
 from zoo.catalogue import Entry, load_entries
+from zoo.checks import fits
 from zoo.errors import BadName, BadRequest
 from zoo.home import zoo_home
 from zoo.names import nearest, parse_name
-from zoo.supernets import CARD, supernet_folders, supernet_names
+from zoo.supernets import supernet_names
 
 CONFIG = "config.json"
 Source = Literal["package", "catalogue", "supernet", "hub"]
@@ -30,6 +32,9 @@ _MOST_HEAD = 2**24 - 1
 _NO_PARAMS = ("running_mean", "running_var", "num_batches_tracked", "__metadata__")
 _TRAINING_ONLY = "projector."
 _TASKS = ("cls", "det", "seg")
+_MOST_NUMBER = 10**15  # of parameters, bytes and the like; no column has room for more
+# What reading a stranger's files ends in; such a one is as good as absent.
+_UNLISTED = (OSError, ValueError, LookupError, TypeError, AttributeError)
 _BUDGET_IN_TEXT = re.compile(r"[0-9.]+(?:ms|mmacs|mb)")
 
 
@@ -72,10 +77,22 @@ class Listing:
     accuracy: float | None = None
     accuracy_of: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what a card says in another form: nobody has checked it before it is listed."""
+        for name, hint in _hints().items():
+            value = getattr(self, name)
+            if not fits(value, hint) or (isinstance(value, int | float) and not abs(value) <= _MOST_NUMBER):
+                raise TypeError(f"{name} is {value!r}")
+
     @property
     def ms(self) -> float | None:
         """The measured time, else the predicted one."""
         return self.measured_ms if self.measured_ms is not None else self.predicted_ms
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Listing)
 
 
 def list_models(
@@ -107,7 +124,7 @@ def list_models(
     """
     if sort not in SORTS:
         raise BadRequest(f"cannot sort by {sort!r}; sort by {', '.join(SORTS)}")
-    sources = [_packages(), map(_of_entry, load_entries()), _supernets(), _hub(hub) if hub else ()]
+    sources = [_packages(), _entries(), _supernets(), _hub(hub) if hub else ()]
     wanted = {"task": task, "objective": objective, "net": net}
     found = [
         line
@@ -126,7 +143,7 @@ def nearest_models(text: str) -> list[str]:
     budget = match[0] if (match := _BUDGET_IN_TEXT.search(text[:200])) else "1ms"
     kinds = dict.fromkeys((one.method, one.objective) for one in supernet_names())
     examples = [f"{method}-{objective}-{task}-{budget}" for method, objective in kinds for task in _TASKS]
-    known = [line.name for lines in (_packages(), map(_of_entry, load_entries())) for line in lines]
+    known = [line.name for lines in (_packages(), _entries()) for line in lines]
     return nearest(text, dict.fromkeys([*examples, *known]))
 
 
@@ -136,9 +153,8 @@ def _packages() -> Iterator[Listing]:
     configs = sorted(parent.glob(f"[!.]*/{CONFIG}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
     for path in configs:
         try:
-            config = json.loads(path.read_bytes())
-            yield _of_config(config, path.parent)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            yield _of_config(read_plain_json(path.read_bytes()), path.parent)
+        except _UNLISTED:
             continue
 
 
@@ -170,10 +186,10 @@ def _params(weights: Path) -> int | None:
     """By the head of a safetensors file; statistics of normalizations are no parameters."""
     try:
         with weights.open("rb") as file:
-            head = json.loads(file.read(int.from_bytes(file.read(8), "little") & _MOST_HEAD))
+            head = read_plain_json(file.read(int.from_bytes(file.read(8), "little") & _MOST_HEAD))
         counted = (key for key in head if not key.endswith(_NO_PARAMS) and not key.startswith(_TRAINING_ONLY))
         return sum(int(math.prod(head[key]["shape"])) for key in counted)
-    except (OSError, ValueError, LookupError, TypeError):
+    except _UNLISTED:
         return None
 
 
@@ -184,7 +200,13 @@ def _objective(name: str) -> str | None:
         return None
 
 
-def _of_entry(entry: Entry) -> Listing:
+def _entries() -> Iterator[Listing]:
+    figures = {one.name: _figure(one.card) for one in supernet_names() if one.net == "cell"}
+    for entry in load_entries():
+        yield _of_entry(entry, figures.get(entry.supernet, {}))  # a supernet of cells is this network
+
+
+def _of_entry(entry: Entry, figure: dict[str, Any]) -> Listing:
     return Listing(
         name=entry.name,
         source="catalogue",
@@ -196,30 +218,31 @@ def _of_entry(entry: Entry) -> Listing:
         predicted_ms=entry.predicted_ms,
         resolution_px=entry.resolution_px,
         params=entry.params,
-        **(_figure(entry.supernet) if entry.net == "cell" else {}),  # a supernet of cells is this network
+        **figure,
     )
 
 
 def _supernets() -> Iterator[Listing]:
     for one in supernet_names():
-        card = json.loads((one.folder / CARD).read_bytes())
-        yield Listing(
-            name=one.name,
-            source="supernet",
-            objective=one.objective,
-            net=one.net,
-            folder=one.folder,
-            resolution_px=card.get("resolution_px"),
-            params=_params(one.folder / "model.safetensors"),
-            **_figure(one.name),
-        )
+        try:
+            yield Listing(
+                name=one.name,
+                source="supernet",
+                objective=one.objective,
+                net=one.net,
+                folder=one.folder,
+                resolution_px=one.card.get("resolution_px"),
+                params=_params(one.folder / "model.safetensors"),
+                **_figure(one.card),
+            )
+        except _UNLISTED:
+            continue
 
 
-def _figure(supernet: str) -> dict[str, Any]:
+def _figure(card: dict[str, Any]) -> dict[str, Any]:
     """The linear accuracy that a supernet's card names first: of its largest network, or of its only one."""
-    folder = supernet_folders().get(supernet)
-    card = json.loads((folder / CARD).read_bytes()) if folder else {}
-    for data, found in card.get("evaluation", {}).items():
+    evaluation = card.get("evaluation")
+    for data, found in evaluation.items() if isinstance(evaluation, dict) else ():
         match found:
             case {"largest": {"linear": float(value)}} | {"linear": {"trained": float(value)}}:
                 return {"accuracy": value, "accuracy_of": f"linear, {data}"}

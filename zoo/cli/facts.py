@@ -212,7 +212,7 @@ def supernet_facts(card: SupernetCard, folder: Path) -> list[Row]:
         ("objective", card.objective),
         ("recipe", _text({key: value for key, value in card.recipe.items() if isinstance(value, str | int | float)})),
         ("training", _text({key: value for key, value in card.training.items() if key != "curve"})),
-        *[("loss", _loss(card.training["curve"])) for _ in range(bool(card.training.get("curve")))],
+        *[("loss", loss) for loss in [_loss(card.training.get("curve"))] if loss is not None],
         ("training data", _text(card.data)),
         *([(f"evaluation: {key}", _text(value)) for key, value in card.evaluation.items()] or [_NOT_EVALUATED]),
         ("versions", _text(card.versions)),
@@ -222,11 +222,14 @@ def supernet_facts(card: SupernetCard, folder: Path) -> list[Row]:
 _NOT_EVALUATED = ("evaluation", "none on labelled data; `zoo evaluate` does that")
 
 
-def _loss(curve: Mapping[str, Any]) -> str:
-    first, last = curve["rows"][0], curve["rows"][-1]
-    networks = (name.removeprefix("loss_") for name in curve["columns"][1:])
-    pairs = zip(networks, first[1:], last[1:], strict=True)
-    return f"{', '.join(f'{name} {a} -> {b}' for name, a, b in pairs)}, steps {first[0]} -> {last[0]}; {curve['note']}"
+def _loss(curve: Any) -> str | None:
+    """The ends of a ``search.curve.loss_curve``; None where there is none, or a stranger's of another form."""
+    match curve:
+        case {"columns": [_, *names], "rows": [[begin, *first], *_, [end, *last]], "note": note}:
+            pairs = zip(names, first, last, strict=False)
+            losses = ", ".join(f"{str(name).removeprefix('loss_')} {a} -> {b}" for name, a, b in pairs)
+            return f"{losses}, steps {begin} -> {end}; {note}"
+    return None
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,6 @@ python -m zoo.make.bundle RUN -o zoo/weights/NAME --images DIR --data TEXT --ter
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hardware_profiles.plain_text import read_plain_json
 from search.curve import METRICS, loss_curve
 from search.images.read import read_images
 from search.images.statistics import ImageStatistics, measure_statistics, save_statistics
@@ -105,7 +105,7 @@ def _cells(made: Supernet) -> dict[str, Any]:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text("utf-8"))
+        document = read_plain_json(path.read_bytes())
     except ValueError as error:
         raise BadRequest(f"{path} is no JSON ({error})") from None
     if not isinstance(document, dict):

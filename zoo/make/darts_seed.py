@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from hardware_profiles import DeviceProfile, OnnxRunner, time_call, to_onnx_bytes
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.replace_file import replace_file
 from search.cells.derive import Alphas, CellCosts, derive_within
 from search.cells.log import complaint
@@ -276,7 +277,7 @@ def write_timed(timed: Timed, folder: Path) -> None:
 def read_timed(folder: Path) -> Timed | None:
     """What ``write_timed`` kept; None where nothing was, or where it is damaged."""
     try:
-        document = json.loads((folder / DERIVED).read_text("utf-8"))
+        document = read_plain_json((folder / DERIVED).read_bytes())
         if document.pop("schema") != SCHEMA:
             return None
         return Timed(**{**document, "genotype": from_document(document["genotype"], DERIVED)[0]})

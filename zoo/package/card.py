@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from export.documents import read_document, to_document
 from export.errors import MalformedReport
 from export.types import ExportReport, Preprocess
-from hardware_profiles.plain_text import escape_controls
+from hardware_profiles.plain_text import escape_controls, read_plain_json
 from hardware_profiles.tables.strict_yaml import read_plain_yaml
 from search.types import Architecture, Task
 from zoo.errors import BadPackage
@@ -142,9 +142,9 @@ def _sealed(body: Mapping[str, Any]) -> str:
 
 def _opened(text: str) -> dict[str, Any]:
     try:
+        read_plain_json(text)  # for its limit of levels: whatever goes through the body below goes as deep
         body = json.loads(text)
-        escape_controls(body)  # for its limit of levels: whatever goes through the body below goes as deep
-    except (ValueError, RecursionError):  # a number of 5,000 digits is no JSONDecodeError
+    except ValueError:
         body = None
     if not isinstance(body, dict) or "schema" not in body:
         raise BadPackage(f"{CONFIG} is not a package's; name a folder that `zoo search` or `zoo get` made")

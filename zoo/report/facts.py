@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from hardware_profiles.errors import MissingOp, ProfileError
 from hardware_profiles.estimate import block_ms, estimate_ms
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.tables.find import list_tables
 from hardware_profiles.types import LatencyTable, OpKey
 from search.nets import NETS
@@ -127,7 +127,7 @@ def read_facts(folder: Path) -> Facts:
 
 def _document(content: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        found = read_plain_json(content)
     except ValueError:
         raise BadPackage(f"{EXPORT} is no JSON; get the package again") from None
     return found if isinstance(found, dict) else {}
@@ -137,7 +137,7 @@ def _epochs(content: bytes) -> tuple[Epoch, ...]:
     """The curve of a fine-tuning; empty where it is of another form, for the page is worth more than the curve."""
     try:
         found = []
-        for row in json.loads(content)["rows"]:
+        for row in read_plain_json(content)["rows"]:
             metric = next(name for name in row if name not in _NO_METRICS)
             epoch, loss, score = int(row["epoch"]), float(row["loss"]), float(row[metric])
             found.append(Epoch(epoch=epoch, loss=loss, metric=str(metric), score=score))

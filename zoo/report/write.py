@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from hardware_profiles.plain_text import read_plain_json
 from zoo.catalogue.locate import locate
 from zoo.errors import BadRequest
 from zoo.names import shown
@@ -72,7 +72,7 @@ def _evaluation(path: Path, packages: int) -> tuple[Evaluation, ...]:
     if packages != 1:
         raise BadRequest(f"--evaluation is of one package, not of {packages}; leave it out, or make a page for each")
     try:
-        found = json.loads(path.read_text("utf-8"))
+        found = read_plain_json(path.read_bytes())
         network, images = found["networks"][0], f"{found['train']} training and {found['test']} test images"
         values = {"k-NN": float(network["trained"]["knn"]), "linear": float(network["trained"]["linear"])}
         return tuple(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from export.types import Preprocess
+from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.types import DeviceProfile
 from search.evaluate import Preprocessing
 from search.images.views import center
@@ -263,7 +264,7 @@ def _architecture(ready: Ready, text: str) -> Architecture:
     if text == "smallest":
         return net.smallest(px)
     try:
-        choices = json.loads(text)
+        choices = read_plain_json(text)
     except ValueError:
         choices = None
     if not isinstance(choices, list):

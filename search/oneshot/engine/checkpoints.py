@@ -66,38 +66,44 @@ class CheckpointFile(CheckpointIO):
 
 
 class KeepCheckpoint(Callback):
-    """Save to ``path`` every ``steps`` optimizer steps, after the last one, and when SIGTERM asks the process to end.
+    """Save to ``path`` every ``steps`` optimizer steps, after the last one, and when SIGTERM or Ctrl-C asks to end.
 
-    Whichever of several processes is asked, all end after the same step.
+    Whichever of several processes is asked, all end after the same step. A second Ctrl-C does not wait for it.
     """
 
     def __init__(self, path: Path, *, steps: int) -> None:
         self._path, self._steps = path, steps
-        self._asked = False
+        self._asked = 0
 
     def on_train_start(self, trainer: Trainer, *args: Any) -> None:
         """Take Lightning's place, whose handler speaks to the other ranks in the middle of a step; it restores ours."""
 
         def asked(signum: int, frame: Any) -> None:
-            if not self._asked:
+            if self._asked == signum == signal.SIGINT:
+                raise KeyboardInterrupt
+            if not self._asked and signum == signal.SIGTERM:  # a terminal sends Ctrl-C to all by itself
                 for process in children(trainer):
                     process.send_signal(signum)
-            self._asked = True
+            self._asked = signum
 
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, asked)
+            for signum in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(signum, asked)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """See Lightning.
 
         Raises:
             Preempted: SIGTERM came.
+            KeyboardInterrupt: Ctrl-C did.
         """
         step, last = trainer.global_step, trainer.global_step == trainer.max_steps
-        asked = ranks.any_of(self._asked)
+        asked = ranks.any_of(self._asked != 0)
         if step % self._steps == 0 or last or asked:
             trainer.save_checkpoint(self._path)
         if asked and not last:
+            if self._asked == signal.SIGINT:
+                raise KeyboardInterrupt
             raise Preempted(f"asked to end after step {step}, which is in {self._path}; --resume goes on from there")
 
 
