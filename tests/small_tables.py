@@ -1,7 +1,8 @@
-"""Small tables, devices and blocks that the tests of this folder share."""
+"""Small devices, tables and blocks, and networks small enough to time in a test."""
 
 import itertools
 from functools import partial
+from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -47,19 +48,12 @@ def key(c_out: int, c_in: int = 8, side_px: int = 16, kind: str = "conv") -> OpK
     return OpKey(kind=kind, c_in=c_in, c_out=c_out, kernel=3, height_px=side_px, width_px=side_px)
 
 
-def table(
-    times_ms: dict[OpKey, float], *, overhead_ms: float = 0.0, scale: float = 1.0, validation: Validation | None = None
-) -> LatencyTable:
-    return LatencyTable(
-        device=DEVICE,
-        net="mobile",
-        resolution_px=32,
-        entries={op: Latency(median_ms=ms, p90_ms=ms, samples=5) for op, ms in times_ms.items()},
-        overhead_ms=overhead_ms,
-        scale=scale,
-        validation=validation,
-        measured_at="2026-01-02T03:04:05+00:00",
-    )
+def table(times_ms: dict[OpKey, float], **changes: Any) -> LatencyTable:
+    """A table of these times; whatever else it says can be changed."""
+    entries = {op: Latency(median_ms=ms, p90_ms=ms, samples=5) for op, ms in times_ms.items()}
+    about = {"device": DEVICE, "net": "mobile", "resolution_px": 32, "overhead_ms": 0.0, "scale": 1.0}
+    about |= {"validation": None, "measured_at": "2026-01-02T03:04:05+00:00"}
+    return LatencyTable(**{"entries": entries} | about | changes)
 
 
 SIDE_PX = 8

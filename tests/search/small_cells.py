@@ -4,15 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
 from search.cells.derive import Alphas
 from search.cells.recipe import DartsRecipe
-from search.nets.cell import CELL
 from search.nets.genotype import EDGES, INPUTS, PRIMITIVES, ROLES, Genotype
-from search.nets.layers import projector_of
-from search.supernet import Supernet, SupernetCard
+from search.supernet import Supernet
 from search.types import Architecture
+from tests.search.small_supernets import supernet_of
 
 NAMES = list(PRIMITIVES)
 # The cells that DARTS found in its second-order search on CIFAR-10 (Liu et al., ICLR 2019, figures 4 and 5).
@@ -67,24 +65,5 @@ def decided(genotype: Genotype, strength: float = 60.0) -> Alphas:
 
 def single_network(architecture: Architecture, name: str) -> Supernet:
     """A network of cells alone, never trained."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        backbone = CELL.build(architecture)
-        parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, 16, 8)}
-    card = SupernetCard(
-        name=name,
-        net="cell",
-        objective="simclr",
-        resolution_px=architecture.resolution_px,
-        projection=(16, 8),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        recipe={"architecture": list(architecture.choices)},
-        data={"cells": "drawn by hand"},
-        training={},
-        evaluation={},
-        versions={},
-        architecture=architecture.choices,
-    )
-    weights = {f"{part}.{key}": w.detach() for part, m in parts.items() for key, w in m.named_parameters()}
-    return Supernet(card=card, weights=weights)
+    about: dict[str, Any] = {"recipe": {"architecture": list(architecture.choices)}, "data": {"cells": "drawn by hand"}}
+    return supernet_of("cell", architecture.resolution_px, architecture, name=name, objective="simclr", **about)

@@ -61,3 +61,18 @@ def interrupt_at(step: int, patch: pytest.MonkeyPatch, how: Callable[[], object]
 
 def ctrl_c() -> None:
     raise KeyboardInterrupt
+
+
+class Stepping:
+    """What a step needs of Lightning."""
+
+    global_step = 0
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def optimizers(self) -> torch.optim.Optimizer:
+        return self._optimizer
+
+    def manual_backward(self, loss: Tensor) -> None:
+        loss.backward()

@@ -3,34 +3,23 @@
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hardware_profiles.types import DeviceProfile, Latency, LatencyTable
+from hardware_profiles.types import LatencyTable
 from search.nets import NETS
 from search.nets.layers import projector_of
 from search.nets.resnet import ResNet, ResNetPreset
 from search.supernet import Supernet, SupernetCard
+from search.types import Architecture
+from tests.small_tables import DEVICE, table
 
 TINY = ResNet(
     ResNetPreset(name="tiny", stem_kernel=3, stem_widths=(4, 8), widths=((2, 4), (4, 6)), depths=((1, 2), (1, 2, 3)))
-)
-
-DEVICE = DeviceProfile(
-    id="made-up",
-    kind="point",
-    chip="none",
-    memory_bytes=2**30,
-    runtime="none",
-    runtime_version="1",
-    precision="fp32",
-    batch=1,
-    threads=1,
-    source="estimated",
-    reference="a test",
-    license="none",
 )
 
 
@@ -53,46 +42,35 @@ def randomize_norms(module: nn.Module, seed: int = 0) -> None:
             nn.init.normal_(part.bias, 0, 0.2, generator=generator)
 
 
-def random_supernet(net: str, px: int) -> Supernet:
-    """Weights that were never trained."""
+def supernet_of(net: str, px: int, alone: Architecture | None = None, **about: Any) -> Supernet:
+    """Weights that were never trained: of a family, or of one of its networks ``alone``. ``about`` changes the card."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        backbone = NETS[net].build(NETS[net].largest(px))
-        projector = projector_of(backbone.embedding_dim, 16, 8)
-    randomize_norms(backbone)
-    parts = {"backbone": backbone, "projector": projector}
-    card = SupernetCard(
-        name="untrained",
-        net=net,
-        objective="mocov2",
-        resolution_px=px,
-        projection=(16, 8),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.25, 0.25, 0.25),
-        recipe={},
-        data={},
-        training={},
-        evaluation={},
-        versions={},
-    )
+        backbone = NETS[net].build(alone or NETS[net].largest(px))
+        parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, 16, 8)}
+    card: dict[str, Any] = {"name": "untrained", "net": net, "objective": "mocov2", "resolution_px": px}
+    card |= {"architecture": alone and alone.choices, "projection": (16, 8)}
+    card |= {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25)}
+    card |= {key: {} for key in ("recipe", "data", "training", "evaluation", "versions")}
     weights = {f"{part}.{name}": p.detach() for part, m in parts.items() for name, p in m.named_parameters()}
-    return Supernet(card=card, weights=weights)
+    return Supernet(card=SupernetCard(**card | about), weights=weights)
+
+
+def random_supernet(net: str, px: int) -> Supernet:
+    """As ``supernet_of``, and no residual block is the identity."""
+    made = supernet_of(net, px)
+    backbone = made.subnet(made.net.largest(px))
+    randomize_norms(backbone)
+    changed = {f"backbone.{name}": p.detach() for name, p in backbone.named_parameters()}
+    return replace(made, weights={**made.weights, **changed})
 
 
 def made_up_table(net: str, px: int, *, overhead_ms: float = 0.25, scale: float = 1.5) -> LatencyTable:
     """A time for every block, drawn at random, so that no sum comes out right by accident."""
     rng = np.random.default_rng(0)
     times_ms = {key: float(rng.uniform(0.1, 1)) for key in NETS[net].op_keys(px)}
-    return LatencyTable(
-        device=DEVICE,
-        net=net,
-        resolution_px=px,
-        entries={key: Latency(median_ms=ms, p90_ms=ms, samples=1) for key, ms in times_ms.items()},
-        overhead_ms=overhead_ms,
-        scale=scale,
-        validation=None,
-        measured_at="2025-01-01",
-    )
+    device = replace(DEVICE, id="made-up", kind="point", source="estimated")
+    return table(times_ms, device=device, net=net, resolution_px=px, overhead_ms=overhead_ms, scale=scale)
 
 
 @contextmanager

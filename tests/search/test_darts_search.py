@@ -22,6 +22,7 @@ from search.oneshot.darts.loss import Contrast, held_out_loss
 from search.oneshot.darts.search import CHECKPOINT, Found, search_cells
 from search.oneshot.darts.space import ALPHAS, LABELS, WEIGHTS, DartsSpace, halves
 from search.oneshot.darts.step import STRATEGIES, DartsModule
+from tests.conftest import refused
 from tests.search.small_cells import tiny
 from tests.search.small_supernets import made_up_table, stripes
 
@@ -246,11 +247,8 @@ def test_a_loss_that_is_not_finite_ends_the_search_with_one_line(
     pixels: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("search.oneshot.darts.loss.nt_xent", lambda z, t: z.sum() * math.nan)
-    with pytest.raises(
-        TrainingError, match="the loss is nan at step 0, on the half for the alphas; search anew"
-    ) as caught:
+    with refused(TrainingError, match="the loss is nan at step 0, on the half for the alphas; search anew"):
         search_cells(tiny(), pixels, tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_budget_makes_the_cells_faster_and_is_kept(pixels: Tensor, tmp_path: Path) -> None:
@@ -291,7 +289,7 @@ def test_the_checkpoint_holds_no_code(finished: tuple[Path, Found]) -> None:
 @pytest.mark.slow
 def test_two_processes_search_as_one_does(tmp_path: Path) -> None:
     for devices in (1, 2):
-        command = [sys.executable, "-W", "ignore", "-m", "tests.search.two_searches"]
+        command = [sys.executable, "-W", "ignore", "-m", "tests.search.two_processes"]
         subprocess.run(
             [*command, str(tmp_path / str(devices)), str(devices)], cwd=Path(__file__).parents[2], check=True
         )

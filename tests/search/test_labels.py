@@ -17,6 +17,7 @@ from search.labels.read import cut, judged_folder, read_samples, read_split, unt
 from search.labels.samples import IGNORED, Sample, Samples
 from search.labels.views import Views
 from search.types import Task
+from tests.conftest import refused
 
 BOXES = {"a": [("cat", 4, 2, 20, 12)], "b": [("dog", 0, 0, 8, 8), ("cat", 10, 4, 30, 20)]}
 NAMES = ("cat", "dog")
@@ -95,10 +96,9 @@ def test_wrong_boxes_are_named_with_their_file_or_left_out(
     changes: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     folder = coco(tmp_path / "data", **changes)
-    with pytest.raises(BadLabels, match=said) as raised:
+    with refused(BadLabels, match=said) as raised:
         read_samples(folder, Task.DET)
     assert "boxes.json" in str(raised.value)
-    assert "\n" not in str(raised.value)
 
 
 def test_faulty_pictures_can_be_left_out_and_are_counted(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
-"""Laws of every objective, and each one's loss against a reference written another way."""
+"""Laws of every objective, and what each one does beside its loss."""
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -10,9 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from search.nets import NETS
-from search.objectives import BYOL, OBJECTIVES, DenseCL, MoCo, Objective, ReSSL, SimCLR, Tensors
-from search.objectives.densecl import DenseProjector, dense_info_nce, match
-from search.objectives.ressl import relation_loss
+from search.objectives import BYOL, OBJECTIVES, DenseCL, MoCo, Objective, ReSSL, SimCLR, Tensors, nt_xent
+from search.objectives.densecl import DenseProjector
 from search.oneshot.ssl import Projected
 from tests.search.small_supernets import TINY, randomize_norms
 
@@ -168,29 +166,7 @@ def test_simclr_passes_both_views_together() -> None:
     student, objective = network(), make("simclr")
     z1, z2 = (z.detach() for z in objective.encode(student, view(1), view(2)))
     assert torch.equal(torch.cat([z1, z2]), student(torch.cat([view(1), view(2)])))
-    cosines = F.normalize(torch.cat([z1, z2]), dim=1) @ F.normalize(torch.cat([z1, z2]), dim=1).T / 0.5
-    each = []
-    for i in range(2 * B):
-        others = [math.exp(float(cosines[i, k])) for k in range(2 * B) if k != i]
-        each.append(-math.log(math.exp(float(cosines[i, (i + B) % (2 * B)])) / sum(others)))
-    assert float(objective.loss((z1, z2), ())) == pytest.approx(sum(each) / (2 * B), rel=1e-5)
-
-
-def test_ressl_is_the_cross_entropy_of_two_softmaxes() -> None:
-    q, k, keys = unit(B, D, seed=1), unit(B, D, seed=2), unit(K, D, seed=3)
-    total = 0.0
-    for i in range(B):
-        wanted = [math.exp(float(k[i] @ n) / 0.04) for n in keys]
-        mine = [math.exp(float(q[i] @ n) / 0.1) for n in keys]
-        total -= sum(w / sum(wanted) * math.log(m / sum(mine)) for w, m in zip(wanted, mine, strict=True))
-    assert float(relation_loss(q, k, keys, 0.1, 0.04)) == pytest.approx(total / B, rel=1e-4)
-
-
-def test_ressl_s_loss_is_least_where_student_and_teacher_agree_at_one_temperature() -> None:
-    k, keys = unit(B, D, seed=2), unit(K, D, seed=3)
-    entropy = torch.distributions.Categorical(logits=k @ keys.T / 0.1).entropy().mean()
-    torch.testing.assert_close(relation_loss(k, k, keys, 0.1, 0.1), entropy)
-    assert relation_loss(unit(B, D, seed=4), k, keys, 0.1, 0.1) > entropy
+    torch.testing.assert_close(objective.loss((z1, z2), ()), nt_xent(torch.cat([z1, z2]), 0.5))
 
 
 def test_byol_is_the_squared_distance_of_unit_vectors_both_ways() -> None:
@@ -207,26 +183,6 @@ def test_byol_predicts_from_each_view_what_the_teacher_makes_of_the_other() -> N
     assert torch.equal(p1, objective.predictor(student(view(1)))) and not torch.equal(p1, p2)
     z1, z2 = objective.targets(view(1), view(2))
     assert torch.equal(z2, objective.teacher(view(2))) and torch.equal(z1, objective.teacher(view(1)))
-
-
-def test_densecl_s_dense_loss_is_moco_s_for_every_position() -> None:
-    q, k, pooled, keys = unit(B, 3, D, seed=1), unit(B, 3, D, seed=2), unit(B, D, seed=3), unit(K, D, seed=4)
-    each = []
-    for i in range(B):
-        for s in range(3):
-            positive = math.exp(float(q[i, s] @ k[i, s]) / 0.2)
-            others = [*keys, *(pooled[j] for j in range(B) if j != i)]
-            negatives = sum(math.exp(float(q[i, s] @ n) / 0.2) for n in others)
-            each.append(-math.log(positive / (positive + negatives)))
-    assert float(dense_info_nce(q, k, pooled, keys, 0.2)) == pytest.approx(sum(each) / len(each), rel=1e-5)
-
-
-def test_positions_match_those_that_look_alike_wherever_they_moved() -> None:
-    map1 = unit(B, 6, 5, seed=1).mT.contiguous()  # 6 positions of 5 channels
-    order = torch.tensor([3, 0, 5, 1, 4, 2])
-    moved = 2.5 * map1[..., order]  # the length does not matter
-    assert torch.equal(match(map1, moved), order.argsort().expand(B, -1))
-    assert torch.equal(moved.gather(2, match(map1, moved)[:, None].expand_as(moved)), 2.5 * map1)
 
 
 def test_densecl_s_keys_are_the_teacher_s_at_the_matching_positions() -> None:
@@ -289,3 +245,30 @@ def test_maps_of_more_than_eight_positions_a_side_are_pooled() -> None:
 
     assert positions(torch.zeros(1, 2, 7, 7)).shape == (1, 2, 7, 7)
     assert torch.equal(positions(torch.ones(1, 2, 16, 16)), torch.ones(1, 2, 8, 8))
+
+
+@pytest.mark.parametrize("name", WITH_TEACHER)
+def test_the_teacher_normalizes_with_the_statistics_of_its_own_batch(name: str) -> None:
+    objective = make(name)
+    found = []
+    for value in (100.0, -100.0):
+        for key, buffer in objective.named_buffers():
+            if key.endswith("running_mean"):
+                buffer.fill_(value)
+        found.append(objective.targets(view(1), view(2)))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_keys_are_unit_vectors_that_are_queued_once_and_the_oldest_leave_first() -> None:
+    objective, student = make("mocov2"), dict(network(seed=5).named_parameters())
+    assert isinstance(objective, MoCo)
+    first = objective.queue.keys_KD.clone()
+    for keys in (first, *objective.targets(view(1), view(2))):
+        torch.testing.assert_close(keys.norm(dim=1), torch.ones(len(keys)))
+    batches = [unit(B, D, seed=seed) for seed in range(K // B + 1)]
+    objective.update(student, (batches[0],), ema=0.9)
+    assert torch.equal(objective.queue.keys_KD, torch.cat([batches[0], first[B:]])) and objective.queue.enqueued == B
+    for batch in batches[1:]:
+        objective.update(student, (batch,), ema=0.9)
+    assert torch.equal(objective.queue.keys_KD, torch.cat([batches[-1], *batches[1:-1]]))
+    assert objective.queue.enqueued == K + B

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -20,10 +21,12 @@ from PIL import Image
 
 from search.curve import METRICS
 from search.errors import Preempted, TrainingError
+from search.objectives import OBJECTIVES
 from search.oneshot.engine import ranks
 from search.oneshot.engine.trainer import Machines, machines_for, started_by
 from search.oneshot.fit import CHECKPOINT
 from search.supernet import WEIGHTS, load_supernet
+from tests.search import two_processes
 from tests.search.small_runs import checkpoint, equal, interrupt_at, tiny, train
 from tests.search.small_supernets import no_file_above, stripes
 
@@ -213,3 +216,34 @@ def test_what_torchrun_started_is_taken_and_nothing_else_may_be_asked_for(monkey
 def test_one_process_agrees_with_itself() -> None:
     ranks.require_same(1, "recipe")
     assert ranks.any_of(True) and not ranks.any_of(False) and ranks.agree(2.5) == 2.5
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes knows after a few steps of every recipe."""
+    folder = tmp_path_factory.mktemp("both")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.search.two_processes", str(folder), "1", "2"]
+    other = subprocess.Popen(command, cwd=ROOT)
+    two_processes.main(folder, 0, 2)
+    assert other.wait() == 0
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, "options"])
+def test_two_processes_take_the_steps_of_one(both: list[dict[str, Any]], name: str) -> None:
+    alone = two_processes.train(two_processes.recipes()[name])
+    for one in both:
+        assert one[name]["chosen"] == alone["chosen"]
+        losses = [np.array(each[name]["losses"], float) for each in (one, {name: alone})]  # slow starts have gaps
+        np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+        assert one[name]["state"].keys() == alone["state"].keys()
+        for key, tensor in alone["state"].items():
+            torch.testing.assert_close(one[name]["state"][key], tensor, rtol=0, atol=1e-4, msg=key)
+    assert all(torch.equal(a, both[1][name]["state"][key]) for key, a in both[0][name]["state"].items())
+
+
+def test_each_process_sees_its_own_share_of_the_images(both: list[dict[str, Any]]) -> None:
+    alone = two_processes.train(two_processes.recipes()["mocov2"])["seen"]
+    for step in range(two_processes.STEPS):
+        shares = [one["mocov2"]["seen"][step] for one in both]
+        assert torch.equal(torch.cat(shares), alone[step])

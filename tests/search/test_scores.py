@@ -1,7 +1,9 @@
 """Laws of every label-free criterion: a copy scores best, a collapse worst, and what must not matter does not."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor
 
 from search.scores import CRITERIA, SCORES, SIZE, Look, look
 from search.scores.criteria import OF_VIEWS, agreement, kernel_alignment
+from search.scores.evidence import EVIDENCE, expectation, judged
 from search.types import Task
 from tests.search.small_supernets import random_supernet
 
@@ -144,3 +147,36 @@ def test_a_look_uses_the_batch_s_own_statistics_and_leaves_eval_mode() -> None:
     again = look(backbone, projector, x)
     assert torch.equal(again.projected_NP, seen.projected_NP) and again.views_VNP is None
     assert all(torch.equal(a, b) for a, b in zip(again.levels, seen.levels, strict=True))
+
+
+def kept(folder: Path, gain_points: list[float]) -> Path:
+    scores = {
+        "projected cosine": {"tau": [0.5, 0.4, 0.6], "gain_points": gain_points},
+        "MACs": {"tau": [0.2, 0.1, 0.3], "gain_points": [0.5, 0.1, 0.9]},
+    }
+    path = folder / "evidence.json"
+    path.write_text(json.dumps({"cls": {"supernet": "some", "networks": 48, "sets": 6, "scores": scores}}))
+    return path
+
+
+def test_what_was_measured_is_told_with_its_interval_and_that_of_the_baseline(tmp_path: Path) -> None:
+    told = expectation(Task.CLS, "projected cosine", kept(tmp_path, [1.2, 0.3, 2.0]))
+    assert told.startswith("expect better networks") and "6 sets, 48 networks of some" in told
+    assert "+1.2 points" in told and "+0.3 to +2.0" in told and "MACs +0.20" in told
+
+
+def test_no_gain_is_promised_where_the_interval_holds_zero(tmp_path: Path) -> None:
+    assert "no surely better networks" in expectation(Task.CLS, "projected cosine", kept(tmp_path, [1.2, -0.1, 2.0]))
+
+
+@pytest.mark.parametrize(("task", "criterion"), [(Task.SEG, "projected cosine"), (Task.CLS, "layouts")])
+def test_what_was_not_measured_is_called_so(tmp_path: Path, task: Task, criterion: str) -> None:
+    path = kept(tmp_path, [1.2, 0.3, 2.0])
+    assert judged(task, criterion, path) is None and "nobody has measured" in expectation(task, criterion, path)
+
+
+def test_the_kept_evidence_is_of_known_scores() -> None:
+    found = json.loads(EVIDENCE.read_text("utf-8")) if EVIDENCE.exists() else {}
+    assert found.keys() <= {"cls", "dense"}
+    assert all({*of["scores"]} <= {*CRITERIA, "MACs", "parameters", "depth", "milliseconds"} for of in found.values())
+    assert all(expectation(task, SCORES[task]) for task in Task)

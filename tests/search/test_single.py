@@ -3,7 +3,6 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +25,7 @@ from search.subnets.find import find
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Budget
 from tests.search.small_cells import DARTS_V2
+from tests.search.small_runs import Stepping, ctrl_c, interrupt_at
 from tests.search.small_supernets import TINY, made_up_table, stripes
 
 PX = 8
@@ -66,15 +66,8 @@ def test_a_search_of_it_finds_it_and_tells_what_the_table_says(finished: Path, p
 def test_the_same_seed_gives_the_same_weights_and_an_interruption_changes_nothing(
     pixels: Tensor, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    two_views = SSL.two_views
-
-    def interrupted(self: SSL, step: int, part: int) -> tuple[Tensor, Tensor]:
-        if step == 3:
-            raise KeyboardInterrupt
-        return two_views(self, step, part)
-
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SSL, "two_views", interrupted)
+        interrupt_at(3, patch, ctrl_c)
         pretrain(RECIPE, pixels, tmp_path, name="one", data={"terms": "none"}, running=Running(checkpoint_steps=2))
     assert not (tmp_path / CARD).exists()
     torch.manual_seed(7)
@@ -111,24 +104,9 @@ def test_a_step_is_simclr_s_with_the_gradient_of_darts(pixels: Tensor) -> None:
             parameter -= 2.0 * (parameter.grad + 3e-4 * parameter)
     loss, optimizer = ssl.objective.loss, ssl.configure_optimizers()
     ssl.objective.loss = lambda encoded, targets: 1000 * loss(encoded, targets)  # type: ignore[method-assign]
-    take_step(Stepping(module, optimizer), ssl, module.choose)  # type: ignore[arg-type]
+    take_step(Stepping(optimizer), ssl, module.choose)  # type: ignore[arg-type]
     for name, parameter in plain.named_parameters():
         torch.testing.assert_close(ssl.student[name], parameter, msg=name)
-
-
-class Stepping:
-    """What a step needs of Lightning, at step 0."""
-
-    global_step = 0
-
-    def __init__(self, module: SingleModule, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-
-    def optimizers(self) -> torch.optim.Optimizer:
-        return self._optimizer
-
-    def manual_backward(self, loss: Tensor) -> None:
-        loss.backward()
 
 
 @pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "simclr"])
@@ -138,17 +116,12 @@ def test_one_network_learns_by_every_objective_and_is_resumed_exactly(
     architecture = TINY.largest(PX).choices
     recipe = replace(RECIPE, net="tiny", architecture=architecture, objective=objective, queue=8, epochs=0.5)
     whole = pretrain(recipe, pixels, tmp_path / "whole", name="one", data={}, running=Running(checkpoint_steps=1))
-    two_views = SSL.two_views
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(SSL, "two_views", lambda self, step, part: two_views(self, step, part) if step < 1 else stop())
+        interrupt_at(1, patch, ctrl_c)
         pretrain(recipe, pixels, tmp_path / "out", name="one", data={}, running=Running(checkpoint_steps=1))
     resumed = pretrain(recipe, pixels, tmp_path / "out", name="one", data={}, resume=True)
     assert resumed.card.objective == objective and resumed.weights.keys() == whole.weights.keys()
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
-
-
-def stop() -> Any:
-    raise KeyboardInterrupt
 
 
 def test_a_loss_that_is_not_finite_is_one_line(pixels: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from search.objectives import OBJECTIVES
 from search.oneshot.pretrain import METRICS, check_start
 from search.recipes import Recipe
 from search.supernet import Supernet, load_supernet
+from tests.conftest import refused
 from tests.search.small_runs import checkpoint, equal, tiny, train
 from tests.search.small_supernets import TINY, random_supernet, stripes
 
@@ -67,9 +68,9 @@ def test_embeddings_that_are_all_the_same_stop_training_and_name_the_step(
     }
     monkeypatch.setattr("search.oneshot.step.CHECK_STEPS", 2)
     recipe = tiny(objective=objective, lr=1e-9)
-    with pytest.raises(TrainingError, match=r"have collapsed at step 1: spread .* \(limit 0.05\), rank") as caught:
+    with refused(TrainingError, match=r"have collapsed at step 1: spread .* \(limit 0.05\), rank") as caught:
         train(recipe, pixels, tmp_path, start=replace(start, weights=flat))
-    assert "\n" not in str(caught.value) and "lower learning rate than 1e-09" in str(caught.value)
+    assert "lower learning rate than 1e-09" in str(caught.value)
     sound = train(replace(recipe, epochs=0.5), pixels, tmp_path / "sound", start=start)
     spread, rank = (tmp_path / "sound" / METRICS).read_text().splitlines()[2].split(",")[-2:]
     assert 0.05 < float(spread) < 1 and 2 < float(rank) < 8 and sound.card.training["steps"] == 2

@@ -11,6 +11,7 @@ from torch import Tensor
 from search.errors import BadSupernet, WriteFailed
 from search.images.statistics import ImageStatistics, load_statistics, measure_statistics, save_statistics
 from search.images.synthesize import dead_leaves, synthesize
+from tests.conftest import refused
 from tests.search.small_supernets import no_file_above
 
 PX = 32
@@ -99,9 +100,9 @@ def test_statistics_survive_their_file_and_are_rounded_to_it(statistics: ImageSt
 def test_a_damaged_file_is_one_line(statistics: ImageStatistics, tmp_path: Path, damage: object) -> None:
     path = save_statistics(statistics, tmp_path)
     path.write_text(damage(path.read_text()))  # type: ignore[operator]
-    with pytest.raises(BadSupernet) as caught:
+    with refused(BadSupernet) as caught:
         load_statistics(tmp_path)
-    assert len(str(caught.value).splitlines()) == 1 and "statistics.json" in str(caught.value)
+    assert "statistics.json" in str(caught.value)
 
 
 def test_a_full_disk_leaves_the_statistics_of_before(statistics: ImageStatistics, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from search.images.feed import feed
 from search.images.views import center
 from search.objectives import Matched, SimCLR
 from search.teachers import FEATURES, Outside, load_teacher, outside
+from tests.conftest import refused
 from tests.search.small_runs import checkpoint, ctrl_c, interrupt_at, tiny, train
 from tests.search.small_supernets import no_file_above, stripes
 
@@ -140,9 +141,8 @@ def test_what_is_no_teacher_is_one_line(name: str, complaint: str) -> None:
 
 def test_a_damaged_file_is_no_teacher(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"nothing")
-    with pytest.raises(TrainingError, match=r"a\.onnx cannot be loaded: ") as caught:
+    with refused(TrainingError, match=r"a\.onnx cannot be loaded: "):
         load_teacher(str(tmp_path / "a.onnx"))
-    assert "\n" not in str(caught.value)
 
 
 def test_models_of_timm_and_transformers_are_taken_from_a_folder(tmp_path: Path) -> None:

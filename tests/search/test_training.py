@@ -19,6 +19,7 @@ from search.oneshot.space import plain_key
 from search.oneshot.ssl import SSL
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Architecture
+from tests.conftest import refused
 from tests.search.small_runs import LAST, checkpoint, ctrl_c, equal, interrupt_at, tiny, train
 from tests.search.small_supernets import no_file_above, stripes
 
@@ -217,9 +218,8 @@ def test_a_checkpoint_of_another_run_is_refused_and_kept(
     pixels: Tensor, finished: Path, change: dict[str, Any], make: Callable[[Tensor], Tensor], message: str
 ) -> None:
     before = (finished / LAST).read_bytes()
-    with pytest.raises(TrainingError, match=message) as caught:
+    with refused(TrainingError, match=message):
         train(tiny(**change), make(pixels), finished, resume=True)
-    assert "\n" not in str(caught.value)
     assert (finished / LAST).read_bytes() == before
 
 
@@ -261,9 +261,8 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(
 ) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / LAST).write_bytes(damage((finished / LAST).read_bytes()))
-    with pytest.raises(TrainingError, match=r"last.ckpt is damaged \(.*\); delete it and train anew") as caught:
+    with refused(TrainingError, match=r"last.ckpt is damaged \(.*\); delete it and train anew"):
         train(tiny(), pixels, tmp_path, resume=True)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_that_nobody_asked_to_resume_is_not_overwritten(pixels: Tensor, finished: Path) -> None:
@@ -283,9 +282,8 @@ def test_images_smaller_than_a_crop_or_fewer_than_a_batch_are_refused(pixels: Te
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_names_the_step(pixels: Tensor, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is .*nan.* at step \d; train anew with a lower") as caught:
+    with refused(TrainingError, match=r"the loss is .*nan.* at step \d; train anew with a lower"):
         train(tiny(lr=1e30, warmup=0), pixels, tmp_path)
-    assert "\n" not in str(caught.value)
     assert not (tmp_path / WEIGHTS).exists()
 
 

@@ -1,6 +1,7 @@
-"""``python -m tests.search.two_processes FOLDER RANK COUNT``: the first steps of several recipes, shared by processes.
+"""What processes share: the first steps of several recipes, or a small search of cells within a budget.
 
-What a process knows at the end is in ``FOLDER/RANK.pt``: by recipe its losses, architectures and tensors.
+``python -m tests.search.two_processes FOLDER RANK COUNT`` takes the steps; what a process knows at the end is in
+``FOLDER/RANK.pt``: by recipe its losses, architectures and tensors. With ``OUT DEVICES`` it searches.
 """
 
 import search.oneshot  # noqa: F401 - first
@@ -13,16 +14,20 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
 
+from search.cells.derive import cell_costs
 from search.nets import NETS
 from search.objectives import OBJECTIVES
+from search.oneshot.darts.search import search_cells
 from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
 from search.oneshot.step import take_step
 from search.recipes import Recipe, Stage
-from tests.search.small_supernets import TINY, stripes
+from search.running import Running
+from tests.search import small_cells
+from tests.search.small_runs import Stepping
+from tests.search.small_supernets import TINY, made_up_table, stripes
 
 BASE = Recipe(
     epochs=2.0,
@@ -45,21 +50,6 @@ def recipes() -> dict[str, Recipe]:
         base, queue=32, accumulate=2, lr=0.01, distill=0.5, elastic=(0.75, 1.0), slow_start=0.2, epochs=10.0
     )
     return made
-
-
-class Stepping:
-    """What a step needs of Lightning."""
-
-    global_step = 0
-
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-
-    def optimizers(self) -> torch.optim.Optimizer:
-        return self._optimizer
-
-    def manual_backward(self, loss: Tensor) -> None:
-        loss.backward()
 
 
 def train(recipe: Recipe) -> dict[str, Any]:
@@ -89,7 +79,18 @@ def main(folder: Path, rank: int, count: int) -> None:
         dist.destroy_process_group()
 
 
+def search_shared(out: Path, devices: int) -> None:
+    costs = cell_costs(made_up_table("cell", 16), cells=5, channels=8)
+    recipe, budget_ms = small_cells.tiny(batch=4, norm_groups=2, epochs=3), 1.02 * costs.network_ms(costs.fastest)
+    how = Running(devices=devices)
+    search_cells(recipe, stripes(32, 10), out, costs=costs, budget_ms=budget_ms, running=how)
+
+
 if __name__ == "__main__":
-    NETS[TINY.name] = TINY
-    torch.set_num_threads(1)
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    folder, *numbers = sys.argv[1:]
+    if len(numbers) == 1:
+        search_shared(Path(folder), int(numbers[0]))
+    else:
+        NETS[TINY.name] = TINY
+        torch.set_num_threads(1)
+        main(Path(folder), *map(int, numbers))

@@ -6,7 +6,6 @@ import pytest
 
 from hardware_profiles import (
     BadTimes,
-    DeviceProfile,
     LatencyTable,
     MissingOp,
     MissingTable,
@@ -16,6 +15,7 @@ from hardware_profiles import (
 from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.tables.find import keep_table
 from search.nets import NETS
+from tests.small_tables import DEVICE
 from zoo.devices.onboard import (
     adapt_device,
     fit_device,
@@ -30,20 +30,7 @@ from zoo.errors import UnknownName
 from zoo.home import own_tables
 
 NET = NETS["mobile"]
-PROFILE = DeviceProfile(
-    id="board",
-    kind="edge",
-    chip="Board",
-    memory_bytes=0,
-    runtime="a runtime",
-    runtime_version="1",
-    precision="fp32",
-    batch=1,
-    threads=1,
-    source="measured",
-    reference="a test",
-    license="none",
-)
+PROFILE = replace(DEVICE, id="board", memory_bytes=0)
 
 
 @pytest.fixture(scope="module")
