@@ -6,9 +6,7 @@ The exporter is torch's TorchScript one: it takes every opset up to 18 and never
 from __future__ import annotations
 
 import copy
-import io
 import json
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 
@@ -22,8 +20,7 @@ from export.formats.onnx_file import check_metadata
 from export.targets import MAX_IR_VERSION, check_target
 from export.types import ExportTarget
 from export.verify.outputs import NamedOutputs
-
-INPUT = "input"
+from hardware_profiles.measure.models import to_onnx_bytes
 
 
 def make_onnx(
@@ -61,32 +58,16 @@ def make_onnx(
 
 
 def _traced(module: NamedOutputs, target: ExportTarget) -> onnx.ModelProto:
-    example = torch.zeros(target.input_nchw)
     with torch.inference_mode():
-        names = list(module(example))
-    file = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        # Python branches on a shape are traced as taken; compare_outputs judges whether that was right.
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
-        warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based", DeprecationWarning)
-        warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
-        # How a padding is written down; it is folded all the same when the file is simplified or loaded.
-        warnings.filterwarnings("ignore", "Constant folding - Only steps=1", UserWarning)
-        try:
-            torch.onnx.export(
-                module,
-                (example,),
-                file,  # type: ignore[arg-type]  # only its other exporter insists on a path
-                input_names=[INPUT],
-                output_names=names,
-                opset_version=target.opset,
-                dynamic_axes={name: {0: "batch"} for name in (INPUT, *names)} if target.dynamic_batch else None,
-                dynamo=False,
-            )
-        except (torch.onnx.OnnxExporterError, torch.onnx.errors.UnsupportedOperatorError) as error:
-            reason = str(error).splitlines()[0]
-            raise InvalidGraph(f"torch cannot export the module at opset {target.opset}: {reason}") from error
-    return onnx.load_from_string(file.getvalue())
+        names = list(module(torch.zeros(target.input_nchw)))
+    try:
+        content = to_onnx_bytes(
+            module, target.input_nchw, opset=target.opset, outputs=names, dynamic_batch=target.dynamic_batch
+        )
+    except (torch.onnx.OnnxExporterError, torch.onnx.errors.UnsupportedOperatorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidGraph(f"torch cannot export the module at opset {target.opset}: {reason}") from error
+    return onnx.load_from_string(content)
 
 
 def _simplified(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -141,17 +141,27 @@ INPUT = "input"
 OPSET = 17  # what every runtime of the kit reads
 
 
-def to_onnx_bytes(module: nn.Module, input_nchw: tuple[int, int, int, int], *, opset: int = OPSET) -> bytes:
-    """Return ``module``, in eval mode whatever its mode is, as ONNX with input ``input`` and output ``output``.
+def to_onnx_bytes(
+    module: nn.Module,
+    input_nchw: tuple[int, int, int, int],
+    *,
+    opset: int = OPSET,
+    outputs: Sequence[str] = ("output",),
+    dynamic_batch: bool = False,
+) -> bytes:
+    """Return ``module``, in eval mode whatever its mode is, as ONNX with the input ``input``.
 
     Args:
-        module: on the CPU; takes a float32 tensor of shape ``input_nchw`` and returns one tensor.
-        input_nchw: batch, channels, height and width in pixels; all fixed in the file.
+        module: on the CPU; takes a float32 tensor of shape ``input_nchw`` and returns as many tensors as ``outputs``.
+        input_nchw: batch, channels, height and width in pixels.
         opset: version of the ONNX operators.
+        outputs: what they are called.
+        dynamic_batch: let the file take any batch; else all sizes are fixed.
     """
     file = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
-        # Python branches on a shape are traced as taken, which is right where every shape is fixed.
+        # Python branches on a shape are traced as taken, which is right where every shape is fixed; for a dynamic
+        # batch ``export`` judges it.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", "You are using the legacy TorchScript-based", DeprecationWarning)
         warnings.filterwarnings("ignore", "The feature will be removed", DeprecationWarning)
@@ -162,8 +172,9 @@ def to_onnx_bytes(module: nn.Module, input_nchw: tuple[int, int, int, int], *, o
             (torch.zeros(input_nchw),),
             file,  # type: ignore[arg-type]  # only its other exporter insists on a path
             input_names=[INPUT],
-            output_names=["output"],
+            output_names=list(outputs),
             opset_version=opset,
+            dynamic_axes={name: {0: "batch"} for name in (INPUT, *outputs)} if dynamic_batch else None,
             dynamo=False,
         )
     return file.getvalue()

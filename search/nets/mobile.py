@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hardware_profiles import OpKey
 from search.nets.layers import Backbone, ConvNorm, Layers, PlainLayers
-from search.nets.net import Choice, Net, Part
+from search.nets.net import Choice, Net, Part, square_op
 from search.types import Architecture
 
 STEM_CHANNELS = 16  # FBNet's (Wu et al., CVPR 2019, table 1), as all below
@@ -171,17 +171,17 @@ class Mobile(Net):
 
     def parts(self, resolution_px: int) -> tuple[Part, ...]:
         """Stem, one part a layer, head."""
-        stem = _key("stem", 3, STEM_CHANNELS, 3, self.strides.stem, 1, resolution_px)
+        stem = square_op("stem", 3, STEM_CHANNELS, 3, self.strides.stem, 1, resolution_px)
         parts = [Part(choices=(), ops=((stem,),))]
         side = -(-resolution_px // self.strides.stem)
         for i, (c_in, c_out, stride) in enumerate(self.strides.layers):
             blocks = (
-                () if option == "skip" else (_key("mbconv", c_in, c_out, *_stride(str(option), stride), side),)
+                () if option == "skip" else (square_op("mbconv", c_in, c_out, *_stride(str(option), stride), side),)
                 for option in self.space[i].options
             )
             parts.append(Part(choices=(i,), ops=tuple(blocks)))
             side = -(-side // stride)
-        head = _key("head", STAGES[-1][1], HEAD_CHANNELS, 1, 1, 1, side)
+        head = square_op("head", STAGES[-1][1], HEAD_CHANNELS, 1, 1, 1, side)
         return (*parts, Part(choices=(), ops=((head,),)))
 
     def build_op(self, key: OpKey) -> nn.Module:
@@ -205,16 +205,3 @@ def _kernel_expand(block: str) -> tuple[int, int]:
 def _stride(block: str, stride: int) -> tuple[int, int, int]:
     kernel, expand = _kernel_expand(block)
     return kernel, stride, expand
-
-
-def _key(kind: str, c_in: int, c_out: int, kernel: int, stride: int, expand: int, side_px: int) -> OpKey:
-    return OpKey(
-        kind=kind,
-        c_in=c_in,
-        c_out=c_out,
-        kernel=kernel,
-        stride=stride,
-        expand=expand,
-        height_px=side_px,
-        width_px=side_px,
-    )

@@ -206,3 +206,9 @@ class Fixed(Net):
                 f"this {self.name} network is for {self._architecture.resolution_px} px, and at"
                 f" {architecture.resolution_px} px it would have other layers; train it anew for those"
             )
+
+
+def square_op(kind: str, c_in: int, c_out: int, kernel: int, stride: int, expand: int, side_px: int) -> OpKey:
+    """A block on a square map."""
+    sizes = {"c_in": c_in, "c_out": c_out, "kernel": kernel, "stride": stride, "expand": expand}
+    return OpKey(kind=kind, **sizes, height_px=side_px, width_px=side_px)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hardware_profiles import OpKey
 from search.nets.layers import Backbone, ConvNorm, Layers, PlainLayers
-from search.nets.net import Choice, Net, Part
+from search.nets.net import Choice, Net, Part, square_op
 from search.types import Architecture
 
 EXPANSION = 4  # of a bottleneck (He et al., CVPR 2016)
@@ -158,7 +158,7 @@ class ResNet(Net):
         """The stem, and a part a stage that depends on the width before it, its width and its depth."""
         p = self.preset
         side = -(-resolution_px // p.stem_stride)
-        stem = tuple((_key("stem", 3, w, p.stem_kernel, p.stem_stride, 1, resolution_px),) for w in p.stem_widths)
+        stem = tuple((square_op("stem", 3, w, p.stem_kernel, p.stem_stride, 1, resolution_px),) for w in p.stem_widths)
         parts = [Part(choices=(0,), ops=stem)]
         before = p.stem_widths
         for s, (widths, depths) in enumerate(zip(p.widths, p.depths, strict=True)):
@@ -184,19 +184,6 @@ class ResNet(Net):
 
 def _stage_ops(c_in: int, width: int, depth: int, stride: int, side: int, after: int) -> tuple[OpKey, ...]:
     c_out = width * EXPANSION
-    first = _key("bottleneck_first", c_in, c_out, 3, stride, EXPANSION, side)
-    rest = _key("bottleneck", c_out, c_out, 3, 1, EXPANSION, after)
+    first = square_op("bottleneck_first", c_in, c_out, 3, stride, EXPANSION, side)
+    rest = square_op("bottleneck", c_out, c_out, 3, 1, EXPANSION, after)
     return (first, *[rest] * (depth - 1))
-
-
-def _key(kind: str, c_in: int, c_out: int, kernel: int, stride: int, expand: int, side_px: int) -> OpKey:
-    return OpKey(
-        kind=kind,
-        c_in=c_in,
-        c_out=c_out,
-        kernel=kernel,
-        stride=stride,
-        expand=expand,
-        height_px=side_px,
-        width_px=side_px,
-    )

@@ -24,12 +24,12 @@ from hardware_profiles.errors import BadTimes, MissingRuntime
 from hardware_profiles.fit.count import Layer, count_layers
 from hardware_profiles.fit.public import Timed, error_percent, fit_costs
 from hardware_profiles.types import CostModel, DeviceProfile, Kind, Precision
+from zoo.devices.times import above_zero, csv_text
 from zoo.names import nearest, shown
 from zoo.types import Progress, no_progress
 
 Library = Literal["torchvision", "timm"]
 
-_MAX_BYTES = 50_000_000  # far above the published ones, of 300 kB
 _HUB_COLUMNS = ("model", "device", "runtime", "precision", "latency_ms", "compute_unit", "layers", "layers_cpu")
 _TIMM_COLUMNS = ("model", "infer_img_size", "infer_step_time", "infer_batch_size")
 _HUB_PRECISIONS: Mapping[str, Precision] = {"float": "fp16", "w8a8": "int8"}
@@ -330,9 +330,9 @@ def _read_hub(path: Path, rows: list[tuple[int, dict[str, str]]]) -> list[Publis
         row = Row(
             model=cells["model"],
             size_px=_HUB_PX,
-            latency_ms=_number(cells["latency_ms"], "latency_ms", path, line),
+            latency_ms=above_zero(cells["latency_ms"], "latency_ms", f"{path}, line {line}"),
             batch=1,
-            operations=int(_number(cells["layers"] or "1", "layers", path, line)),
+            operations=int(above_zero(cells["layers"] or "1", "layers", f"{path}, line {line}")),
             on_cpu=cells["compute_unit"] != "NPU" or bool(cells["layers_cpu"]),
             version=cells.get("tool_versions", "").replace(";", ", "),
         )
@@ -356,10 +356,10 @@ def _read_timm(path: Path, rows: list[tuple[int, dict[str, str]]]) -> Published:
     found = [
         Row(
             model=cells["model"],
-            size_px=int(_number(cells["infer_img_size"], "infer_img_size", path, line)),
-            latency_ms=_number(cells["infer_step_time"], "infer_step_time", path, line),
-            batch=int(_number(cells["infer_batch_size"], "infer_batch_size", path, line)),
-            params=1e6 * _number(cells.get("param_count") or "1", "param_count", path, line),
+            size_px=int(above_zero(cells["infer_img_size"], "infer_img_size", f"{path}, line {line}")),
+            latency_ms=above_zero(cells["infer_step_time"], "infer_step_time", f"{path}, line {line}"),
+            batch=int(above_zero(cells["infer_batch_size"], "infer_batch_size", f"{path}, line {line}")),
+            params=1e6 * above_zero(cells.get("param_count") or "1", "param_count", f"{path}, line {line}"),
         )
         for line, cells in rows
     ]
@@ -374,16 +374,7 @@ def _read_timm(path: Path, rows: list[tuple[int, dict[str, str]]]) -> Published:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read(_MAX_BYTES + 1)
-    except UnicodeDecodeError as error:
-        raise BadTimes(f"{path}: byte {error.start} is not UTF-8 text; save it as CSV (UTF-8)") from None
-    except OSError as error:
-        raise BadTimes(f"{path}: cannot be read: {error.strerror}") from None
-    if len(text) > _MAX_BYTES:
-        raise BadTimes(f"{path}: larger than {_MAX_BYTES // 10**6} MB; a network takes about 100 bytes")
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(csv_text(path), newline=""), strict=True)
     try:
         for cells in reader:
             if None in cells or None in cells.values():
@@ -397,16 +388,6 @@ def _check_columns(path: Path, cells: Mapping[str, str], wanted: Sequence[str]) 
     if missing := [name for name in wanted if name not in cells]:
         has = ", ".join(shown(name) for name in list(cells)[:8])
         raise BadTimes(f"{path}: has no column {', '.join(missing)}, but {has}")
-
-
-def _number(text: str, column: str, path: Path, line: int) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise BadTimes(f"{path}, line {line}: {column} is {shown(text.strip())}; it takes a finite number above 0")
-    return value
 
 
 def _slug(name: str) -> str:

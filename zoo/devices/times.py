@@ -56,7 +56,7 @@ def read_times(path: Path, net: Net, resolution_px: int) -> Times:
         architecture = _architecture(row["architecture"], net, resolution_px, where)
         if architecture in found:
             raise BadTimes(f"{where}: the network of line {lines[architecture]} again; keep one of them")
-        found[architecture], lines[architecture] = _latency_ms(row["latency_ms"], where), line
+        found[architecture], lines[architecture] = above_zero(row["latency_ms"], "latency_ms", where), line
     if not found:
         raise BadTimes(f"{path}: holds no network; `zoo devices sample -n 10` prints some to time")
     return Times(architectures=tuple(found), latency_ms=tuple(found.values()))
@@ -79,14 +79,7 @@ def network_label(i: int) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            text = file.read(_MAX_BYTES + 1)
-    except UnicodeDecodeError as error:
-        raise BadTimes(f"{path}: byte {error.start} is not UTF-8 text; save it as CSV (UTF-8)") from None
-    if len(text) > _MAX_BYTES:
-        raise BadTimes(f"{path}: larger than {_MAX_BYTES // 10**6} MB; a network takes about 150 bytes")
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(csv_text(path), newline=""), strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         _check_columns(names, path)
@@ -129,13 +122,34 @@ def _architecture(text: str, net: Net, resolution_px: int, where: str) -> Archit
     return architecture
 
 
-def _latency_ms(text: str, where: str) -> float:
+def csv_text(path: Path) -> str:
+    """The text of a CSV of times.
+
+    Raises:
+        BadTimes: it cannot be read, is no text, or is too large to be one.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            text = file.read(_MAX_BYTES + 1)
+    except UnicodeDecodeError as error:
+        raise BadTimes(f"{path}: byte {error.start} is not UTF-8 text; save it as CSV (UTF-8)") from None
+    except OSError as error:
+        raise BadTimes(f"{path}: cannot be read: {error.strerror}") from None
+    if len(text) > _MAX_BYTES:
+        raise BadTimes(f"{path}: larger than {_MAX_BYTES // 10**6} MB; a network takes about 100 bytes")
+    return text
+
+
+def above_zero(text: str, column: str, where: str) -> float:
+    """The number in a cell.
+
+    Raises:
+        BadTimes: it is none, or not above 0.
+    """
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
-        raise BadTimes(
-            f"{where}: latency_ms is {shown(text.strip())}; it takes a finite number of milliseconds above 0"
-        )
+        raise BadTimes(f"{where}: {column} is {shown(text.strip())}; it takes a finite number above 0")
     return value
