@@ -21,13 +21,15 @@ import numpy as np
 import onnx
 import onnxslim
 import torch
-from networks import network
 
 from export import DELIVERIES, Preprocess, deliver, metadata_props, target_at
 from hardware_profiles import OnnxRunner, time_runners
 from search.images.read import read_images
 from search.images.views import IMAGENET_MEAN, IMAGENET_STD, center
-from search.nets import NETS
+from search.nets import NETS, Backbone
+from search.recalibrate import recalibrate
+from search.types import Architecture
+from zoo.supernets import read_supernet, supernet_folders
 
 
 def main() -> int:
@@ -103,6 +105,23 @@ def straight(net: torch.nn.Module, px: int) -> bytes:
             dynamo=False,
         )
     return bytes(onnxslim.slim(onnx.load_from_string(file.getvalue())).SerializeToString())
+
+
+def network(
+    architecture: Architecture, images_NCHW: torch.Tensor, *, supernet: str | None = None, seed: int = 0
+) -> Backbone:
+    """The network with the statistics of the images."""
+    asked = supernet or next((name for name in supernet_folders() if name.startswith(f"{architecture.net}-")), None)
+    if asked is not None:
+        backbone = read_supernet(asked).supernet.subnet(architecture)
+    else:
+        torch.manual_seed(seed)
+        backbone = NETS[architecture.net].build(architecture)
+        for part in backbone.modules():  # scales of 0 would leave nothing but the shortcuts
+            if isinstance(part, torch.nn.BatchNorm2d) and not part.weight.any():
+                torch.nn.init.constant_(part.weight, 0.5)
+    recalibrate(backbone, torch.split(images_NCHW, 128))
+    return backbone
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from hardware_profiles.timing.threads import advise_threads
+from hardware_profiles.timing.noise import advise_threads
 from zoo.types import Progress, Say, no_progress, tell
 
 if TYPE_CHECKING:

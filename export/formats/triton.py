@@ -1,24 +1,21 @@
 """A model repository that NVIDIA's Triton Inference Server loads as it is: ``tritonserver --model-repository OUT``.
 
-    OUT/NAME/config.pbtxt · OUT/NAME/1/model.onnx · OUT/NAME/ what else belongs to it
+    OUT/NAME/config.pbtxt · OUT/NAME/1/model.onnx
 
-The graph is served by ONNX Runtime, on a GPU where the server has one; with ``tensorrt`` the server builds an engine
-for its own GPU when it loads the model, which no engine from another machine could stand in for. Source: Triton
-documentation, "Model Repository" and "Model Configuration".
+The graph is served by ONNX Runtime, on a GPU where the server has one. Source: Triton documentation, "Model
+Repository" and "Model Configuration".
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
-from export.errors import UnsupportedTarget, UnusableInput, WriteFailed
+from export.errors import UnsupportedTarget, WriteFailed
 from export.formats.onnx_file import OnnxFile, TensorSpec, read_onnx
 from export.staging import scratch_beside
-
-LABELS = "labels.txt"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*")
 _TYPES: Mapping[str, str] = MappingProxyType(
@@ -31,21 +28,11 @@ _TYPES: Mapping[str, str] = MappingProxyType(
         **{name: f"TYPE_{name}" for name in ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")},
     }
 )
-# The server's own names: the configuration, and versions.
-_TAKEN = re.compile(r"config\.pbtxt|[0-9]+")
 # How long a request waits, at most, for others to share its batch.
 _QUEUE_DELAY_US = 100
 
 
-def triton_repository(
-    onnx: Path,
-    out: Path,
-    *,
-    name: str,
-    max_batch: int,
-    extra_files: Mapping[str, Path] = MappingProxyType({}),
-    tensorrt: bool = False,
-) -> Path:
+def triton_repository(onnx: Path, out: Path, *, name: str, max_batch: int) -> Path:
     """Add ``onnx`` as the model ``name`` to the repository ``out``, and return ``out``.
 
     Args:
@@ -54,17 +41,14 @@ def triton_repository(
         name: of the model, and of its folder.
         max_batch: largest batch that the server may form; 0 for a graph that fixes its batch or whose outputs do not
             all start with it.
-        extra_files: what else goes into the model's folder, by relative path; ``labels.txt``, one class a line, also
-            lets clients ask for the top classes of ``logits``.
-        tensorrt: let the server build a TensorRT engine while it loads the model, which takes it up to minutes.
 
     Raises:
-        UnsupportedTarget: a name, a batch or an extra path that the server would refuse.
-        UnusableInput: ``onnx`` or an extra file cannot be read.
+        UnsupportedTarget: a name or a batch that the server would refuse.
+        UnusableInput: ``onnx`` cannot be read.
         WriteFailed: the model is already there, or cannot be written; nothing was left behind.
     """
     graph = read_onnx(onnx)
-    _check(graph, name, max_batch, extra_files)
+    _check(graph, name, max_batch)
     model = out / name
     if model.exists():
         raise WriteFailed(f"{model} is already there; remove it, or choose another name")
@@ -72,16 +56,13 @@ def triton_repository(
         draft = folder / name
         (draft / "1").mkdir(parents=True)
         (draft / "1" / "model.onnx").write_bytes(graph.content)
-        for path, source in extra_files.items():
-            _copy(source, draft / path)
-        text = config_pbtxt(graph, name=name, max_batch=max_batch, labels=LABELS in extra_files, tensorrt=tensorrt)
         # Last: without it the server sees no model here.
-        (draft / "config.pbtxt").write_text(text, "utf-8")
+        (draft / "config.pbtxt").write_text(config_pbtxt(graph, name=name, max_batch=max_batch), "utf-8")
         draft.rename(model)
     return out
 
 
-def config_pbtxt(graph: OnnxFile, *, name: str, max_batch: int, labels: bool, tensorrt: bool) -> str:
+def config_pbtxt(graph: OnnxFile, *, name: str, max_batch: int) -> str:
     """Return the model's configuration, a ``ModelConfig`` in protobuf's text format.
 
     With ``max_batch`` above 0 the server adds the batch to all sizes itself, so they are written without it.
@@ -90,29 +71,24 @@ def config_pbtxt(graph: OnnxFile, *, name: str, max_batch: int, labels: bool, te
     blocks = [
         f'name: "{name}"\nbackend: "onnxruntime"\ndefault_model_filename: "model.onnx"\nmax_batch_size: {max_batch}',
         *(_tensor("input", tensor, first) for tensor in graph.inputs),
-        *(_tensor("output", tensor, first, labels=labels and tensor.name == "logits") for tensor in graph.outputs),
+        *(_tensor("output", tensor, first) for tensor in graph.outputs),
     ]
     if max_batch > 1:
         blocks.append(f"dynamic_batching {{\n  max_queue_delay_microseconds: {_QUEUE_DELAY_US}\n}}")
     blocks.append("instance_group [\n  {\n    count: 1\n    kind: KIND_AUTO\n  }\n]")
     blocks.append("version_policy {\n  latest {\n    num_versions: 1\n  }\n}")
-    if tensorrt:
-        accelerator = '    gpu_execution_accelerator [\n      {\n        name: "tensorrt"\n      }\n    ]\n'
-        blocks.append(f"optimization {{\n  execution_accelerators {{\n{accelerator}  }}\n}}")
     return "\n".join(blocks) + "\n"
 
 
-def _tensor(kind: str, tensor: TensorSpec, first: int, *, labels: bool = False) -> str:
+def _tensor(kind: str, tensor: TensorSpec, first: int) -> str:
     sizes = ", ".join("-1" if isinstance(size, str) else str(size) for size in tensor.shape[first:])
     name = tensor.name.replace("\\", "\\\\").replace('"', '\\"')
     lines = [f'name: "{name}"', f"data_type: {_TYPES[tensor.data_type]}", f"dims: [ {sizes} ]"]
-    if labels:
-        lines.append(f'label_filename: "{LABELS}"')
     body = "\n".join(f"    {line}" for line in lines)
     return f"{kind} [\n  {{\n{body}\n  }}\n]"
 
 
-def _check(graph: OnnxFile, name: str, max_batch: int, extra_files: Mapping[str, Path]) -> None:
+def _check(graph: OnnxFile, name: str, max_batch: int) -> None:
     if not _NAME.fullmatch(name):
         raise UnsupportedTarget(f"{name!r} cannot name a served model; use letters, digits and . _ @ - only")
     if max_batch < 0:
@@ -125,21 +101,3 @@ def _check(graph: OnnxFile, name: str, max_batch: int, extra_files: Mapping[str,
             raise UnsupportedTarget(f"{tensor.name!r} is {tensor.data_type}, which Triton does not serve; use FLOAT")
         if len(tensor.shape) <= (1 if max_batch else 0):
             raise UnsupportedTarget(f"{tensor.name!r} has no size beside its batch; use max_batch 0 or reshape it")
-    for path in extra_files:
-        if not _is_inside(PurePosixPath(path)) or "\\" in path:
-            raise UnsupportedTarget(f"{path!r} is no place for an extra file; name one inside the model's folder")
-
-
-def _is_inside(path: PurePosixPath) -> bool:
-    """Whether a file at ``path`` neither leaves the model's folder nor takes a place of its own files or versions."""
-    parts = path.parts
-    return bool(parts) and not path.is_absolute() and ".." not in parts and not _TAKEN.fullmatch(parts[0])
-
-
-def _copy(source: Path, destination: Path) -> None:
-    try:
-        content = source.read_bytes()
-    except OSError as error:
-        raise UnusableInput(f"{source} cannot be read ({error.strerror}); leave it out or name another") from error
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    destination.write_bytes(content)

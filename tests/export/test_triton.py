@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from onnx import TensorProto, helper
 from onnx_files import onnx_bytes
 
-from export.errors import UnsupportedTarget, UnusableInput, WriteFailed
+from export.errors import UnsupportedTarget, WriteFailed
 from export.formats.triton import triton_repository
 from hardware_profiles import OnnxRunner
 
@@ -29,17 +29,13 @@ SCHEMA = {
         "dynamic_batching": "ModelDynamicBatching",
         "instance_group": "+ModelInstanceGroup",
         "version_policy": "ModelVersionPolicy",
-        "optimization": "ModelOptimizationPolicy",
     },
     "ModelInput": {"name": "string", "data_type": "DataType", "dims": "+int64"},
-    "ModelOutput": {"name": "string", "data_type": "DataType", "dims": "+int64", "label_filename": "string"},
+    "ModelOutput": {"name": "string", "data_type": "DataType", "dims": "+int64"},
     "ModelDynamicBatching": {"max_queue_delay_microseconds": "uint64"},
     "ModelInstanceGroup": {"count": "int32", "kind": "Kind"},
     "ModelVersionPolicy": {"latest": "Latest"},
     "Latest": {"num_versions": "uint32"},
-    "ModelOptimizationPolicy": {"execution_accelerators": "ExecutionAccelerators"},
-    "ExecutionAccelerators": {"gpu_execution_accelerator": "+Accelerator"},
-    "Accelerator": {"name": "string"},
 }
 ENUMS = {
     "DataType": ["TYPE_INVALID", "TYPE_FP32", "TYPE_FP16", "TYPE_UINT8", "TYPE_INT64"],
@@ -108,7 +104,6 @@ def test_the_configuration_describes_the_graph_that_lies_beside_it(target, max_b
             assert ONNX_TYPES[data_type(tensor)] == value.type.tensor_type.elem_type
     assert config.HasField("dynamic_batching") is (max_batch > 1)
     assert [group.count for group in config.instance_group] == [1]
-    assert not config.HasField("optimization")
 
 
 def test_the_served_graph_takes_the_batches_that_the_configuration_promises(write, out, images):
@@ -119,28 +114,6 @@ def test_the_served_graph_takes_the_batches_that_the_configuration_promises(writ
             batch = np.resize(images.numpy(), (size, *config.input[0].dims))
             result = runner.run({config.input[0].name: batch})[config.output[0].name]
             assert result.shape == (size, *config.output[0].dims)
-
-
-def test_the_server_may_be_told_to_build_an_engine_for_its_gpu(write, out):
-    triton_repository(write(onnx_bytes("cloud")), out, name="m", max_batch=8, tensorrt=True)
-    accelerators = parsed(out / "m" / "config.pbtxt").optimization.execution_accelerators
-    assert [accelerator.name for accelerator in accelerators.gpu_execution_accelerator] == ["tensorrt"]
-
-
-def test_class_names_travel_with_the_logits_only(write, out, tmp_path):
-    labels = tmp_path / "classes"
-    labels.write_text("cat\ndog\n")
-    found = onnx.load_from_string(onnx_bytes("cloud"))
-    for node in found.graph.node:
-        node.output[:] = ["logits" if name == "embedding" else name for name in node.output]
-    found.graph.output[0].name = "logits"
-    for name, content, expected in (
-        ("cls", found.SerializeToString(), "labels.txt"),
-        ("backbone", onnx_bytes("cloud"), ""),
-    ):
-        triton_repository(write(content), out, name=name, max_batch=8, extra_files={"labels.txt": labels})
-        assert parsed(out / name / "config.pbtxt").output[0].label_filename == expected
-        assert (out / name / "labels.txt").read_text() == "cat\ndog\n"
 
 
 def test_a_second_model_joins_the_repository_and_none_is_replaced(write, out):
@@ -157,29 +130,6 @@ def test_a_name_that_is_no_folder_of_the_server_is_refused(name, write, out):
     with pytest.raises(UnsupportedTarget, match="cannot name a served model"):
         triton_repository(write(onnx_bytes("edge")), out, name=name, max_batch=0)
     assert not out.exists()
-
-
-@pytest.mark.parametrize("path", ["../x", "/x", "config.pbtxt", "1/model.onnx", "2/x", "a/../../x", "a\\b", "", "."])
-def test_an_extra_file_that_would_lie_elsewhere_or_in_the_way_is_refused(path, write, out, tmp_path):
-    extra = tmp_path / "extra"
-    extra.write_text("x")
-    with pytest.raises(UnsupportedTarget, match="no place for an extra file"):
-        triton_repository(write(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files={path: extra})
-    assert not out.exists()
-
-
-def test_extra_files_keep_their_places_and_their_bytes(write, out, tmp_path):
-    extra = tmp_path / "extra"
-    extra.write_bytes(b"\x00\xff")
-    wanted = {"perf.yaml": extra, "reports/numerics.yaml": extra}
-    triton_repository(write(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files=wanted)
-    assert all((out / "m" / path).read_bytes() == b"\x00\xff" for path in wanted)
-
-
-def test_an_extra_file_that_is_not_there_leaves_no_model(write, out, tmp_path):
-    with pytest.raises(UnusableInput, match="cannot be read"):
-        triton_repository(write(onnx_bytes("edge")), out, name="m", max_batch=0, extra_files={"x": tmp_path / "none"})
-    assert files(out) == set()
 
 
 @pytest.mark.parametrize(
@@ -230,7 +180,7 @@ def test_tritons_own_schema_reads_the_configuration(target, max_batch, write, ou
     assert spec is not None and spec.loader is not None
     proto = module_from_spec(spec)
     spec.loader.exec_module(proto)
-    triton_repository(write(onnx_bytes(target)), out, name="m", max_batch=max_batch, tensorrt=True)
+    triton_repository(write(onnx_bytes(target)), out, name="m", max_batch=max_batch)
     text = (out / "m" / "config.pbtxt").read_text("utf-8")
     config = text_format.Parse(text, proto.ModelConfig())
     assert config.instance_group[0].kind == proto.ModelInstanceGroup.KIND_AUTO

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from benchmarks.onnx_memory import peak_activation_bytes
 from hardware_profiles import count_compute, to_onnx_bytes
 from hardware_profiles.memory import Step, peak_elements
+from tests.onnx_memory import peak_activation_bytes
 from tests.small_tables import FEW
 
 

@@ -1,10 +1,18 @@
 import pytest
 import torch
 
-import hardware_profiles.timing.threads as timing_threads
+import hardware_profiles.timing.noise
 from hardware_profiles import NoisyMachine
-from hardware_profiles.timing.noise import LIMIT_CORES, NoiseWatch, Patience, Sample, refuse_noise, sample
-from hardware_profiles.timing.threads import advise_threads, take_free_threads
+from hardware_profiles.timing.noise import (
+    LIMIT_CORES,
+    NoiseWatch,
+    Patience,
+    Sample,
+    advise_threads,
+    refuse_noise,
+    sample,
+    take_free_threads,
+)
 
 
 def watch(*seconds: tuple[float, float, float]) -> NoiseWatch:
@@ -70,8 +78,8 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A machine of 4 cores; the numbers of threads that torch was told to take."""
     taken = [4]
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr(timing_threads, "NoiseWatch", Watch)
-    monkeypatch.setattr(timing_threads, "_LOOK_S", 0)
+    monkeypatch.setattr(hardware_profiles.timing.noise, "NoiseWatch", Watch)
+    monkeypatch.setattr(hardware_profiles.timing.noise, "_THREADS_LOOK_S", 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: range(4), raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: taken[-1])
     monkeypatch.setattr(torch, "set_num_threads", taken.append)

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.onnx_memory import peak_activation_bytes
 from hardware_profiles import LatencyTable, MissingOp, OpKey, count_compute, estimate_ms, to_onnx_bytes
 from search.nets import NETS, Net
 from search.nets.counts import count_block
 from search.subnets.costs import CostModel, Costs
+from tests.onnx_memory import peak_activation_bytes
 from tests.search.small_supernets import TINY, made_up_table
 
 PX = 16

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hardware_profiles.timing.threads import take_free_threads
+from hardware_profiles.timing.noise import take_free_threads
 from search.first import is_first
 from zoo.progress import Bars, Lines
 from zoo.types import Progress, no_progress, print_above_bars

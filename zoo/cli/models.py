@@ -178,7 +178,7 @@ def report_command(
         raise BadRequest("name one or more packages, or ask for --catalogue")
     talk = Talk(as_json=as_json, quiet=quiet)
     if catalogue:
-        from zoo.report.catalogue import report_catalogue
+        from zoo.report.write import report_catalogue
 
         file = report_catalogue(out or Path("catalogue.html"), overwrite=overwrite)
     else:

@@ -1,16 +1,18 @@
-"""Write: packages as a page - what each is, how fast, how exact, and how it came about."""
+"""Write: packages as a page - what each is, how fast, how exact, how it came about - or the catalogue as one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from hardware_profiles.plain_text import read_plain_json
+from zoo.catalogue import load_entries
 from zoo.catalogue.locate import locate
 from zoo.errors import BadRequest
 from zoo.names import shown
 from zoo.progress import Watch, watching
 from zoo.report.beside import PAGE
-from zoo.report.page import check_page, write_page
+from zoo.report.charts import catalogue_chart
+from zoo.report.page import check_page, render, write_page
 from zoo.report.sections import page_text
 from zoo.types import Evaluation, Say, tell
 
@@ -83,3 +85,24 @@ def _evaluation(path: Path, packages: int) -> tuple[Evaluation, ...]:
         raise BadRequest(f"{shown(str(path))} cannot be read ({error.strerror}); name a file") from None
     except (ValueError, LookupError, TypeError):
         raise BadRequest(f"{shown(str(path))} is not what `zoo evaluate PACKAGE --json` prints") from None
+
+
+def report_catalogue(out: str | Path, *, overwrite: bool = False) -> Path:
+    """Write the catalogue as one HTML page that needs no network; returns the file.
+
+    Raises:
+        OutputExists: the file is there already, or cannot be written.
+        BadCatalogue: the catalogue's file is damaged.
+    """
+    out = Path(out)
+    check_page(out, overwrite=overwrite)
+    entries = load_entries()
+    # A network of cells was not chosen among others by score.
+    points = [(e.name, str(e.task), e.device, e.predicted_ms, e.score) for e in entries if e.net != "cell"]
+    values = {
+        "entries": entries,
+        "tasks": sorted({str(entry.task) for entry in entries}),
+        "devices": sorted({entry.device for entry in entries}),
+        "chart": catalogue_chart(points),
+    }
+    return write_page(render("catalogue.html.jinja", values), out)

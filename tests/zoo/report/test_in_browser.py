@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.report.catalogue import report_catalogue
-from zoo.report.write import report
+from zoo.report.write import report, report_catalogue
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(BROWSER is None, reason="no Chromium here")]
