@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import zoo.catalogue.entries
+import zoo.make.confirm
 import zoo.supernets
 from export.artefact import export
 from export.formats.onnx_file import metadata_props
@@ -17,6 +18,7 @@ from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import LatencyTable
 from search.nets import NETS, Backbone
 from search.recalibrate import recalibrate
+from search.subnets.find import find_each
 from search.types import Task
 from tests.zoo.small_files import DEVICE, SIDE_PX, VALIDATION, made_up_table, write_supernet
 from zoo.package.folder import write_package
@@ -89,6 +91,19 @@ def pristine(card: ModelCard, backbone: Backbone, tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("packages") / "pristine"
     write_package(folder, card=card, backbone=backbone)
     return folder
+
+
+@pytest.fixture
+def package(pristine: Path, tmp_path: Path) -> Path:
+    """A copy to do bad things to."""
+    return Path(shutil.copytree(pristine, tmp_path / "package"))
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches score three networks on 16 images."""
+    few = {"evaluations": 3, "generations": 1, "images": 16}
+    monkeypatch.setattr(zoo.make.confirm, "find_each", lambda *a, **k: find_each(*a, **k, **few))
 
 
 @pytest.fixture(scope="session")

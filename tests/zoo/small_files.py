@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from typer.testing import CliRunner, Result
+
 from hardware_profiles.types import DeviceProfile, LatencyTable, Validation
 from search.nets import NETS
 from search.nets.heads import CLASSES
@@ -10,6 +12,9 @@ from search.nets.whole import all_head_ops
 from search.supernet import save_supernet
 from tests import small_tables
 from tests.search.small_supernets import supernet_of
+from zoo.cli.app import program
+from zoo.package.card import CONFIG, config_text, read_manifest
+from zoo.package.manifest import describe
 
 SIDE_PX = 16
 DEVICE = replace(
@@ -38,3 +43,15 @@ def made_up_table(device: DeviceProfile) -> LatencyTable:
     net = NETS["mobile"]
     keys = (*net.op_keys(SIDE_PX), *all_head_ops(net, SIDE_PX, (CLASSES,)))
     return small_tables.table(dict.fromkeys(keys, 1.0), device=device, resolution_px=SIDE_PX, validation=VALIDATION)
+
+
+def run(*words: object) -> Result:
+    """A command of ``zoo``, in this process."""
+    return CliRunner().invoke(program(), [str(word) for word in words])
+
+
+def resealed(package: Path, **changes: object) -> Path:
+    """A package whose card and files were changed, with all digests right again, as its author would write it."""
+    card, manifest = read_manifest(package)
+    (package / CONFIG).write_text(config_text(replace(card, **changes), describe(package, manifest)), "utf-8")
+    return package

@@ -12,12 +12,12 @@ from hardware_profiles.tables.find import ALIASES
 from hardware_profiles.types import LatencyTable
 from search.nets import Backbone
 from zoo.catalogue.get import get
-from zoo.catalogue.list import list_models
 from zoo.catalogue.locate import card_of, locate
 from zoo.errors import BadPackage, UnknownName, ZooError
 from zoo.make.images import fingerprint
 from zoo.make.search import Made
 from zoo.package.folder import write_package
+from zoo.supernets import BUNDLED, find_supernet
 from zoo.types import ModelCard
 
 
@@ -134,8 +134,13 @@ def test_an_alias_is_the_device_it_stands_for(made: list[dict[str, object]], ima
     assert made[0]["device"] == ALIASES["edge"]
 
 
-def test_the_public_names_are_those_of_the_modules() -> None:
-    assert zoo.get is zoo.get and zoo.get.__wrapped__ is get and zoo.list.__wrapped__ is list_models  # type: ignore[attr-defined]
-    assert isinstance(zoo.__version__, str)
-    with pytest.raises(AttributeError, match="gte"):
-        _ = zoo.gte  # type: ignore[attr-defined]
+def test_a_supernet_is_found_by_its_name_and_in_its_folder(tmp_path: Path) -> None:
+    assert find_supernet("mobile-mocov2") == BUNDLED / "mobile-mocov2"
+    assert find_supernet(BUNDLED / "resnet-mocov2") == BUNDLED / "resnet-mocov2"
+
+
+@pytest.mark.parametrize("name", ["mobile-mocov", "", "a" * 3_000, "a" * 10_000, "x\0y", "/etc"])
+def test_what_is_no_supernet_is_one_short_line(name: str) -> None:
+    with pytest.raises(UnknownName, match=r"no supernet is called .*`zoo pretrain` makes one") as caught:
+        find_supernet(name)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 300

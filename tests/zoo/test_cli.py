@@ -14,16 +14,13 @@ from export.types import ExportReport
 from hardware_profiles.types import LatencyTable
 from search.errors import InfeasibleBudget
 from search.types import Architecture
+from tests.zoo.small_files import run
 from zoo.cli.app import COMMANDS, GROUPS, program
 from zoo.make.search import Made
 from zoo.types import ModelCard
 
 ROOT = Path(__file__).parents[2]
 NEAREST = Architecture(net="mobile", choices=(), resolution_px=32)
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(program(), [str(arg) for arg in args])
 
 
 def search_that(monkeypatch: pytest.MonkeyPatch, outcome: BaseException | Made) -> None:

@@ -5,23 +5,25 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from hardware_profiles import LatencyTable, find_table, save_table
 from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.tables.find import ALIASES, keep_table
 from search.nets import NETS
 from search.types import Architecture
-from zoo.cli.app import program
+from tests.zoo import small_files
 from zoo.devices.onboard import sample_networks
 from zoo.devices.times import times_text
 from zoo.home import own_tables
 
 ROOT = Path(__file__).parents[2]
 NET = NETS["mobile"]
+
+run = partial(small_files.run, "devices")
 
 
 @pytest.fixture(autouse=True)
@@ -37,10 +39,6 @@ def raspi4() -> LatencyTable:
 @pytest.fixture(scope="module")
 def ten() -> list[Architecture]:
     return sample_networks("mobile", 32, 10)
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(program(), ["devices", *map(str, args)])
 
 
 def document(*args: object) -> object:

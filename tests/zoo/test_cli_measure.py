@@ -1,23 +1,21 @@
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import zoo.devices.this_machine
 from hardware_profiles.errors import NoisyMachine
 from hardware_profiles.tables.files import load_table
 from hardware_profiles.types import DeviceProfile, LatencyTable
-from zoo.cli.app import program
+from tests.zoo import small_files
 from zoo.devices.names import this_device
 from zoo.devices.this_machine import measure_here
 from zoo.errors import UnknownName
 
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(program(), ["devices", *(str(arg) for arg in args)])
+run = partial(small_files.run, "devices")
 
 
 @pytest.fixture

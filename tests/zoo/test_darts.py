@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from typer.testing import CliRunner, Result
 
 import zoo
 from hardware_profiles import estimate_ms, keep_table
@@ -19,8 +18,8 @@ from search.supernet import load_supernet, save_supernet
 from search.types import Strategy
 from tests.search.small_cells import DARTS_V2, random_alphas, single_network
 from tests.search.small_supernets import made_up_table
+from tests.zoo.small_files import run
 from zoo.catalogue.locate import fullest
-from zoo.cli.app import program
 from zoo.cli.train import Preset
 from zoo.devices.tables import own_tables, table_for
 from zoo.errors import BadRecipe, BudgetMissed, OutputExists, UnknownName
@@ -37,10 +36,6 @@ SMALL = DartsRecipe(
     epochs=1, batch=8, crop_px=8, cells=3, channels=2, alpha_lr=0.1, projection_dim=8, selection_epochs=1.0, images=64
 )
 SIZE: dict[str, Any] = {"cells": 5, "channels": 8, "resolution_px": PX}
-
-
-def run(*args: object) -> Result:
-    return CliRunner().invoke(program(), [str(arg) for arg in args])
 
 
 def small(preset: str, **changes: Any) -> DartsRecipe:

@@ -10,7 +10,6 @@ import numpy as np
 import onnxruntime
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 import export.delivery
 import zoo.use.export
@@ -21,8 +20,8 @@ from search.images.statistics import measure_statistics, save_statistics
 from search.images.views import center
 from search.nets import Backbone
 from search.recalibrate import recalibrate
+from tests.zoo.small_files import run
 from zoo.catalogue.get import get
-from zoo.cli.app import program
 from zoo.errors import BadCheckpoint, BadPackage, BadRequest, OutputExists
 from zoo.make.images import read_photos
 from zoo.package.card import read_card, read_manifest
@@ -222,7 +221,7 @@ def test_a_failing_artefact_is_kept_aside_the_command_exits_4_and_the_rest_is_de
 ) -> None:
     break_the("fp16", monkeypatch)
     arguments = ["--target", "edge", "--calibration", str(photos), "--quantize", "16", "-o", str(tmp_path / "out")]
-    ran = CliRunner().invoke(program(), ["export", str(pristine), *arguments, "--json"])
+    ran = run("export", pristine, *arguments, "--json")
     assert ran.exit_code == 4
     document = json.loads(ran.stdout)
     assert len(document["refused"]) == 1 and document["recommended"] == "onnx/model.onnx"
@@ -271,7 +270,7 @@ def test_an_interruption_or_a_full_disk_leaves_nothing(
 )
 def test_usage_errors_exit_2_on_one_line(pristine: Path, photos: Path, tmp_path: Path, words: list[str]) -> None:
     given = ["--target", "edge", "--calibration", str(photos), "-o", str(tmp_path / "out")]
-    ran = CliRunner().invoke(program(), ["export", str(pristine), *given, *words])
+    ran = run("export", pristine, *given, *words)
     assert ran.exit_code == 2
     assert not (tmp_path / "out").exists()
 
@@ -291,7 +290,7 @@ def test_every_artefact_is_timed_at_every_setting(exported: Exported) -> None:
 def test_the_benchmark_command_prints_json_and_draws(exported: Exported, tmp_path: Path) -> None:
     plot = tmp_path / "plot.png"
     words = ["benchmark", str(exported.path), "--threads", "1", "--json", "--plot", str(plot)]
-    ran = CliRunner().invoke(program(), words)
+    ran = run(*words)
     assert ran.exit_code == 0, ran.stderr
     assert len(json.loads(ran.stdout)["rows"]) == 3
     with Image.open(plot) as picture:
@@ -301,7 +300,7 @@ def test_the_benchmark_command_prints_json_and_draws(exported: Exported, tmp_pat
 
 def test_a_plot_of_another_kind_is_one_line(exported: Exported, tmp_path: Path) -> None:
     words = ["benchmark", str(exported.path), "--threads", "1", "--plot", str(tmp_path / "plot.txt")]
-    assert CliRunner().invoke(program(), words).exit_code == 2
+    assert run(*words).exit_code == 2
 
 
 def test_a_damaged_artefact_is_not_timed(exported: Exported, tmp_path: Path) -> None:
@@ -337,7 +336,7 @@ def test_a_name_that_was_searched_on_generated_images_gets_int8_of_such_images_w
     images = replace(card.images, fingerprint="generated: 64 dead leaves, seed 0")
     write_package(tmp_path / "source", card=replace(card, images=images), backbone=network)
     words = ["export", str(tmp_path / "source"), "--target", "edge", "-o", str(tmp_path / "out")]
-    ended = CliRunner().invoke(program("export"), [*words, "--min-agreement", "0" if passes else "1"])
+    ended = run(*words, "--min-agreement", "0" if passes else "1")
     assert ended.exit_code == 0, ended.stderr
     about = read_card(tmp_path / "out")
     assert [report.target.precision for report in about.reports] == precisions

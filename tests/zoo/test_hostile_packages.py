@@ -1,20 +1,23 @@
 """Input of strangers: whatever a name, a manifest or a file says, it ends in one line, and writes nothing."""
 
 import json
-import shutil
+import os
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import zoo.package.card
 from hardware_profiles.tables.strict_yaml import read_plain_yaml
-from zoo.errors import BadPackage, ZooError
+from tests.zoo.small_files import resealed
+from zoo.errors import BadPackage, VerificationFailed, ZooError
 from zoo.hub.address import find_address
 from zoo.names import parse_name
 from zoo.package.card import read_card, read_config, read_reports
+from zoo.package.folder import load_package
 from zoo.package.manifest import Digest, check_manifest
 
 # ``-m slow`` runs as many as the benchmark does.
@@ -205,10 +208,7 @@ def test_json_with_odd_numbers_and_letters_is_refused(number: str) -> None:
         read_config(f'{{"schema": 1, "x": {number}}}')
 
 
-def test_a_device_or_a_pipe_in_place_of_a_file_is_not_read(pristine: Path, tmp_path: Path) -> None:
-    import os
-
-    package = Path(shutil.copytree(pristine, tmp_path / "package"))
+def test_a_device_or_a_pipe_in_place_of_a_file_is_not_read(package: Path) -> None:
     for file in ("perf.yaml", "config.json"):
         (package / file).unlink()
         os.mkfifo(package / file)
@@ -216,15 +216,7 @@ def test_a_device_or_a_pipe_in_place_of_a_file_is_not_read(pristine: Path, tmp_p
             read_card(package)
 
 
-def test_a_graph_that_reads_files_outside_its_folder_is_refused(pristine: Path, tmp_path: Path) -> None:
-    import onnx
-
-    from zoo.errors import BadPackage, VerificationFailed
-    from zoo.package.card import config_text, read_manifest
-    from zoo.package.folder import load_package
-    from zoo.package.manifest import describe
-
-    package = Path(shutil.copytree(pristine, tmp_path / "package"))
+def test_a_graph_that_reads_files_outside_its_folder_is_refused(package: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.bin").write_bytes(bytes(4096))
     graph = onnx.load(package / "onnx/model.onnx")
     weight = next(tensor for tensor in graph.graph.initializer if len(tensor.raw_data) >= 64)
@@ -234,8 +226,7 @@ def test_a_graph_that_reads_files_outside_its_folder_is_refused(pristine: Path, 
     for key, value in (("location", "../../secret.bin"), ("length", str(min(size, 4096)))):
         weight.external_data.add(key=key, value=value)
     (package / "onnx/model.onnx").write_bytes(graph.SerializeToString())
-    card, manifest = read_manifest(package)
-    (package / "config.json").write_text(config_text(card, describe(package, manifest)))
+    resealed(package)
     with pytest.raises(
         (BadPackage, VerificationFailed), match=r"onnx/model\.onnx (cannot be run|is of another)"
     ) as caught:

@@ -10,17 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import zoo.catalogue.entries
 import zoo.hub.client
 import zoo.package.folder
 from search.nets import Backbone
 from search.types import Task
+from tests.zoo.small_files import run
 from zoo.catalogue.entries import Entry, entries_text, load_entries
 from zoo.catalogue.list import list_models, nearest_models
 from zoo.catalogue.locate import entry_of
-from zoo.cli.app import program
 from zoo.errors import BadCatalogue, BadRequest
 from zoo.hub.client import HubEntry
 from zoo.package.folder import write_package
@@ -125,7 +124,7 @@ def test_the_list_is_80_columns_wide_and_nothing_of_it_is_cut(
     long = f"data-mocov2-cls-1ms@{'a-very-long-name-of-a-device-' * 2}x"
     config = json.loads((packages / "b" / "config.json").read_text())
     (packages / "b" / "config.json").write_text(json.dumps({**config, "name": long}))
-    shown = CliRunner().invoke(program(), ["list"]).stdout
+    shown = run("list").stdout
     assert all(len(line) <= 80 for line in shown.splitlines())
     for line in list_models():
         assert line.name in shown

@@ -75,21 +75,6 @@ def test_its_text_says_how_to_use_it(model: Model) -> None:
     assert model.onnx_path.is_file() and str(model.onnx_path) in repr(model)
 
 
-def test_every_way_in_gives_the_same_pixels_and_leaves_the_picture_as_it_was(model: Model, tmp_path: Path) -> None:
-    array = np.random.default_rng(0).integers(0, 255, (25, 33, 3), dtype=np.uint8)
-    picture = Image.fromarray(array).resize((331, 257), Image.Resampling.BICUBIC)
-    for mode, name in (("RGB", "p.jpg"), ("RGBA", "p.png"), ("L", "q.jpg"), ("P", "q.png"), ("CMYK", "r.jpg")):
-        picture.convert(mode).save(tmp_path / name)
-        content = (tmp_path / name).read_bytes()
-        lazy = Image.open(tmp_path / name)
-        decoded = Image.open(tmp_path / name)
-        decoded.load()
-        forms = [tmp_path / name, str(tmp_path / name), content, io.BytesIO(content), lazy, decoded]
-        inputs = [model.preprocess(form) for form in forms]
-        assert all(torch.equal(one, inputs[0]) for one in inputs)
-        assert lazy.size == decoded.size == (331, 257)
-
-
 @pytest.mark.parametrize("bad", [None, 3.5, [], [3.5], b"text", io.BytesIO(b"")])
 def test_what_is_no_picture_is_refused_in_one_line(model: Model, bad: object) -> None:
     with pytest.raises((BadRequest, UnreadableImage)) as caught:

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 
 import zoo.package.folder
 from search.nets import Backbone
+from tests.zoo.small_files import resealed
 from zoo.catalogue.get import get
 from zoo.errors import BadPackage, OutputExists, VerificationFailed, ZooError
-from zoo.package.card import config_text, read_card, read_config
+from zoo.package.card import read_card
 from zoo.package.folder import load_package, write_package
-from zoo.package.manifest import describe
 from zoo.types import ModelCard
 
 FILES = {
@@ -31,19 +31,6 @@ FILES = {
     "onnx/model.onnx",
     "perf.yaml",
 }
-
-
-@pytest.fixture
-def package(pristine: Path, tmp_path: Path) -> Path:
-    """A copy to do bad things to."""
-    return Path(shutil.copytree(pristine, tmp_path / "package"))
-
-
-def reseal(package: Path, **changes: object) -> None:
-    """Write the package's config anew, so that all digests are right again."""
-    card, manifest = read_config((package / "config.json").read_text("utf-8"))
-    text = config_text(replace(card, **changes), describe(package, manifest))
-    (package / "config.json").write_text(text, "utf-8")
 
 
 def test_a_package_has_the_documented_files(pristine: Path) -> None:
@@ -143,7 +130,7 @@ def test_a_perf_file_of_another_shape_is_refused(package: Path, old: str, new: s
     text = (package / "perf.yaml").read_text()
     assert old in text
     (package / "perf.yaml").write_text(text.replace(old, new))
-    reseal(package)
+    resealed(package)
     with pytest.raises(BadPackage):
         load_package(package)
 
@@ -152,13 +139,13 @@ def test_weights_of_another_architecture_are_refused(package: Path) -> None:
     weights = load_file(package / "model.safetensors")
     weights.popitem()
     save_file(weights, package / "model.safetensors")
-    reseal(package)
+    resealed(package)
     with pytest.raises(BadPackage, match="does not fit the architecture"):
         load_package(package)
 
 
 def test_an_unknown_net_is_refused(package: Path, card: ModelCard) -> None:
-    reseal(package, architecture=replace(card.architecture, net="other"))
+    resealed(package, architecture=replace(card.architecture, net="other"))
     with pytest.raises(BadPackage, match="net 'other' is unknown"):
         load_package(package)
 
@@ -167,7 +154,7 @@ def test_verify_finds_weights_that_are_not_those_of_the_golden_outputs(package: 
     weights = load_file(package / "model.safetensors")
     name = next(name for name, tensor in weights.items() if tensor.dtype == torch.float32 and tensor.ndim == 4)
     save_file({**weights, name: weights[name] * 1.1}, package / "model.safetensors")
-    reseal(package)
+    resealed(package)
     load_package(package)
     with pytest.raises(VerificationFailed, match="does not reproduce"):
         load_package(package, verify=True)
@@ -176,7 +163,7 @@ def test_verify_finds_weights_that_are_not_those_of_the_golden_outputs(package: 
 def test_verify_finds_an_artefact_that_is_not_the_network(package: Path) -> None:
     golden = load_file(package / "golden.safetensors")
     save_file({**golden, "embedding": golden["embedding"].flip(0)}, package / "golden.safetensors")
-    reseal(package)
+    resealed(package)
     with pytest.raises(VerificationFailed, match="embedding"):
         load_package(package, verify=True)
 

@@ -8,9 +8,7 @@ import onnx
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
-import zoo.make.confirm
 from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.tables.files import load_table, save_table
 from hardware_profiles.tables.find import find_table as find_file
@@ -24,10 +22,9 @@ from search.nets import NETS
 from search.nets.heads import CLASSES, Whole, make_head
 from search.nets.whole import Framed, Headed, all_head_ops, family_for
 from search.subnets.costs import CostModel
-from search.subnets.find import find_each
 from search.types import Budget, Task
+from tests.zoo.small_files import run
 from zoo.catalogue.get import get
-from zoo.cli.app import program
 from zoo.devices.fitted import find_table
 from zoo.devices.this_machine import blocks_of, networks_of
 from zoo.errors import BadRequest, MissingHeads
@@ -139,6 +136,11 @@ def test_a_size_that_does_not_fit_is_refused_with_one_that_does(
         check_size(net, size, task)
 
 
+@pytest.fixture(autouse=True)
+def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Pictures of odd sizes, each with a bright edge."""
@@ -160,12 +162,9 @@ def test_images_are_read_whole_in_any_shape(photos: Path) -> None:
 
 
 def test_a_detector_for_a_wide_input_sees_whole_photos_and_answers_in_their_pixels(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, short: None
 ) -> None:
-    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     keep_table(wide_table(), own_tables())
-    short = {"evaluations": 1, "generations": 0, "images": 2}
-    monkeypatch.setattr(zoo.make.confirm, "find_each", lambda *a, **k: find_each(*a, **k, **short))
     made = search(
         photos, device="wide-board", budget="40ms", task="det", classes=3, resolution_px=WIDE, out=tmp_path / "out"
     )
@@ -207,10 +206,7 @@ def test_where_a_thing_lies_in_the_input_tells_where_it_lies_in_a_photo_of_any_o
     assert np.abs(np.array(found) - [left, top, right, bottom]).max() <= max(1.0, 1.5 / placed.scale)
 
 
-def test_a_budget_that_limits_nothing_is_said_before_anything_is_scored(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+def test_a_budget_that_limits_nothing_is_said_before_anything_is_scored(photos: Path, tmp_path: Path) -> None:
     for ms, limits in ((2.0, False), (0.5, True)):
         said: list[str] = []
         prepare(
@@ -228,10 +224,7 @@ def test_a_budget_that_limits_nothing_is_said_before_anything_is_scored(
         assert any("limits nothing on galaxy-s24" in line for line in said) != limits
 
 
-def test_a_table_of_backbones_alone_has_no_detectors_and_says_what_to_do(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+def test_a_table_of_backbones_alone_has_no_detectors_and_says_what_to_do(photos: Path, tmp_path: Path) -> None:
     said = (
         r"no time for det_lateral .*; measure it: zoo devices measure .*without --supernet it is estimated for photos"
     )
@@ -244,6 +237,7 @@ def test_a_table_of_backbones_alone_has_no_detectors_and_says_what_to_do(
     ("options", "code", "said"),
     [
         (["--task", "det", "--classes", "0"], 2, "0 classes; a head has 1 to 10000"),
+        (["--task", "seg", "--classes", "-1"], 2, "-1"),
         (["--task", "cls", "--classes", "3"], 2, "3 classes for task cls"),
         (["--task", "det", "--resolution", "100"], 2, "96 to 320 px in multiples of 32, not 100; ask for 96"),
         (["--task", "seg", "--resolution", "352"], 2, "ask for 320"),
@@ -255,12 +249,9 @@ def test_a_table_of_backbones_alone_has_no_detectors_and_says_what_to_do(
     ],
 )
 def test_bad_requests_are_one_line_and_leave_nothing(
-    options: list[str], code: int, said: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: list[str], code: int, said: str, photos: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
     out = tmp_path / "out"
-    result = CliRunner().invoke(
-        program(), ["search", "--images", str(photos), "--budget", "1ms", "-o", str(out), *options]
-    )
+    result = run("search", "--images", photos, "--budget", "1ms", "-o", out, *options)
     lines = [line for line in result.stderr.splitlines() if line]
     assert result.exit_code == code and said in lines[-1] and not out.exists(), result.stderr

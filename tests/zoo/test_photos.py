@@ -10,6 +10,7 @@ import zoo.make.images
 from search.errors import BadSupernet, NotEnoughMemory
 from search.images.read import read_images
 from search.images.statistics import measure_statistics, save_statistics
+from zoo.demo import IMAGES, SIDE_PX, write_demo_images
 from zoo.make.images import GENERATED, fingerprint, read_photos
 
 
@@ -89,3 +90,24 @@ def test_images_that_do_not_fit_in_memory_are_refused_with_numbers_before_any_is
     monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
     with pytest.raises(NotEnoughMemory, match=r"64 images of 100 px need 0.0 GB .* 0.0 GB are free; take fewer with"):
         read_images(image_folder, size_px=100)
+
+
+def test_the_demo_writes_varied_images_that_a_search_can_read(tmp_path: Path) -> None:
+    assert write_demo_images(tmp_path / "new" / "images") == IMAGES
+    images = read_images(tmp_path / "new" / "images", size_px=SIDE_PX)
+    assert len(images.paths) == IMAGES and not images.skipped
+    assert len(torch.unique(images.pixels.flatten(1), dim=0)) == IMAGES
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["images"]
+
+
+def test_the_same_seed_writes_the_same_images(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        write_demo_images(tmp_path / name, seed=seed)
+    a, b, c = (read_images(tmp_path / name, size_px=SIDE_PX).pixels for name in "abc")
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_a_folder_with_files_is_left_as_it_is(tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "mine.png")
+    assert write_demo_images(tmp_path) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]

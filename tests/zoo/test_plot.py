@@ -3,12 +3,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
 import zoo.plots
 import zoo.use.benchmark
 from hardware_profiles.tables.find import find_table
-from zoo.cli.app import program
+from tests.zoo.small_files import run
 from zoo.errors import BadName
 from zoo.plots import check_plot, new_figure, plot_checks, save_figure
 from zoo.use.benchmark import Row, plot_benchmark
@@ -22,7 +21,7 @@ pytest.importorskip("matplotlib")
 def test_what_cannot_be_drawn_is_refused_before_the_work(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(BadName, match=why):
         check_plot(tmp_path / name)
-    ended = CliRunner().invoke(program("benchmark"), ["benchmark", "no-package", "--plot", str(tmp_path / name)])
+    ended = run("benchmark", "no-package", "--plot", tmp_path / name)
     assert ended.exit_code == 2 and why in ended.stderr
 
 

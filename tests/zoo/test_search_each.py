@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import zoo.make.confirm
 from hardware_profiles.errors import UnknownDevice
@@ -14,29 +13,25 @@ from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget
 from search.nets import NETS
 from search.subnets.evolution import Goal
-from search.subnets.find import find_each
 from search.types import Budget, SearchResult, Task
-from zoo.cli.app import program
-from zoo.errors import BadName, BadRequest, OutputExists
+from tests.zoo.small_files import run
+from zoo.errors import BadRequest, OutputExists
 from zoo.make.job import prepare, resolution_for
 from zoo.make.search import search, search_each
-from zoo.names import parse_amount, parse_budget, parse_bytes
 from zoo.package.card import read_config
 from zoo.package.folder import load_package
 from zoo.types import no_progress, silent
 
 SIDE_PX = 16
-SHORT = {"evaluations": 3, "generations": 1, "images": 16}
 
 
 @pytest.fixture
-def boards(home: Path, own_table: LatencyTable, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def boards(home: Path, own_table: LatencyTable, short: None) -> tuple[str, str]:
     """Two devices with tables for 16 px, the second three times slower; all searches are short."""
     for name, ms in (("quick", 1.0), ("slow", 3.0)):
         entries = {key: Latency(median_ms=ms, p90_ms=ms, samples=1) for key in own_table.entries}
         device = replace(own_table.device, id=name, source="published")
         keep_table(replace(own_table, device=device, entries=entries), home / "devices")
-    monkeypatch.setattr(zoo.make.confirm, "find_each", lambda *a, **k: find_each(*a, **k, **SHORT))
     return "quick", "slow"
 
 
@@ -167,31 +162,15 @@ def test_supernet_and_images_are_read_once_for_all_devices(boards: tuple[str, st
     assert first.inputs().shape == (64, 3, SIDE_PX, SIDE_PX)
 
 
-@pytest.mark.parametrize(("text", "amount"), [("500k", 500_000), ("20M", 20_000_000), ("2000", 2000)])
-def test_amounts_are_read_as_people_write_them(text: str, amount: int) -> None:
-    assert parse_amount(text) == amount
-
-
-def test_megabytes_mean_the_same_in_a_budget_and_in_a_limit() -> None:
-    assert parse_amount("2mb") == parse_budget("2mb").max_params == 500_000
-    assert parse_bytes("2mb") == 2_000_000
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1k", "1e6", "k", "3 mb", "0.1", "1tb"])
-def test_what_is_no_amount_is_refused(text: str) -> None:
-    with pytest.raises(BadName, match="is not an amount above 0"):
-        parse_amount(text)
-
-
 def test_the_command_takes_several_devices_and_limits(
     boards: tuple[str, str], image_folder: Path, tmp_path: Path
 ) -> None:
     args = ["search", "--images", str(image_folder), "--budget", "50ms", "--device", "quick", "--device", "slow"]
-    result = CliRunner().invoke(program(), [*args, "-o", str(tmp_path / "out"), "--max-params", "5m", "--json", "-q"])
+    result = run(*args, "-o", tmp_path / "out", "--max-params", "5m", "--json", "-q")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert [one["card"]["recipe"]["limits"]["max_params"] for one in found["devices"]] == [5_000_000] * 2
     assert [Path(file).name for file in found["files"]] == ["fronts.json", "fronts.png"]
     for more, complaint in ((["--budget", "9ms", "--budget", "9ms"], "3 budgets"), (["--max-macs", "x"], "'x' is not")):
-        refused = CliRunner().invoke(program(), [*args, *more, "-o", str(tmp_path / "x")])
+        refused = run(*args, *more, "-o", tmp_path / "x")
         assert refused.exit_code == 2 and complaint in refused.stderr and len(refused.stderr.splitlines()) == 1

@@ -1,7 +1,6 @@
 """What decides that a package is right, and what finding out may cost, never comes from the package alone."""
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,11 +23,6 @@ from zoo.types import ModelCard
 from zoo.use.benchmark import benchmark
 
 Edit = Callable[[ModelCard], ModelCard]
-
-
-@pytest.fixture
-def package(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "package"))
 
 
 def sealed(folder: Path, edit: Edit = lambda card: card, *, honest: bool = True) -> Path:

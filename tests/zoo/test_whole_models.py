@@ -1,12 +1,12 @@
 """For det and seg a budget, a prediction, a measurement and a package are of the whole model, head included."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-import zoo.make.confirm
 from hardware_profiles.errors import MissingOp
 from hardware_profiles.estimate import estimate_ms
 from hardware_profiles.tables.find import find_table
@@ -14,11 +14,8 @@ from hardware_profiles.types import LatencyTable
 from search.nets import NETS
 from search.nets.whole import Headed
 from search.subnets.costs import CostModel
-from search.subnets.find import find_each
 from search.types import Task
 from zoo.devices.this_machine import blocks_of, networks_of
-from zoo.errors import BadRequest
-from zoo.make.job import check_size
 from zoo.make.search import search
 from zoo.package.folder import load_package
 
@@ -27,10 +24,8 @@ SIDE_PX = 16
 
 @pytest.mark.parametrize("task", [Task.DET, Task.SEG])
 def test_a_package_holds_the_whole_model_that_was_timed(
-    task: Task, home: Path, own_table: LatencyTable, image_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    task: Task, home: Path, own_table: LatencyTable, image_folder: Path, tmp_path: Path, short: None
 ) -> None:
-    short = {"evaluations": 3, "generations": 1, "images": 16}
-    monkeypatch.setattr(zoo.make.confirm, "find_each", lambda *a, **k: find_each(*a, **k, **short))
     made = search(image_folder, out=tmp_path / "out", budget="40ms", task=task, resolution_px=SIDE_PX)
     found = load_package(made.path, verify=True)
     card, family = found.card, Headed(NETS["mobile"], task, 20)
@@ -59,8 +54,6 @@ def test_a_table_without_the_head_names_the_command_that_measures_it() -> None:
 
 def replace_highs(table: LatencyTable) -> LatencyTable:
     """The table with all blocks of a segmenter but the one that has classes."""
-    from dataclasses import replace
-
     first, last = Headed(NETS["mobile"], Task.SEG, 7).head(table.resolution_px)
     assert last.kind == "seg_predict"
     return replace(table, entries={**table.entries, first: next(iter(table.entries.values()))})
@@ -83,16 +76,3 @@ def test_measured_blocks_cover_every_measured_network() -> None:
     kinds = {key.kind for network in networks for key in network.ops}
     assert {"head", "det_predict", "seg_predict"} <= kinds
     assert all(key in blocks for network in networks for key in network.ops)
-
-
-@pytest.mark.parametrize("size_px", [64, 100, 352])
-def test_sizes_that_no_photo_net_takes_are_refused(size_px: int) -> None:
-    with pytest.raises(BadRequest, match="96 to 320 px in multiples of 32"):
-        check_size("mobile-photo", (size_px, size_px), Task.DET)
-
-
-@pytest.mark.parametrize(("task", "classes"), [("det", 0), ("seg", -1), ("cls", 3)])
-def test_classes_that_no_head_has_are_refused(task: str, classes: int, home: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadRequest, match="classes"):
-        search(None, out=tmp_path / "out", budget="3ms", task=task, classes=classes)
-    assert not (tmp_path / "out").exists()

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from zoo.catalogue.cache import clean, list_cache
+from zoo.errors import BadHome, OutputExists
+from zoo.home import home_folder, zoo_home
 from zoo.package.staging import STALE_S, staged
 
 
@@ -83,3 +85,91 @@ def test_a_kill_between_two_renames_is_mended_by_the_next_writer(
     with pytest.raises(ZeroDivisionError), staged(tmp_path / "out", mark="mark", overwrite=True):
         raise ZeroDivisionError
     assert (tmp_path / "out" / "mark").read_text() == "earlier" and [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_the_environment_names_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "home"))
+    assert zoo_home() == tmp_path / "home"
+    assert not zoo_home().exists()
+    assert home_folder("packages").is_dir()
+
+
+def test_without_it_the_home_is_the_users_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZOO_HOME", raising=False)
+    assert zoo_home().is_absolute() and zoo_home().name == "subnet-zoo"
+
+
+def test_a_home_that_cannot_be_made_says_which_variable_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("ZOO_HOME", str(tmp_path / "file"))
+    with pytest.raises(BadHome, match="set ZOO_HOME"):
+        home_folder("packages")
+
+
+def test_a_user_without_a_home_is_told_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "ZOO_HOME", "XDG_CACHE_HOME", "USERPROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # what it does where the list of users has no line
+    with pytest.raises(BadHome, match="set ZOO_HOME to a folder you can write"):
+        zoo_home()
+
+
+MARK = "config.json"
+
+
+def write(out: Path, text: str, *, overwrite: bool = False) -> None:
+    with staged(out, mark=MARK, overwrite=overwrite) as draft:
+        (draft / MARK).write_text(text)
+
+
+def test_a_folder_appears_whole_with_its_parents(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "b", "new")
+    assert (tmp_path / "a" / "b" / MARK).read_text() == "new"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), staged(tmp_path / "out", mark=MARK) as draft:
+        (draft / MARK).write_text("half")
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_overwrite_leaves_the_earlier_result(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    with pytest.raises(RuntimeError), staged(tmp_path / "out", mark=MARK, overwrite=True):
+        raise RuntimeError
+    assert (tmp_path / "out" / MARK).read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_result_is_replaced_only_when_told(tmp_path: Path) -> None:
+    write(tmp_path / "out", "old")
+    with pytest.raises(OutputExists, match="--overwrite"):
+        write(tmp_path / "out", "new")
+    write(tmp_path / "out", "new", overwrite=True)
+    assert (tmp_path / "out" / MARK).read_text() == "new"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_overwrite_never_deletes_what_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_text("precious")
+    with pytest.raises(OutputExists, match="not ours"):
+        write(tmp_path, "new", overwrite=True)
+    assert (tmp_path / "photo.jpg").read_text() == "precious"
+
+
+def test_an_empty_folder_may_be_filled_and_a_file_may_not(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "empty", "new")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputExists, match="is a file"):
+        write(tmp_path / "file", "new", overwrite=True)
+
+
+def test_what_appears_there_meanwhile_is_kept(tmp_path: Path) -> None:
+    with pytest.raises(OutputExists), staged(tmp_path / "out", mark=MARK):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "other").write_text("x")
+    assert (tmp_path / "out" / "other").read_text() == "x"
