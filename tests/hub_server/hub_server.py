@@ -5,7 +5,7 @@
 
 It knows what ``huggingface_hub`` needs to create a repository, to upload files small and large, to tag, list, and
 download with ranges. ``server.faults`` makes it fail, ``server.requests`` tells what was asked, ``server.store`` holds
-the rest. From the command line it serves until it is stopped: ``python tests/hub_server/hub_server.py [PORT]``.
+the rest.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from hub_faults import Fault, Faults
-from hub_store import LARGE, Blob, Conflict, Repo, Store
+from tests.hub_server.hub_faults import Fault, Faults
+from tests.hub_server.hub_store import LARGE, Blob, Conflict, Repo, Store
 
 _ROUTES: list[tuple[str, re.Pattern[str], str]] = [
     (method, re.compile(pattern), name)
@@ -62,15 +62,14 @@ class HubServer:
 
     Args:
         tokens: the organizations that each token may write to.
-        port: 0 takes a free one.
     """
 
-    def __init__(self, tokens: dict[str, set[str]], port: int = 0) -> None:
+    def __init__(self, tokens: dict[str, set[str]]) -> None:
         self.store, self.faults = Store(tokens), Faults()
         self.requests: list[tuple[str, str]] = []
         self.sent_bytes = 0
         handler = type("BoundHandler", (_Handler,), {"hub": self})
-        self._server = _Server(("127.0.0.1", port), handler)
+        self._server = _Server(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -231,21 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
         readme = tree["README.md"].content.decode() if "README.md" in tree else ""
         head = readme.split("---\n")[1] if readme.startswith("---\n") else ""
         tags = re.findall(r"^- (\S+)$", head.partition("tags:\n")[2].split("\n\n")[0], re.MULTILINE)
-        return {
-            "_id": repo,
-            "id": repo,
-            "modelId": repo,
-            "sha": commit,
-            "private": self._repo(repo).private,
-            "gated": False,
-            "disabled": False,
-            "downloads": 0,
-            "likes": 0,
-            "tags": tags,
-            "lastModified": "2026-01-01T00:00:00.000Z",
-            "createdAt": "2026-01-01T00:00:00.000Z",
-            "siblings": [{"rfilename": path} for path in sorted(tree)],
-        }
+        siblings = [{"rfilename": path} for path in sorted(tree)]
+        about = {"id": repo, "sha": commit, "private": self._repo(repo).private, "tags": tags, "downloads": 0}
+        return about | {"siblings": siblings}
 
     def _info(self, body: bytes, repo: str, revision: str = "main") -> Any:
         return self._about(repo, revision)
@@ -381,19 +368,3 @@ class _Handler(BaseHTTPRequestHandler):
         except Conflict:
             raise Refusal(409, "Reference already exists") from None
         return {}
-
-
-def main() -> None:
-    """Serve until stopped; the token ``hf_local`` may write to the organization ``acme``."""
-    with HubServer({"hf_local": {"acme"}}, port=int(sys.argv[1]) if sys.argv[1:] else 0) as server:
-        print(
-            f"export HF_ENDPOINT={server.url} HF_TOKEN=hf_local  # organization: acme; stop it with Ctrl-C", flush=True
-        )
-        try:
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            pass
-
-
-if __name__ == "__main__":
-    main()

@@ -33,11 +33,11 @@ from search.labels.read import read_samples
 from search.supernet import load_supernet
 from search.types import Task
 from tests.conftest import structured_image
-from tests.hub_server.hub_package import make_package
-from tests.zoo.small_files import DEVICE, made_up_table, write_supernet
+from tests.zoo.small_files import DEVICE, made_up_table, small_backbone, small_card, small_report, write_supernet
 from zoo.cli.app import program
 from zoo.devices.public import read_published
 from zoo.package.card import CONFIG, NUMERICS, PERF, _sealed
+from zoo.package.folder import write_package
 from zoo.package.manifest import describe
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
@@ -108,7 +108,8 @@ def make_bases(folder: Path) -> Bases:
     for i in range(2):
         structured_image(i).save(images / f"{i:03d}.png")
     table = keep_table(made_up_table(DEVICE), folder)
-    package = make_package(folder / "package", megabytes=1)
+    package, backbone = folder / "package", small_backbone()
+    write_package(package, card=small_card(small_report(backbone, folder / "model.onnx")), backbone=backbone)
     return Bases(package=package, supernet=write_supernet(folder / "supernet"), table=table, images=images)
 
 

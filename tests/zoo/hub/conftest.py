@@ -1,16 +1,12 @@
 """A stand-in Hub, an environment that points at it, and a cache of its own for every test."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "hub_server"))
-
-from hub_names import REPO, TOKEN
-from hub_server import HubServer
-
+from tests.hub_server.hub_server import HubServer
+from tests.zoo.hub.hub_names import REPO, TOKEN
 from zoo.hub.push import _published
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import onnx
 import pytest
-from hub_faults import Fault
-from hub_names import ADDRESS, REPO, TOKEN
-from hub_server import HubServer
 
 import zoo.package.card
 from export.graph.finish import to_fp16
 from search.nets import Backbone
+from tests.hub_server.hub_faults import Fault
+from tests.hub_server.hub_server import HubServer
+from tests.zoo.hub.hub_names import ADDRESS, REPO, TOKEN
 from zoo.catalogue.get import get, pull
 from zoo.catalogue.locate import card_of, locate
 from zoo.errors import BadPackage, HubError, NotInCache, OutputExists, UnknownName, VerificationFailed

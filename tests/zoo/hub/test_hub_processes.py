@@ -5,10 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from hub_faults import Fault
-from hub_names import ADDRESS, REPO
-from hub_server import HubServer
-
+from tests.hub_server.hub_faults import Fault
+from tests.hub_server.hub_server import HubServer
+from tests.zoo.hub.hub_names import ADDRESS, REPO
 from zoo.hub.fetch import fetch
 from zoo.package.card import read_manifest
 from zoo.package.manifest import read_checked

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hub_faults import Fault
-from hub_names import ADDRESS, REPO, TOKEN
-from hub_server import HubServer
 from huggingface_hub import ModelCard as HubCard
 from huggingface_hub import constants
 
 from search.nets import Backbone
+from tests.hub_server.hub_faults import Fault
+from tests.hub_server.hub_server import HubServer
+from tests.zoo.hub.hub_names import ADDRESS, REPO, TOKEN
 from zoo.errors import BadAddress, BadPackage, HubError, VerificationFailed
 from zoo.hub.push import publish, push
 from zoo.package.card import read_config
