@@ -137,11 +137,6 @@ def test_the_measured_time_stands_beside_the_predicted_one(go):
         assert report.predicted_ms is None
 
 
-def test_a_report_survives_json(go):
-    report = go(seeded(ConvNet()), time=True)
-    assert read_document(ExportReport, json.loads(json.dumps(to_document(report), allow_nan=False))) == report
-
-
 @pytest.mark.parametrize("name", ["edge", "cloud"])
 @pytest.mark.parametrize(
     "breaker",

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -248,10 +246,3 @@ def test_an_unknown_target_names_the_nearest_first():
 def test_a_resolution_without_pixels_is_refused():
     with pytest.raises(UnsupportedTarget, match="0 px"):
         target_at("edge", 0)
-
-
-def test_the_package_imports_nothing_heavy_until_it_is_used():
-    heavy = ["torch", "onnx", "onnxruntime", "onnxslim", "pydantic"]
-    code = f"import export, sys; print([name for name in {heavy} if name in sys.modules])"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "[]"

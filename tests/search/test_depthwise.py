@@ -37,18 +37,6 @@ def test_output_and_gradients_are_torch_s(
         torch.testing.assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize(("height", "width", "kernel"), FAST)
-def test_gradients_are_those_of_finite_differences(height: int, width: int, kernel: int) -> None:
-    x, weight = example(height, width, kernel, torch.float64)
-    assert torch.autograd.gradcheck(lambda x, w: conv2d(x, w, 1, kernel // 2, 6), (x, weight))
-
-
-@pytest.mark.parametrize(("height", "width", "kernel"), FAST_BY_TWO)
-def test_so_are_those_of_every_other_position(height: int, width: int, kernel: int) -> None:
-    x, weight = example(height, width, kernel, torch.float64)
-    assert torch.autograd.gradcheck(lambda x, w: conv2d(x, w, 2, kernel // 2, 6), (x, weight))
-
-
 @pytest.mark.parametrize(
     ("stride", "shapes", "fast"), [(1, FAST, True), (2, FAST_BY_TWO, True), (1, LIBRARY, False), (2, LIBRARY, False)]
 )
