@@ -1,6 +1,7 @@
 """Imports run the way the data runs: every import of the four packages is checked, wherever in a file it stands."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -178,3 +179,10 @@ def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     sizes = {folder: len(list(folder.glob("*.py"))) for room in MAY_IMPORT for folder in (ROOT / room).rglob("*/")}
     assert {str(folder): size for folder, size in sizes.items() if size > 14} == {}
     assert len(list((ROOT / "zoo").glob("*.py"))) <= 12
+
+
+def test_what_a_folder_says_it_holds_is_there() -> None:
+    for init in [init for room in MAY_IMPORT for init in (ROOT / room).rglob("*/__init__.py")]:
+        says = ast.get_docstring(ast.parse(init.read_text("utf-8"))) or ""
+        listed = re.findall(r"·\s*(\w+)", re.sub(r"\([^)]*\)", "", says))
+        assert [name for name in listed if not list(init.parent.glob(f"{name}*"))] == [], init

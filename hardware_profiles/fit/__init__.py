@@ -1,4 +1,5 @@
 """A latency table from times of whole networks.
 
-work · calibrate · diverse (which networks to time) · fit · adapt
+work (of a block) · calibrate · fit · adapt (from the tables of known devices) · count (what a torch module computes)
+· public (a cost model from published times) · price (blocks by a cost model)
 """

@@ -1,4 +1,4 @@
 """A latency table measured on this machine.
 
-onnx_bytes · probe · precision · runtimes · models · plan · resume · table
+probe (this machine) · runtimes (those installed) · plan (what to time) · models · precision · table (time them)
 """

@@ -1,4 +1,4 @@
-"""Bench: the models of a plan, built, converted to a precision and put on disk for a runtime."""
+"""Models: those of a plan, built, converted to a precision and put on disk for a runtime."""
 
 from __future__ import annotations
 

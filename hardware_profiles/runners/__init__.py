@@ -1,6 +1,6 @@
 """Runners: runtimes behind one interface. This imports ONNX Runtime alone; each of the others is a file to import.
 
-runner (the interface) · onnx · scripted (for tests) · openvino · tensorrt · torch_cuda
+runner (the interface) · onnx · openvino · tensorrt · torch_runners (a CUDA graph) · processor (its name)
 """
 
 from hardware_profiles.runners.onnx import OnnxRunner as OnnxRunner

@@ -1,4 +1,4 @@
 """Cells that a DARTS search found: from probabilities to a genotype and its cost.
 
-recipe · log · costs · derive
+recipe · log · derive
 """

@@ -1,6 +1,6 @@
 """Scores: how good a network's features are, told without labels; higher is better.
 
-criteria (all of them, of one look at the images) · maps (those of feature maps)
+criteria (all of them, of one look at the images) · maps (those of feature maps) · evidence (how well each orders)
 
 A task's score is the criterion that orders networks of equal milliseconds best, see ``benchmarks/RESULTS.md``.
 """

@@ -1,6 +1,7 @@
 """Latency tables by device name: list what there is, show one, measure this machine.
 
-names · this_machine (measure) · tables (find, or measure) · times, onboard (a table from times of whole networks)
+names · this_machine (measure) · tables (find, or measure) · times, onboard (a table from times of whole networks) ·
+public, fitted (cost models from published times, and their tables)
 """
 
 # ruff: noqa: F401 - __getattr__ offers what is imported here for type checkers.

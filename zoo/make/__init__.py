@@ -1,5 +1,5 @@
 """What produces a package: search, pretrain, darts; bundle puts what was trained into the zoo.
 
-images, request (what is asked for) · confirm (the clock has the last word) · search · pretrain · darts_seed, darts
-· bundle
+images, job (what is asked for) · confirm (the clock has the last word) · search · settings (of a recipe) · dry_run ·
+pretrain · darts_seed, darts · finetune (with labels) · bundle
 """

@@ -1,5 +1,5 @@
 """A package on disk: a folder that holds a network, its card, its artefacts and what proves them.
 
-versions · staging (whole or not at all) · manifest · card · readme · golden · select (which files)
+staging (whole or not at all) · manifest · card · bounds (on what it says) · history (of the search) · readme · golden
 · folder (write, load)
 """

@@ -1,4 +1,5 @@
-"""What is done with a model: export, evaluate, benchmark.
+"""What is done with a model: export, evaluate, predict, benchmark, finetune.
 
-source, subject (what is meant by a name or a folder) · export · evaluate · benchmark
+subject (what is meant by a name or a folder) · export · evaluate · score (of a whole model) · predict · benchmark ·
+finetune
 """

@@ -1,4 +1,4 @@
-"""Halves: which images train the weights, which the architecture, and which judge both."""
+"""Space: the network that DARTS searches, and which images train its weights, its architecture, and judge both."""
 
 from __future__ import annotations
 

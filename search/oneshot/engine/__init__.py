@@ -1,4 +1,4 @@
 """What any training needs: a job on disk, checkpoints, a schedule, processes.
 
-schedule · job · checkpoints · processes · trainer
+schedule · loader · checkpoints · ranks (of processes) · watch (callbacks) · trainer
 """
