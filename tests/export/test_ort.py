@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from onnx_files import onnx_bytes, unknown_operator
+from small_nets import onnx_bytes, unknown_operator
 
 import export.formats.ort
 from export import compare_outputs, target_at

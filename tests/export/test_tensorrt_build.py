@@ -16,8 +16,8 @@ import pytest
 import tensorrt_double
 from onnx import TensorProto
 from onnx.reference import ReferenceEvaluator
-from onnx_files import onnx_bytes, unknown_operator
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from small_nets import onnx_bytes, unknown_operator
 from tensorrt_double import GPU
 
 import export.tensorrt.build

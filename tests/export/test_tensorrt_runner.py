@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx_files import onnx_bytes
+from small_nets import onnx_bytes
 from torch import Tensor
 
 import export.tensorrt.build

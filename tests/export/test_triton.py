@@ -11,7 +11,7 @@ import onnx
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from onnx import TensorProto, helper
-from onnx_files import onnx_bytes
+from small_nets import onnx_bytes
 
 from export.errors import UnsupportedTarget, WriteFailed
 from export.formats.triton import triton_repository

@@ -65,13 +65,6 @@ def test_a_failure_is_one_line_and_a_code(published: HubServer, args: list[str],
     assert len(result.stderr.splitlines()) == 1 and TOKEN not in result.stderr
 
 
-@pytest.mark.parametrize("args", ["push", "pull", "cache list", "cache clean"])
-def test_every_command_has_json_and_quiet(args: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    text = run(*args.split(), "--help").stdout
-    assert "--json" in text and "--quiet" in text
-
-
 def test_the_page_works_as_written(
     server: HubServer, pristine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
