@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PositiveInt, ValidationError
+from pydantic import AfterValidator, Field, FiniteFloat, PositiveInt, ValidationError
 
 from hardware_profiles.errors import BadKit, BadOp, MeasureFailed
 from hardware_profiles.measure.plan import Plan
 from hardware_profiles.measure.probe import slug
 from hardware_profiles.ops import parse_op
+from hardware_profiles.tables.files import SlugText, Strict, printable
 from hardware_profiles.types import DeviceProfile, Kind, Latency, LatencyTable, OpKey, Precision
 
 SCHEMA = 1
@@ -20,32 +21,21 @@ KIT = "zoo devices kit"
 _MAX_BYTES = 5_000_000
 
 
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("holds characters that cannot be printed")
-    return text
-
-
-_Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)]
-_Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,119}$")]
+_Text = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(printable)]
 _Shape = Annotated[list[PositiveInt], Field(min_length=4, max_length=4)]
 _Ns = Annotated[FiniteFloat, Field(ge=0, le=1e13)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class _Block(_Strict):
+class _Block(Strict):
     op: _Text
     input: _Shape
     output: _Shape
 
 
-class _Kit(_Strict):
+class _Kit(Strict):
     schema_number: Literal[1] = Field(alias="schema")
-    id: _Name
-    net: _Name
+    id: SlugText
+    net: SlugText
     resolution_px: PositiveInt
     precision: Precision
     batch: PositiveInt
@@ -55,7 +45,7 @@ class _Kit(_Strict):
     networks: Annotated[list[list[_Text]], Field(min_length=1, max_length=5000)]
 
 
-class _Machine(_Strict):
+class _Machine(Strict):
     chip: _Text
     cores: PositiveInt
     memory_bytes: Annotated[int, Field(ge=0)]
@@ -65,7 +55,7 @@ class _Machine(_Strict):
     threads: PositiveInt
 
 
-class _Result(_Strict):
+class _Result(Strict):
     schema_number: Literal[1] = Field(alias="schema")
     kit: _Kit
     machine: _Machine

@@ -52,7 +52,8 @@ _READABLE = (1, 2, 3)
 _LONGEST_MS = 60_000.0
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text; ValueError for one that no screen shows."""
     if not text.isprintable():
         raise ValueError("holds characters that cannot be printed")
     return text
@@ -63,19 +64,21 @@ def _blocks_text(text: str) -> str:
     return text
 
 
-_Text = Annotated[str, Field(max_length=500), AfterValidator(_printable)]
-_Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,119}$")]
+_Text = Annotated[str, Field(max_length=500), AfterValidator(printable)]
+SlugText = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,119}$")]
 _Ms = Annotated[FiniteFloat, Field(ge=0)]
 _BlockMs = Annotated[FiniteFloat, Field(ge=0, le=_LONGEST_MS)]
 _Percent = Annotated[FiniteFloat, Field(ge=0, le=100)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What a file holds: these fields, of these very types."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class _Device(_Strict):
-    id: _Name
+class _Device(Strict):
+    id: SlugText
     kind: Kind
     chip: _Text
     memory_bytes: Annotated[int, Field(ge=0)]
@@ -89,7 +92,7 @@ class _Device(_Strict):
     license: _Text
 
 
-class _Validation(_Strict):
+class _Validation(Strict):
     networks: PositiveInt
     mape_percent: _Ms
     within_5_percent: _Percent
@@ -100,22 +103,22 @@ class _Validation(_Strict):
     median_percent: _Ms | None = None
 
 
-class _Scaling(_Strict):
+class _Scaling(Strict):
     from_px: PositiveInt
     mape_percent: _Ms | None
     seen_on: _Text
 
 
-class _Entry(_Strict):
+class _Entry(Strict):
     op: Annotated[str, AfterValidator(_blocks_text)]
     median_ms: _BlockMs
     p90_ms: _BlockMs
     samples: PositiveInt
 
 
-class _Head(_Strict):
+class _Head(Strict):
     schema_number: Literal[1, 2, 3] = Field(alias="schema")
-    net: _Name
+    net: SlugText
     resolution_px: Annotated[int, Field(ge=0)]
     measured_at: _Text
     device: _Device
@@ -139,7 +142,7 @@ class _Costs(_Head):
     resolution_px: Literal[0]
     mobile_validation: _Validation | None
     made_by: _Text
-    terms: Annotated[dict[_Name, _Ms], Field(min_length=1)]
+    terms: Annotated[dict[SlugText, _Ms], Field(min_length=1)]
     checks: _Checks = []
 
 

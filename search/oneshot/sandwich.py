@@ -17,22 +17,15 @@ from search.oneshot.step import Metrics, take_step
 from search.types import Architecture
 
 
-class SandwichModule(RandomSamplingLightningModule):
-    """NNI's one-shot module with the sandwich rule in place of one random path."""
+class Stepping(LightningModule):
+    """Steps of the algorithm, and checkpoints that are of one run."""
 
     training_module: SSL
     metrics: Metrics  # of the last step
 
-    @property
-    def automatic_optimization(self) -> bool:
-        """False: several backward passes make one step."""
-        return False
-
     def choose(self, architecture: Architecture) -> None:
         """Make the supernet this network until the next call."""
-        sample = sample_of(self.training_module.net, architecture)
-        for module in self.supernet_modules():
-            module.resample(memo=dict(sample))
+        raise NotImplementedError
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         """One step of the algorithm; ``batch`` is only a tick, for the step's number decides its images."""
@@ -46,6 +39,21 @@ class SandwichModule(RandomSamplingLightningModule):
         """Raise TrainingError for another run's; train for as many steps as its plan says."""
         self.training_module.check(checkpoint, self.state_dict())
         set_steps(self.trainer, self.training_module.plan)
+
+
+class SandwichModule(Stepping, RandomSamplingLightningModule):
+    """NNI's one-shot module with the sandwich rule in place of one random path."""
+
+    @property
+    def automatic_optimization(self) -> bool:
+        """False: several backward passes make one step."""
+        return False
+
+    def choose(self, architecture: Architecture) -> None:
+        """See ``Stepping``."""
+        sample = sample_of(self.training_module.net, architecture)
+        for module in self.supernet_modules():
+            module.resample(memo=dict(sample))
 
 
 class Sandwich(RandomOneShot):
@@ -60,15 +68,14 @@ class Sandwich(RandomOneShot):
         return SandwichModule(training_module)
 
 
-class SingleModule(LightningModule):
-    """What ``search.oneshot.sandwich`` is for a supernet.
+class SingleModule(Stepping):
+    """What ``SandwichModule`` is for a supernet, for one network.
 
     Args:
         ssl: the parts; its net holds one network.
     """
 
     automatic_optimization = False
-    metrics: Metrics  # of the last step
 
     def __init__(self, ssl: SSL) -> None:
         super().__init__()
@@ -81,19 +88,6 @@ class SingleModule(LightningModule):
     def choose(self, architecture: Architecture) -> None:
         """There is only one."""
 
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        """One step of the algorithm; ``batch`` is only a tick, for the step's number decides its images."""
-        self.metrics = take_step(self, self.training_module, self.choose)
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """See ``SSL``."""
         return self.training_module.configure_optimizers()
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Mark it as this run's."""
-        self.training_module.mark(checkpoint)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise TrainingError for another run's; train for as many steps as its plan says."""
-        self.training_module.check(checkpoint, self.state_dict())
-        set_steps(self.trainer, self.training_module.plan)
