@@ -40,6 +40,8 @@ class Range:
 
 
 Count = Annotated[int, Range(least=1)]
+MOST_THREADS = 256  # a runtime starts as many as it is told, a hundred thousand too
+Threads = Annotated[int, Range(least=1, most=MOST_THREADS)]
 Seed = Annotated[int, Range(least=0)]
 Share = Annotated[float, Range(least=0, most=1)]
 Positive = Annotated[float, Range(above=0)]

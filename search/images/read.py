@@ -13,6 +13,7 @@ import math
 import os
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -397,6 +398,10 @@ def _center_square(image: Image.Image, size_px: int) -> Image.Image:
 
 def _too_few(folder: Path, found: int, min_images: int, skipped: list[Skipped]) -> str:
     message = f"{folder} holds {found} usable images; needed are at least {min_images}: add images"
+    suffixes = Counter(path.suffix.lower() for path in folder.rglob("[!.]*") if path.suffix and path.is_file())
+    if others := [one for one in suffixes.most_common() if one[0] not in SUFFIXES]:
+        told = ", ".join(f"{count} {suffix}" for suffix, count in others[:3])
+        message += f", or convert them to JPEG or PNG ({told} files are not read)"
     if skipped:
         first = "; ".join(f"{item.path.name}: {item.reason}" for item in skipped[:3])
         message += f" or mend the {len(skipped)} skipped ({first})"

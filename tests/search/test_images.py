@@ -300,6 +300,12 @@ def test_too_few_images_names_the_first_three_that_were_skipped(image_folder: Pa
     assert message.count("empty file") == 3
 
 
+def test_files_of_formats_that_are_not_read_are_counted_by_their_suffixes(tmp_path: Path) -> None:
+    for name in ("a.ppm", "b.PPM", "c.psd", ".hidden.raw"):
+        (tmp_path / name).write_bytes(b"x")
+    assert "convert them to JPEG or PNG (2 .ppm, 1 .psd files are not read)" in failure(tmp_path)
+
+
 def test_an_image_set_is_frozen(image_folder: Path) -> None:
     images: ImageSet = read_images(image_folder, size_px=16)
     with pytest.raises(AttributeError):

@@ -255,7 +255,7 @@ def _package(draw: Draw, bases: Bases, folder: Path, home: Path) -> list[Try]:
     seldom: list[Try] = [
         ["get", path, "--verify"],
         ["push", path, "acme/signs", "--dry-run"],
-        ["benchmark", path, "--threads", "1", "--batch", "1", "--rounds", "1"],
+        ["benchmark", path, "--threads", "1", "--batch", "1"],
         ["predict", path, str(bases.images / "000.png")],
     ]
     tries = [draw(st.sampled_from(common)), draw(st.sampled_from([["list"], ["cache", "list"], ["report", path]]))]

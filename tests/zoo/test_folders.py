@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from zoo.errors import OutputExists
-from zoo.package.staging import staged
+from zoo.package.staging import check_free, staged
 
 MARK = "config.json"
 
@@ -57,6 +57,15 @@ def test_an_empty_folder_may_be_filled_and_a_file_may_not(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputExists, match="is a file"):
         write(tmp_path / "file", "new", overwrite=True)
+
+
+@pytest.mark.parametrize("place", ["file/out", "x" * 250, "file/deep/er/out"])
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(place: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputExists, match=r"cannot be written \(.*\); name a folder elsewhere"):
+        check_free(tmp_path / place, mark=MARK, overwrite=True)
+    check_free(tmp_path / "a" / "b", mark=MARK, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_what_appears_there_meanwhile_is_kept(tmp_path: Path) -> None:

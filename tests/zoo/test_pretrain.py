@@ -251,3 +251,32 @@ def test_what_cannot_train_is_one_line_with_the_fix(
     assert result.exit_code == code, result.stderr
     assert complaint in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
     assert result.stdout == "" and not out.exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_run_that_fails_before_its_first_checkpoint_leaves_what_was_there_and_nothing_else(
+    error: type[BaseException], trained: list[dict[str, object]], image_folder: Path, tmp_path: Path
+) -> None:
+    def stopped(recipe: Recipe, pixels: object, out: Path, **kwargs: object) -> None:
+        (out / "checkpoints").mkdir(parents=True, exist_ok=True)
+        raise error
+
+    def unreadable(*args: object, **kwargs: object) -> None:
+        raise error
+
+    out = tmp_path / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["search.oneshot.pretrain"], "pretrain", stopped)
+        with pytest.raises(error):
+            train(Recipe(), image_folder, out, terms="mine")
+        assert not out.exists()
+        with pytest.raises(error):  # nothing was trained there: it is no run's folder
+            train(Recipe(), image_folder, image_folder, terms="mine", resume=True)
+        assert len(list(image_folder.glob("*.png"))) == 64
+    train(Recipe(), image_folder, out, terms="mine")
+    (out / "card.json").write_text("of the earlier run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zoo.make.pretrain.feed", unreadable)
+        with pytest.raises(error):
+            train(Recipe(), image_folder, out, terms="mine", overwrite=True)
+    assert (out / "card.json").exists()

@@ -88,7 +88,7 @@ def test_documents_nested_deeper_than_ours_are_refused_in_one_line(levels: int, 
         load_card(tmp_path)
 
 
-ODD: list[Any] = [None, True, -1, 10**400, "x", [], [[]], {}, {"x": []}, float("nan")]
+ODD: list[Any] = [None, True, -1, 10**400, "x", [], [[]], {}, {"x": []}, float("nan"), float("inf")]
 
 
 def test_a_card_with_a_field_of_another_kind_is_shown_refused_or_left_out_of_the_list(
@@ -104,6 +104,10 @@ def test_a_card_with_a_field_of_another_kind_is_shown_refused_or_left_out_of_the
     for curve in (*ODD, {"columns": [], "rows": [], "note": ""}, {"columns": ["step"], "rows": [1, 2], "note": 1}):
         (folder / "card.json").write_text(json.dumps({**card, "training": {"curve": curve}}), "utf-8")
         assert supernet_facts(load_card(folder), folder)
+    for odd in (value for one in ODD for value in (one, {"x": one}, {"x": {"shape": one}}, {"x": {"shape": [one]}})):
+        head = json.dumps(odd).encode()
+        (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head)
+        assert all(line.params is None or line.params < 10**15 for line in zoo.list("*"))
 
 
 def test_a_package_with_a_field_of_another_kind_is_left_out_of_the_list_or_shown(pristine: Path, home: Path) -> None:

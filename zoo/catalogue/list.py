@@ -34,7 +34,7 @@ _TRAINING_ONLY = "projector."
 _TASKS = ("cls", "det", "seg")
 _MOST_NUMBER = 10**15  # of parameters, bytes and the like; no column has room for more
 # What reading a stranger's files ends in; such a one is as good as absent.
-_UNLISTED = (OSError, ValueError, LookupError, TypeError, AttributeError)
+_UNLISTED = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
 _BUDGET_IN_TEXT = re.compile(r"[0-9.]+(?:ms|mmacs|mb)")
 
 

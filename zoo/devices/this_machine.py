@@ -22,7 +22,7 @@ from search.nets import NETS, Net
 from search.nets.heads import CLASSES, HEADS, Whole, make_head
 from search.nets.whole import Framed, Headed, all_head_ops, build_block, takes_heads
 from search.types import Architecture
-from zoo.checks import Count, Seed
+from zoo.checks import Count, Seed, Threads
 from zoo.devices.names import DEFAULT_THREADS
 from zoo.errors import UnknownName
 from zoo.names import nearest, shown
@@ -56,7 +56,7 @@ def measure_here(
     resolution_px: Count,
     *,
     width_px: Count | None = None,
-    threads: Count | None = None,
+    threads: Threads | None = None,
     setting: Setting | None = None,
     progress: Watch = "auto",
     seed: Seed = 0,

@@ -28,7 +28,7 @@ from search.nets.genotype import Genotype, random_genotype, read_genotype, read_
 from search.running import ALONE, Running
 from search.supernet import Supernet, save_supernet
 from search.types import Architecture, Budget
-from zoo.checks import Count
+from zoo.checks import Count, Threads
 from zoo.devices.tables import table_for
 from zoo.errors import BadRecipe, MissingExtra, OutputExists
 from zoo.make.darts_seed import GENOTYPE, NETWORK, Job, Seed, run_seed
@@ -66,7 +66,7 @@ def darts(
     cells: Count | None = None,
     channels: Count | None = None,
     resolution_px: Count = 32,
-    threads: Count | None = None,
+    threads: Threads | None = None,
     terms: str = "not stated",
     running: Running = ALONE,
     resume: bool = False,

@@ -259,6 +259,7 @@ def train(
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None
     machines = machines_for(running.devices, running.nodes)
     recipe = _shared(recipe, machines.count)
+    begun = False  # and so what lies in ``out`` is of this run alone
     try:
         read = feed(
             images,
@@ -275,6 +276,7 @@ def train(
         teacher = None if recipe.teacher is None else _taught(recipe, read.pixels, progress, say)
         if overwrite and out.is_dir() and is_first():
             shutil.rmtree(out)
+        begun = not resume
         made = train_supernet(
             recipe,
             read.pixels,
@@ -291,8 +293,9 @@ def train(
         )
     except ModuleNotFoundError as error:
         raise missing_extra(error) from None
-    except KeyboardInterrupt:
-        if is_first() and not has_checkpoint(out):  # nothing to go on from: as if the command had not been given
+    except BaseException:
+        # Nothing to go on from: as if the command had not been given.
+        if begun and is_first() and not has_checkpoint(out) and not (out / CARD).exists():
             shutil.rmtree(out, ignore_errors=True)
         raise
     if (curve := made.card.training.get("curve")) is not None and is_first():

@@ -13,7 +13,7 @@ from search.nets.whole import Headed
 from search.scores import SCORES
 from search.scores.evidence import expectation
 from search.types import Budget, Candidate, SearchResult, Task
-from zoo.checks import Count, Seed
+from zoo.checks import Count, Seed, Threads
 from zoo.errors import MissingExtra
 from zoo.heads.network import KINDS, Network
 from zoo.home import commit, zoo_version
@@ -62,7 +62,7 @@ def search(
     resolution_px: Count | tuple[Count, Count] | None = None,
     limits: Budget | None = None,
     classes: Count | None = None,
-    threads: Count | None = None,
+    threads: Threads | None = None,
     seed: Seed = 0,
     overwrite: bool = False,
     progress: Watch = "auto",
@@ -138,7 +138,7 @@ def search_each(
     resolution_px: Count | tuple[Count, Count] | None = None,
     limits: Budget | None = None,
     classes: Count | None = None,
-    threads: Count | None = None,
+    threads: Threads | None = None,
     seed: Seed = 0,
     overwrite: bool = False,
     progress: Watch = "auto",

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from export.types import ExportReport
+from zoo.checks import MOST_THREADS
 from zoo.errors import BadPackage
 from zoo.package.manifest import Digest
 from zoo.types import ModelCard
 
 # Sides of an input; networks of the zoo take 320 px at most.
 MOST_PX = 1024
-MOST_THREADS, MOST_BATCH = 256, 256
+MOST_BATCH = 256
 
 
 def check_bounds(card: ModelCard, manifest: Mapping[str, Digest]) -> None:

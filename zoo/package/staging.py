@@ -29,14 +29,13 @@ def staged(out: Path, *, mark: str, overwrite: bool = False) -> Iterator[Path]:
         overwrite: replace an earlier result.
 
     Raises:
-        OutputExists: ``out`` is a file, or a folder that is not empty and may not be replaced.
+        OutputExists: ``out`` is a file, or a folder that is not empty and may not be replaced, or cannot be written.
     """
     out = out.resolve()
     _tidy(out)
     check_free(out, mark=mark, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(f".{out.name}.{secrets.token_hex(4)}.partial")
-    draft.mkdir()
+    draft = _make_draft(out, out.parent)
     try:
         yield draft
         _replace(draft, out, mark=mark, overwrite=overwrite)
@@ -48,12 +47,23 @@ def check_free(out: Path, *, mark: str, overwrite: bool) -> None:
     """Raise OutputExists where ``staged`` would; call it before an hour's work, not after."""
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file; name a folder")
+    beside = next(parent for parent in out.absolute().parents if parent.exists())
+    try:
+        _make_draft(out, beside).rmdir()  # permissions do not tell all: of some file systems, or of a name's length
+    except OSError as error:
+        raise OutputExists(f"{out} cannot be written ({error.strerror}); name a folder elsewhere") from None
     if not out.is_dir() or not any(out.iterdir()):
         return
     if not overwrite:
         raise OutputExists(f"{out} is not empty; add --overwrite to replace it, or name another folder")
     if not (out / mark).exists():
         raise OutputExists(f"{out} holds no {mark}, so it is not ours to overwrite; name another folder")
+
+
+def _make_draft(out: Path, parent: Path) -> Path:
+    draft = parent / f".{out.name}.{secrets.token_hex(4)}.partial"
+    draft.mkdir()
+    return draft
 
 
 def discard(folder: Path) -> None:

@@ -16,7 +16,7 @@ from export.types import ExportReport
 from export.verify.contained import ContainedRunner, GraphError
 from hardware_profiles.runners import OnnxRunner
 from hardware_profiles.timing.timing import time_runners
-from zoo.checks import Count
+from zoo.checks import Count, Threads
 from zoo.errors import BadPackage
 from zoo.names import printable
 from zoo.package.bounds import check_bounds
@@ -54,7 +54,7 @@ class Row:
 def benchmark(
     folder: str | Path,
     *,
-    threads: Sequence[Count] | None = None,
+    threads: Sequence[Threads] | None = None,
     batches: Sequence[Count] = (1, 8),
     rounds: Count = _ROUNDS,
     progress: Watch = "auto",

@@ -29,7 +29,7 @@ from search.images.read import read_images
 from search.images.statistics import load_statistics
 from search.images.synthesize import dead_leaves
 from search.images.views import center
-from zoo.checks import Count
+from zoo.checks import Threads
 from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, OutputExists
 from zoo.heads.attach import Head, deployable
@@ -96,7 +96,7 @@ def export_package(
     architecture: str | None = None,
     head: Head | None = None,
     classes: Sequence[str] = (),
-    threads: Count | None = None,
+    threads: Threads | None = None,
     overwrite: bool = False,
     progress: Watch = "auto",
     say: Say = tell,
