@@ -66,7 +66,8 @@ class SupernetCard:
             ("mean", self.mean, 3, float | int),
             ("std", self.std, 3, float | int),
         ):
-            if len(values) != count or not all(isinstance(value, kind) and abs(value) <= _MOST for value in values):
+            numbers = [value for value in values if isinstance(value, kind) and not isinstance(value, bool)]
+            if not len(numbers) == len(values) == count or not all(abs(number) <= _MOST for number in numbers):
                 raise ValueError(f"{field} is {values}; it must be {count} number(s) of at most {_MOST}")
         if min(self.resolution_px, *self.projection, *self.std) <= 0:
             raise ValueError("resolution_px, projection and std must be above 0")

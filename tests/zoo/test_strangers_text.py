@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import zoo
 import zoo.package.card
 from search.errors import BadSupernet
-from search.supernet import load_card
+from search.supernet import load_card, load_supernet
 from zoo.cli.app import program
 from zoo.cli.facts import supernet_facts
 from zoo.errors import BadPackage
@@ -96,10 +96,14 @@ def test_a_card_with_a_field_of_another_kind_is_shown_refused_or_left_out_of_the
 ) -> None:
     folder = Path(shutil.copytree(supernet, home / "supernets" / "stranger"))
     card = json.loads((folder / "card.json").read_text("utf-8"))
-    for field, value in itertools.product(card, ODD):
+    cases = [(field, value) for field in card for value in ODD]
+    cases += [(field, [value] * len(card[field])) for field, value in cases if isinstance(card[field], list)]
+    for field, value in cases:
         (folder / "card.json").write_text(json.dumps({**card, field: value}), "utf-8")
         with contextlib.suppress(BadSupernet):
             assert supernet_facts(load_card(folder), folder)
+        with contextlib.suppress(BadSupernet):
+            load_supernet(folder)
         assert all(isinstance(line.name, str) for line in zoo.list("*"))
     for curve in (*ODD, {"columns": [], "rows": [], "note": ""}, {"columns": ["step"], "rows": [1, 2], "note": 1}):
         (folder / "card.json").write_text(json.dumps({**card, "training": {"curve": curve}}), "utf-8")
