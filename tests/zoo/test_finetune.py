@@ -13,19 +13,20 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from export.formats.onnx_file import read_onnx
-from search.errors import TrainingError
+from search.errors import BadLabels, TrainingError
 from search.labels.read import read_samples, read_split
 from search.nets import Backbone
 from search.types import Task
 from zoo.catalogue.get import get
 from zoo.cli.app import program
 from zoo.cli.facts import card_facts
-from zoo.errors import BadRequest
+from zoo.errors import BadRequest, UnknownName
 from zoo.make.finetune import Recipe, finetune_backbone
 from zoo.package.card import read_card
 from zoo.package.folder import GOLDEN
 from zoo.package.readme import README
 from zoo.types import ModelCard, no_progress, silent
+from zoo.use.finetune import finetune
 from zoo.use.predict import PREDICTIONS, predict
 from zoo.use.score import score
 
@@ -52,6 +53,27 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "cell"}]}
     (folder / "det" / "boxes.json").write_text(json.dumps(document))
     return folder
+
+
+def test_labels_are_read_before_a_network_is_made(
+    cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zoo.use.finetune.find_exportable", lambda *_, **__: pytest.fail("made before labels were read"))
+    with pytest.raises(BadLabels):
+        finetune("data-mocov2-det-1ms", data=cells / "cls" / "round", out=tmp_path / "out", say=silent)
+    with pytest.raises(UnknownName):
+        finetune("data-mocov2-nothing-1ms", data=cells / "det", out=tmp_path / "out", say=silent)
+
+
+def test_a_network_searched_for_one_task_learns_another_and_it_is_said(
+    pristine: Path, cells: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pytorch_lightning")
+    said: list[str] = []
+    short = Recipe(epochs=1, batch=4)
+    made = finetune(pristine, data=cells / "det", out=tmp_path / "det", task="det", recipe=short, say=said.append)
+    assert made.card.task is Task.DET
+    assert any("was searched for cls and learns det" in line for line in said)
 
 
 @pytest.mark.parametrize("task", list(Task))

@@ -10,6 +10,7 @@ from search.labels.read import read_split, refuse_copies
 from search.nets import NETS
 from search.nets.whole import family_for
 from search.types import Task
+from zoo.catalogue.locate import as_folder, as_question, card_of, on_hub
 from zoo.checks import Count
 from zoo.devices.tables import table_of
 from zoo.errors import BadName, BadRequest
@@ -19,6 +20,7 @@ from zoo.package.card import CONFIG
 from zoo.package.history import HISTORY
 from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
+from zoo.supernets import supernet_folder
 from zoo.types import ModelCard, Say, TaskName, stage, tell
 from zoo.use.subject import find_exportable
 
@@ -70,13 +72,8 @@ def finetune(
     check_free(out, mark=CONFIG, overwrite=overwrite)
     if not 0 < val_fraction < 1:
         raise BadRequest(f"val_fraction is {val_fraction:g}; it is a share between 0 and 1")
-    ready = find_exportable(source, architecture=architecture, say=say, progress=progress)
-    wanted = ready.card.task if task is None else Task(task)
-    if architecture is None and wanted is not ready.card.task:
-        say(
-            f"{shown(str(source))} was searched for {ready.card.task} and learns {wanted}; one that was searched for it"
-            f" looks at more pixels: zoo search --task {wanted}"
-        )
+    wanted = _task_of(source) if task is None else Task(task)
+    # Before a network is made, which may take a minute.
     split = read_split(
         data,
         wanted,
@@ -91,6 +88,12 @@ def finetune(
     parts = [part for part in (split.train, split.val, split.test) if part is not None]
     if skipped := [one for part in parts for one in part.skipped]:
         say(f"{len(skipped)} faults skipped, first {skipped[0].path.name}: {skipped[0].reason}")
+    ready = find_exportable(source, architecture=architecture, say=say, progress=progress)
+    if architecture is None and wanted is not ready.card.task:
+        say(
+            f"{shown(str(source))} was searched for {ready.card.task} and learns {wanted}; one that was searched for it"
+            f" looks at more pixels: zoo search --task {wanted}"
+        )
     made = finetune_backbone(
         ready.backbone,
         ready.card,
@@ -108,6 +111,15 @@ def finetune(
     if (line := _expected(ready.card, made.card)) is not None:
         say(line)
     return made
+
+
+def _task_of(source: str | Path) -> Task:
+    """What the network is for; nothing is made."""
+    if supernet_folder(str(source)) is not None:
+        return Task.CLS
+    if as_folder(source) is not None or on_hub(source) is not None:
+        return card_of(source).card.task
+    return as_question(str(source)).task
 
 
 def _expected(source: ModelCard, made: ModelCard) -> str | None:
