@@ -26,7 +26,7 @@ from zoo.catalogue.contents import CELL_DEVICE, PHOTOS, SMALL, Ask, cell_asks, r
 from zoo.catalogue.entries import entries_text, read_entries
 from zoo.catalogue.get import get
 from zoo.catalogue.locate import entry_of, locate
-from zoo.devices.tables import table_of
+from zoo.devices.tables import table_of, this_device
 from zoo.errors import StaleEntry
 from zoo.make.job import PHOTO_PX
 from zoo.names import parse_name
@@ -157,6 +157,18 @@ def test_entries_survive_their_text(entry: Entry, tmp_path: Path) -> None:
 def test_making_an_entry_twice_gives_the_same(entry: Entry) -> None:
     asks = [Ask(name=entry.name, device=entry.device, resolution_px=SIDE_PX)]
     assert make_entries(asks, evaluations=3, progress=lambda *at: None, say=lambda line: None) == (entry,)
+
+
+def test_a_name_of_this_kind_of_machine_keeps_its_budget_by_the_clock_and_says_so(
+    entry: Entry, home: Path, own_table: LatencyTable
+) -> None:
+    here = this_device()
+    keep_table(replace(own_table, device=replace(here, id="twin")), home / "devices")
+    ask = Ask(name="data-mocov2-det-20ms@twin", device="twin", resolution_px=SIDE_PX)
+    other = Ask(name=entry.name, device=entry.device, resolution_px=SIDE_PX)
+    made, untimed = make_entries([ask, other], evaluations=3, timed=True, progress=lambda *at: None, say=lambda _: None)
+    assert made.measured_ms is not None and 0 < made.measured_ms <= 20
+    assert untimed.measured_ms is None
 
 
 def test_a_name_without_a_device_is_the_entry_s_with_another_device_it_is_not(entry: Entry) -> None:

@@ -55,10 +55,10 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_labels_are_read_before_a_network_is_made(
-    cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("zoo.use.finetune.find_exportable", lambda *_, **__: pytest.fail("made before labels were read"))
+def test_labels_are_read_before_a_network_is_made(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "zoo.use.finetune.find_exportable", lambda *_, **__: pytest.fail("made before labels were read")
+    )
     with pytest.raises(BadLabels):
         finetune("data-mocov2-det-1ms", data=cells / "cls" / "round", out=tmp_path / "out", say=silent)
     with pytest.raises(UnknownName):

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from hardware_profiles.replace_file import replace_file
 from hardware_profiles.tables.find import BUNDLED, keep_table
+from hardware_profiles.types import DeviceProfile
+from search.nets import Net
 from search.nets.heads import CLASSES
 from search.nets.whole import Headed, family_for
 from search.subnets.evolution import Goal
 from search.subnets.find import find_each
-from search.types import SearchResult, Task
+from search.types import Candidate, SearchResult, Task
 from zoo.catalogue.contents import Ask, cell_asks, reference_tables, wanted
 from zoo.catalogue.entries import ENTRIES, Entry, entries_text, load_entries
 from zoo.cli.console import Talk
@@ -28,7 +30,7 @@ from zoo.make.confirm import confirm
 from zoo.make.images import Photos, read_photos
 from zoo.make.job import Job
 from zoo.make.search import Made, package
-from zoo.names import parse_name
+from zoo.names import Name, parse_name
 from zoo.supernets import PHOTO_NET, Ready, read_supernet
 from zoo.types import Progress, Say, stage
 
@@ -38,6 +40,7 @@ def make_entries(
     *,
     evaluations: int = 64,
     seed: int = 0,
+    timed: bool = False,
     progress: Progress,
     say: Say,
 ) -> tuple[Entry, ...]:
@@ -47,12 +50,14 @@ def make_entries(
         asks: the names.
         evaluations: networks scored for each name.
         seed: of all searches.
+        timed: let the clock have the last word where this machine is a name's device.
         progress: called with (stage, done, all).
         say: receives one line for each thing that happened.
 
     Raises:
         MissingTable: a device has no table for the net at the resolution; none is measured or scaled here.
         InfeasibleBudget: a budget is below the fastest network.
+        BudgetMissed: a network that the clock was to confirm is late, and so were those tried in its place.
     """
     entries = []
     for supernet, task, size_px in dict.fromkeys(_kind(ask) for ask in asks):
@@ -78,8 +83,14 @@ def make_entries(
             progress=stage(progress, f"{supernet}: {task} at {size_px} px"),
         )
         for ask, goal, result in zip(group, goals, results, strict=True):
-            entries.append(_entry(ask, goal, result, ready, photos))
-            say(f"{ask.name}: {result.best.predicted_ms:.3f} ms, score {result.best.score:.4f}")
+            if timed and _is_here(goal.table.device):
+                table = Table(latencies=goal.table, here=True)
+                name = parse_name(ask.name)
+                best, measured_ms = _in_time(_job(name, ready, photos, table, seed, family), result, say)
+            else:
+                best, measured_ms = result.best, None
+            entries.append(_entry(ask, goal, replace(result, best=best), measured_ms, ready, photos))
+            say(f"{ask.name}: {best.predicted_ms:.3f} ms, score {best.score:.4f}")
     return tuple(entries)
 
 
@@ -99,14 +110,13 @@ def package_entry(entry: Entry, out: Path, *, say: Say) -> Made:
     if ready.sha256 != entry.supernet_sha256:
         raise StaleEntry(f"{entry.name} in the catalogue was made from another {entry.supernet} than the one here")
     table = find_table(entry.device, net=entry.net, resolution_px=entry.resolution_px)
-    job = Job(
-        name=entry.question,
-        budget=entry.question.budget,
-        ready=ready,
-        photos=read_photos(None, size_px=entry.resolution_px, beside=ready.folder),
-        table=Table(latencies=table, here=entry.device == this_device().id),
-        seed=entry.seed,
-        family=family_for(ready.supernet.net, entry.task, entry.classes) if entry.classes else ready.supernet.net,
+    job = _job(
+        entry.question,
+        ready,
+        read_photos(None, size_px=entry.resolution_px, beside=ready.folder),
+        Table(latencies=table, here=entry.device == this_device().id),
+        entry.seed,
+        family_for(ready.supernet.net, entry.task, entry.classes) if entry.classes else ready.supernet.net,
     )
     found = SearchResult(
         best=entry.candidate,
@@ -121,7 +131,27 @@ def package_entry(entry: Entry, out: Path, *, say: Say) -> Made:
         return package(job, winner, out, overwrite=False, evaluated=entry.evaluated)
 
 
-def _entry(ask: Ask, goal: Goal, result: SearchResult, ready: Ready, photos: Photos) -> Entry:
+def _job(name: Name, ready: Ready, photos: Photos, table: Table, seed: int, family: Net) -> Job:
+    return Job(name=name, budget=name.budget, ready=ready, photos=photos, table=table, seed=seed, family=family)
+
+
+def _is_here(device: DeviceProfile) -> bool:
+    """Whether this machine is of the device's kind, used in its way."""
+    here = this_device(device.threads)
+    return all(getattr(here, part) == getattr(device, part) for part in ("chip", "runtime", "precision", "threads"))
+
+
+def _in_time(job: Job, result: SearchResult, say: Say) -> tuple[Candidate, float | None]:
+    """The best network that keeps the budget by the clock, and its milliseconds."""
+    with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
+        last = confirm(job, result, job.inputs(), scratch=Path(scratch), say=say).tries[-1]
+    known = {one.architecture: one for one in (*result.front, result.best)}
+    return known[last.architecture], last.measured_ms
+
+
+def _entry(
+    ask: Ask, goal: Goal, result: SearchResult, measured_ms: float | None, ready: Ready, photos: Photos
+) -> Entry:
     best = result.best
     return Entry(
         name=ask.name,
@@ -132,6 +162,7 @@ def _entry(ask: Ask, goal: Goal, result: SearchResult, ready: Ready, photos: Pho
         resolution_px=best.architecture.resolution_px,
         score=round(best.score, 6),
         predicted_ms=round(best.predicted_ms, 6),
+        measured_ms=None if measured_ms is None else round(measured_ms, 4),
         macs=best.macs,
         params=best.params,
         peak_memory_bytes=best.peak_memory_bytes,
@@ -181,6 +212,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", default=["*"], help="make names like '*@galaxy-*' anew, and keep the rest")
     parser.add_argument("--measure", action="store_true", help="measure this machine as the reference device first")
     parser.add_argument("--force", action="store_true", help="measure although other work runs here")
+    parser.add_argument("--time", action="store_true", help="time the names of this machine's kind; it must be idle")
     args = parser.parse_args()
     talk = Talk(as_json=False, quiet=False)
     try:
@@ -192,7 +224,14 @@ def main() -> int:
             kept = [] if args.only == ["*"] else [one for one in load_entries() if one.name in names]
             kept = [one for one in kept if not any(fnmatch(one.name, like) for like in args.only)]
             asks = tuple(ask for ask in asks if ask.name not in {one.name for one in kept})
-            entries = make_entries(asks, evaluations=args.evaluations, seed=args.seed, progress=progress, say=talk.say)
+            entries = make_entries(
+                asks,
+                evaluations=args.evaluations,
+                seed=args.seed,
+                timed=args.time,
+                progress=progress,
+                say=talk.say,
+            )
             entries = (*kept, *entries)
         replace_file(args.out, entries_text(entries))
     except Exception as error:

@@ -38,6 +38,7 @@ class Entry:
         evaluated: networks that were scored.
         images: what they were scored on.
         classes: of the head that the budget counts; None where it is of the backbone alone.
+        measured_ms: by the clock of a machine of the device's kind, when the catalogue was made.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Entry:
     evaluated: int
     images: str
     classes: int | None = None
+    measured_ms: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no name; the rest is checked against table and supernet when it is used."""

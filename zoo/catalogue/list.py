@@ -216,6 +216,7 @@ def _of_entry(entry: Entry, figure: dict[str, Any]) -> Listing:
         device=entry.device,
         table=entry.source,
         predicted_ms=entry.predicted_ms,
+        measured_ms=entry.measured_ms,
         resolution_px=entry.resolution_px,
         params=entry.params,
         **figure,
