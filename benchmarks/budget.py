@@ -85,6 +85,10 @@ def main() -> int:
     return 0 if all(row["measured_again_ms"] <= LIMIT * row["budget_ms"] for row in rows) else 1
 
 
+def shown(value: Any) -> Any:
+    return round(value, 3) if isinstance(value, float) else value
+
+
 def keep_rows(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
     fields = ("task", "budget_ms", "predicted_ms", "measured_ms", "measured_again_ms", "head_ms", "networks_tried")
     keep(
@@ -98,7 +102,9 @@ def keep_rows(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             text="`mobile-photo`: cls at 160 px, det and seg at 224 px with a head of 20 classes, which is part of the"
             f" budget. A winner may take {LIMIT} times its budget when it is timed again in a process of its own. The"
             " machine did other work meanwhile, so that some networks measured late at first and others were tried.",
-            tables=[Table(caption="", columns=list(fields), rows=[[row[field] for field in fields] for row in rows])],
+            tables=[
+                Table(caption="", columns=list(fields), rows=[[shown(row[field]) for field in fields] for row in rows])
+            ],
         ),
     )
 
