@@ -43,8 +43,8 @@ from hardware_profiles.tables.find import find_costs
 from search.images.read import read_images
 from search.images.views import Views, center, views
 from search.nets import Backbone, Net
-from search.scores import CRITERIA, Look, look
-from search.scores.criteria import OF_VIEWS
+from search.scores import CRITERIA, SIZE, Look, look
+from search.scores.criteria import OF_VIEWS, SIZED, sized
 from search.scores.evidence import EVIDENCE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import Rows, scattered
@@ -59,8 +59,8 @@ PENALTIES = tuple(10.0**p for p in range(0, 6))
 TRIVIAL = ["parameters", "MACs", "depth", "milliseconds"]
 LARGEST, SMALLEST = -2, -1
 DENSE = {"bccd", "camvid", "ccp", "neu_det"}
-NAMES = {name: (name, SEEN) for name in CRITERIA}
-NAMES |= {f"{name}, {FEW} images": (name, FEW) for name in CRITERIA if name not in OF_VIEWS}
+NAMES = {name: (name, SEEN) for name in CRITERIA if name not in SIZED}
+NAMES |= {f"{name}, {FEW} images": (name, FEW) for name in NAMES if name not in OF_VIEWS}
 Floats = NDArray[np.float64]
 
 
@@ -360,13 +360,17 @@ def gather(path: Path) -> Evidence:
     networks = [n for n in networks if all((domain, n) in by for domain in domains)]
     values = np.array([[_values(by[domain, n]) for n in networks] for domain in domains])
     names = [*about["scores"], *about["trivial"]]
+    scores = {name: values[..., 3 + i] for i, name in enumerate(names)}
+    most = by[domains[0], LARGEST].trivial[TRIVIAL.index("parameters")]
+    for name, of in SIZED.items():
+        scores[name] = np.vectorize(sized)(scores[of], scores["parameters"], most)
     return Evidence(
         about=about,
         dense=bool({*domains} & DENSE),
         domains=domains,
         truth=values[..., 0],
         halves=np.moveaxis(values[..., 1:3], 2, 0),
-        scores={name: values[..., 3 + i] for i, name in enumerate(names)},
+        scores=scores,
         ends={domain: [by[domain, end].accuracy for end in (SMALLEST, LARGEST)] for domain in domains},
     )
 
@@ -398,7 +402,7 @@ def report(evidence: Evidence) -> list[Table]:
     for name, score in evidence.scores.items():
         tau, drawn = taus(score, truth, everyone)[0], taus(score, truth, rows)
         wrong = [taus(np.roll(score, k, axis=0), truth, everyone).mean() for k in range(1, len(domains))]
-        gains = _gains(score, truth, rows)
+        gains = _gains(score, truth, rows).mean(1)
         cells = [
             name,
             f"{tau.mean():+.2f} [{_interval(drawn.mean(1))}]",
@@ -431,6 +435,7 @@ def report(evidence: Evidence) -> list[Table]:
             columns=[*first, *domains],
             rows=[cells for _, cells in sorted(lines, key=lambda line: -line[0])],
         ),
+        elsewhere(evidence, rows),
     ]
 
 
@@ -445,7 +450,7 @@ def keep_all(evidence: Evidence, tables: list[Table], out: Path) -> None:
     scores = {}
     for score in (name for name in evidence.scores if name in CRITERIA or name in TRIVIAL):
         drawn = taus(evidence.scores[score], evidence.truth, rows).mean(1)
-        gains = _gains(evidence.scores[score], evidence.truth, rows)
+        gains = _gains(evidence.scores[score], evidence.truth, rows).mean(1)
         tau = taus(evidence.scores[score], evidence.truth, np.arange(count)[None]).mean()
         scores[score] = {"tau": _triple(float(tau), drawn), "gain_points": _triple(float(gains.mean()), gains)}
     document = json.loads(EVIDENCE.read_text("utf-8")) if EVIDENCE.exists() else {}
@@ -486,9 +491,31 @@ def _regret(score: Floats, truth: Floats) -> float:
 
 
 def _gains(score: Floats, truth: Floats, rows: NDArray[np.int64]) -> Floats:
-    """Points of the preferred of the networks ``rows`` [B, N] over their mean, mean over domains: [B]."""
+    """Points of the preferred of the networks ``rows`` [B, N] over their mean: [B, D]."""
     found = [[y[r[x[r].argmax()]] - y[r].mean() for r in rows] for x, y in zip(score, truth, strict=True)]
-    return 100 * np.array(found).mean(0)
+    return 100 * np.array(found).T
+
+
+def elsewhere(evidence: Evidence, rows: NDArray[np.int64]) -> Table:
+    """Each domain's network is preferred by the score that gains most on the other domains: no figure chose itself."""
+    names = [name for name in evidence.scores if name in CRITERIA or name == SIZE]
+    count = evidence.truth.shape[1]
+    drawn_SBD = np.array([_gains(evidence.scores[name], evidence.truth, rows) for name in names])
+    here_SD = np.array([_gains(evidence.scores[name], evidence.truth, np.arange(count)[None])[0] for name in names])
+    lines, gained, gained_B = [], [], []
+    for d, domain in enumerate(evidence.domains):
+        others = [i for i in range(len(evidence.domains)) if i != d]
+        best = int(here_SD[:, others].mean(1).argmax())
+        best_B = drawn_SBD[:, :, others].mean(2).argmax(0)
+        gained.append(here_SD[best, d])
+        gained_B.append(drawn_SBD[best_B, np.arange(len(rows)), d])
+        lines.append([domain, names[best], f"{here_SD[best, d]:+.2f}"])
+    mean = f"{np.mean(gained):+.2f} [{_interval(np.mean(gained_B, 0))}]"
+    return Table(
+        caption="The score that gains most on the other domains, and what it gains here, in points",
+        columns=["domain", "score", "gain"],
+        rows=[*lines, ["mean", "", mean]],
+    )
 
 
 def plot(evidence: Evidence, names: list[str], path: Path) -> Path:

@@ -9,6 +9,7 @@ Symbols: N images, V views of each, D and E features, P projected features, K cl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -28,6 +29,9 @@ _ROUNDS = 20  # of k-means, which has long settled
 _TEMPERATURE = 0.2  # MoCo v2's, the same for every network whatever it was trained with
 _WITHIN = 1e-4  # LiDAR's delta (Thilak et al., ICLR 2024, section 3): the scatter within stays invertible
 _SIDE = 4  # positions a side of a stage's map, whose features all count in its alignment
+# Of the log of parameters in a sized criterion. Agreement and size err in different places: from half to twice of this
+# share their sum orders networks of equal milliseconds better than either (benchmarks/score_quality.py).
+_SIZE_SHARE = 0.1
 _NOTHING = 1e-10  # what rounding leaves of a constant after centering, as a share of its energy
 
 
@@ -39,12 +43,14 @@ class Look:
         pooled_ND: their embeddings.
         projected_NP: the same, projected.
         levels: their feature maps, [N, C, H, W] each, fine to coarse.
+        parameters: of the backbone.
         views_VNP: projections of random views of them; None where nobody asked for views.
     """
 
     pooled_ND: Tensor
     projected_NP: Tensor
     levels: tuple[Tensor, ...]
+    parameters: int
     views_VNP: Tensor | None = None
 
     @property
@@ -75,6 +81,7 @@ def look(backbone: Backbone, projector: nn.Module, batch_NCHW: Tensor, views: Se
         pooled_ND=pooled_ND,
         projected_NP=projected_NP,
         levels=levels,
+        parameters=sum(parameter.numel() for parameter in backbone.parameters()),
         views_VNP=torch.stack(seen) if seen else None,
     )
 
@@ -158,6 +165,11 @@ def discriminant_rank(views_VNP: Tensor | None) -> float:
     return _spread(torch.linalg.svdvals(whitened_NP).square())
 
 
+def sized(agreement: float, parameters: int, largest: int) -> float:
+    """An agreement with the largest network, plus a share of the log of how large the network is beside it."""
+    return agreement + _SIZE_SHARE * math.log(parameters / largest)
+
+
 Criterion = Callable[[Look, Look], float]
 TOGETHER = ("projected cosine", "pooled CKA", "stages CKA")
 """What the criterion ``together`` is the mean of: three views of the same agreement, each 1 for a copy."""
@@ -176,11 +188,16 @@ CRITERIA: Mapping[str, Criterion] = MappingProxyType(
         "held-out contrast": lambda s, _: held_out_contrast(s.views_VNP),
         "RankMe": lambda s, _: effective_rank(s.pooled_ND),
         "LiDAR": lambda s, _: discriminant_rank(s.views_VNP),
+        "cosine and size": lambda s, t: sized(CRITERIA["projected cosine"](s, t), s.parameters, t.parameters),
+        "layouts and size": lambda s, t: sized(CRITERIA["layouts"](s, t), s.parameters, t.parameters),
+        "palettes and size": lambda s, t: sized(CRITERIA["palettes"](s, t), s.parameters, t.parameters),
     }
 )
 """Each criterion of what the network and what the largest network make of the same images, by name."""
 OF_VIEWS = frozenset({"held-out contrast", "LiDAR"})
 """Those that need views."""
+SIZED = {"cosine and size": "projected cosine", "layouts and size": "layouts", "palettes and size": "palettes"}
+"""Those that add the size of the network, and what they add it to."""
 
 
 def _is_map(level_NCHW: Tensor) -> bool:

@@ -1,6 +1,7 @@
 """Laws of every label-free criterion: a copy scores best, a collapse worst, and what must not matter does not."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from search.scores import CRITERIA, SCORES, SIZE, Look, look
-from search.scores.criteria import OF_VIEWS, agreement, kernel_alignment
+from search.scores.criteria import OF_VIEWS, SIZED, agreement, kernel_alignment
 from search.scores.evidence import EVIDENCE, expectation, judged
 from search.types import Task
 from tests.search.small_supernets import random_supernet
@@ -35,6 +36,7 @@ def a_look(*, noise: float = 0.0, collapsed: bool = False) -> Look:
         projected_NP=mixed(8, 3),
         views_VNP=torch.stack([mixed(8, 3) + jitter * torch.randn(IMAGES, 8, generator=other) for _ in range(3)]),
         levels=(mixed(5 * 16, 4).reshape(IMAGES, 5, 4, 4), mixed(7 * 4, 5).reshape(IMAGES, 7, 2, 2)),
+        parameters=1000,
     )
     return mapped(seen, torch.ones_like) if collapsed else seen
 
@@ -45,6 +47,7 @@ def mapped(seen: Look, change: Callable[[Tensor], Tensor]) -> Look:
         pooled_ND=change(seen.pooled_ND),
         projected_NP=change(seen.projected_NP),
         levels=tuple(change(level) for level in seen.levels),
+        parameters=seen.parameters,
         views_VNP=None if views is None else torch.stack([change(view) for view in views]),
     )
 
@@ -115,6 +118,16 @@ def test_the_ensemble_is_the_mean_of_its_parts_and_1_for_a_copy() -> None:
     teacher, student = a_look(), a_look(noise=1)
     parts = [CRITERIA[name](student, teacher) for name in ("projected cosine", "pooled CKA", "stages CKA")]
     assert CRITERIA["together"](student, teacher) == pytest.approx(sum(parts) / 3)
+
+
+@pytest.mark.parametrize(("name", "of"), SIZED.items())
+def test_of_two_networks_that_agree_alike_the_larger_one_is_preferred_and_a_copy_is_still_1(name: str, of: str) -> None:
+    teacher, student = a_look(), a_look(noise=0.5)
+    smaller = replace(student, parameters=500)
+    assert CRITERIA[name](teacher, teacher) == pytest.approx(1)
+    assert CRITERIA[name](student, teacher) == CRITERIA[of](student, teacher)
+    assert CRITERIA[name](smaller, teacher) < CRITERIA[name](student, teacher)
+    assert CRITERIA[name](smaller, teacher) == pytest.approx(CRITERIA[of](student, teacher) - 0.1 * math.log(2))
 
 
 def test_rank_is_the_share_of_directions_that_are_used() -> None:
