@@ -33,7 +33,6 @@ ROOMS = ("zoo", "search", "export", "hardware_profiles")
 SHORTER = {
     "darts": ["--seeds", "1", "--epochs", "1"],
     "finetune": ["--epochs", "2"],
-    "evaluate": ["--k", "20"],
     "push": ["--dry-run"],  # no Hub here
 }
 

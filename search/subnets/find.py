@@ -1,4 +1,4 @@
-"""Find: the networks that agree best with the largest one on the user's images, within a budget.
+"""Find: the networks that score best on the user's images, within a budget.
 
 Evolution over the trained supernet (Real et al., AAAI 2019, with the population of one-shot search): networks are drawn
 inside a narrow band below the budget, scored without labels, and the best ones are crossed and mutated. The latency

@@ -109,11 +109,20 @@ def test_bad_input_gets_one_line_with_the_fix(
         ("mobil-mocov2", train, test, "nearest: mobile-mocov2", 1),
         (tmp_path / "none", train, test, "is no package", 1),
     ):
-        result = run(what, first, second, *(() if "neighbors" in complaint else ("--k", 1)))
+        result = run(what, first, second, "--k", 200 if "neighbors" in complaint else 1)
         assert result.exit_code == code and result.stdout == "", result.stderr
         assert complaint in result.stderr and len(result.stderr.splitlines()) == 1, result.stderr
     result = run(pristine, train, test, "--architecture", "1 2")
     assert result.exit_code == 2 and "is none; leave it out" in result.stderr
+
+
+def test_a_quarter_of_few_training_images_votes_and_it_is_said(
+    home: Path, pristine: Path, sets: tuple[Path, Path]
+) -> None:
+    said: list[str] = []
+    found = evaluate(pristine, train=sets[0], test=sets[1], progress=None, say=said.append)
+    assert found.k == found.train // 4 == 15
+    assert "15 neighbors vote, for 60 training images are fewer than 200" in said
 
 
 def test_a_supernet_of_one_network_has_one_row(home: Path, sets: tuple[Path, Path], tmp_path: Path) -> None:

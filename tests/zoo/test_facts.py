@@ -46,7 +46,7 @@ def test_the_facts_of_a_card_hold_where_every_number_comes_from(card: ModelCard)
         "bench: A chip | with <odd> text, onnxruntime 1.0, 1 thread(s), fp32, batch 1",
         "measured; 10 unseen networks predicted within 2.5 % on average",
         "0.600 for 0.500 predicted",
-        "0.9000 of agreement with the largest network; 100 networks scored in 12 s, seed 7",
+        "0.9000 by agreement with the largest network and size; 100 networks scored in 12 s, seed 7",
         "64 (1 skipped); a folder's, fingerprint ffffffffffffffff",
         "sha256 0000000000000000; epochs 1.5, seed 3",
         "terms: non-commercial: research",

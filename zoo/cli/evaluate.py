@@ -31,7 +31,7 @@ def evaluate_command(
     architecture: Annotated[
         list[str] | None, typer.Option(help="In place of those: a network's choices, as `zoo search` prints them.")
     ] = None,
-    k: Annotated[int, typer.Option(min=1, help="Neighbors that vote.")] = 200,
+    k: Annotated[int | None, typer.Option(min=1, help="Neighbors that vote; default: 200.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many images of each folder.")] = None,
     untrained: Annotated[bool, typer.Option("--untrained", help="Judge each with fresh weights, too.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
@@ -66,8 +66,8 @@ def evaluate_command(
     images = f"{found.train} training and {found.test} test images of {found.classes} classes"
     error = f"standard error at most {100 * found.standard_error:.1f} points"
     title = f"{found.name} at {found.resolution_px} px; {images}; {error}"
-    heading = ("network", "parameters", f"{k}-NN", "linear", *(("untrained", "linear") if untrained else ()))
-    document = {**asdict(found), "standard_error": found.standard_error, "k": k, "seed": seed}
+    heading = ("network", "parameters", f"{found.k}-NN", "linear", *(("untrained", "linear") if untrained else ()))
+    document = {**asdict(found), "standard_error": found.standard_error, "seed": seed}
     talk.data(document, [title, *columns([heading, *map(_row, found.networks)])])
 
 

@@ -181,7 +181,7 @@ def _score(card: ModelCard) -> str:
     if recipe.supernet_recipe.get("architecture"):
         return f"none: {recipe.supernet} holds one network"
     found = f"{recipe.evaluated} networks scored in {recipe.seconds:.0f} s"
-    return f"{recipe.tries[-1].score:.4f} of agreement with the largest network; {found}, seed {recipe.seed}"
+    return f"{recipe.tries[-1].score:.4f} by agreement with the largest network and size; {found}, seed {recipe.seed}"
 
 
 def _tries(card: ModelCard) -> str:

@@ -20,7 +20,7 @@ MOST_SCORED = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A network on the front: its options in words, what it costs and how well it agrees with the largest one."""
+    """A network on the front: its options in words, what it costs, and its score."""
 
     network: str
     score: FiniteFloat

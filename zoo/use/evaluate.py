@@ -28,6 +28,8 @@ from zoo.progress import Watch, watching
 from zoo.types import Say, stage, tell
 from zoo.use.subject import find_subject, untrained
 
+_NEIGHBORS = 200  # as published figures have it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
@@ -59,6 +61,7 @@ class Evaluated:
     Args:
         name: of the supernet or package.
         resolution_px: side of the networks' input.
+        k: neighbors that vote.
         train: labelled images that the classifiers know.
         test: images that they classified.
         classes: how many.
@@ -67,6 +70,7 @@ class Evaluated:
 
     name: str
     resolution_px: int
+    k: int
     train: int
     test: int
     classes: int
@@ -85,7 +89,7 @@ def evaluate(
     test: str | Path,
     subnets: Seed = 2,
     architectures: Sequence[str] = (),
-    k: Count = 200,
+    k: Count | None = None,
     limit: Count | None = None,
     with_untrained: bool = False,
     seed: Seed = 0,
@@ -103,7 +107,7 @@ def evaluate(
         test: another one; its classes are among those of ``train``.
         subnets: random networks of a supernet.
         architectures: networks of a supernet in place of all those, each by its choices.
-        k: neighbors that vote.
+        k: neighbors that vote; None takes 200, of fewer training images a quarter of them.
         limit: at most this many images of each folder, evenly spread.
         with_untrained: judge each network with fresh weights, too.
         seed: of random networks, of fresh weights, and of the images that statistics and penalties are chosen on.
@@ -122,7 +126,11 @@ def evaluate(
     subject = find_subject(what, subnets=subnets, architectures=architectures, seed=seed, progress=progress, say=say)
     size_px = subject.preprocess.size_px
     known = read_labelled(train, size_px=size_px, limit=limit, progress=stage(progress, "train"))
-    if len(known.labels) < k:
+    if k is None:
+        k = _NEIGHBORS if len(known.labels) >= _NEIGHBORS else max(1, len(known.labels) // 4)
+        if k < _NEIGHBORS:
+            say(f"{k} neighbors vote, for {len(known.labels)} training images are fewer than {_NEIGHBORS}")
+    elif len(known.labels) < k:
         raise BadRequest(
             f"{len(known.labels)} training images are fewer than the {k} neighbors that vote; add images, or lower --k"
         )
@@ -145,6 +153,7 @@ def evaluate(
     return Evaluated(
         name=subject.name,
         resolution_px=size_px,
+        k=k,
         train=len(known.labels),
         test=len(asked.labels),
         classes=len(known.classes),
