@@ -18,11 +18,12 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 IMAGES = 256  # enough for a search, made in a second
-SIDE_PX = 64  # what the bundled supernets were trained at, or twice that
+SIDE_PX = 192  # a little more than a classifier of photos takes
+_LEAST_PX = 96  # of a crop, before it is enlarged
 
 
 def write_demo_images(folder: Path, *, seed: int = 0) -> int:
-    """Write 256 square crops of varied scale, 64 px a side, half of them from each photograph.
+    """Write 256 square crops of varied scale, 192 px a side, half of them from each photograph.
 
     Args:
         folder: where to; all images appear at once, or none. One that holds files already is left as it is.
@@ -39,7 +40,7 @@ def write_demo_images(folder: Path, *, seed: int = 0) -> int:
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for i in range(IMAGES):
-            _crop(photographs[i % len(photographs)], generator).save(partial / f"{i:03d}.png")
+            _crop(photographs[i % len(photographs)], generator).save(partial / f"{i:03d}.jpg", quality=90)
         partial.chmod(0o755)  # mkdtemp makes it private
         partial.replace(folder)
     except BaseException:
@@ -50,7 +51,7 @@ def write_demo_images(folder: Path, *, seed: int = 0) -> int:
 
 def _crop(photograph: NDArray[np.uint8], generator: np.random.Generator) -> Image.Image:
     height_px, width_px = photograph.shape[:2]
-    side_px = round(float(np.exp(generator.uniform(np.log(SIDE_PX), np.log(min(height_px, width_px))))))
+    side_px = round(float(np.exp(generator.uniform(np.log(_LEAST_PX), np.log(min(height_px, width_px))))))
     left = int(generator.integers(width_px - side_px + 1))
     top = int(generator.integers(height_px - side_px + 1))
     image = Image.fromarray(photograph[top : top + side_px, left : left + side_px])
