@@ -79,11 +79,15 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search found: the best candidate, the front of score against milliseconds, and all it looked at."""
+    """What a search found: the best candidate, the front of score against milliseconds, and all it looked at.
+
+    ``criterion`` says what the scores are: a key of ``search.scores.CRITERIA``, or ``SIZE``.
+    """
 
     best: Candidate
     front: tuple[Candidate, ...]
     evaluated: tuple[Candidate, ...]
+    criterion: str
     seed: int
     seconds: float
     device_id: str

@@ -136,7 +136,7 @@ def plot_fronts(results: Sequence[SearchResult], path: Path, *, sources: Sequenc
         MissingExtra: matplotlib is not installed.
     """
     figure = new_figure(7, 4.5)
-    axes = figure.add_subplot(xlabel="predicted ms", ylabel="score: agreement with the largest network, and size")
+    axes = figure.add_subplot(xlabel="predicted ms", ylabel="score (no labels)")
     for i, (result, source) in enumerate(zip(results, sources, strict=True)):
         color = f"C{i}"
         axes.scatter(

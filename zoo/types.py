@@ -57,6 +57,7 @@ class Provenance:
         seconds: duration of the search.
         tries: networks that were timed on the device, in order; the last one is the package's.
         limits: all that the network had to meet, where that was more than its name's budget.
+        criterion: what its score is, see ``search.scores``; None in packages that were made before it was kept.
     """
 
     supernet: str
@@ -71,6 +72,7 @@ class Provenance:
     tries: tuple[Try, ...]
     table_scaling: Scaling | None = None
     limits: Budget | None = None
+    criterion: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 criteria (all of them, of one look at the images) · maps (those of feature maps) · evidence (how well each orders)
 
-A task's score is the criterion that orders networks of equal milliseconds best, see ``benchmarks/RESULTS.md``.
+A task's score is what found the best networks among those of equal milliseconds, see ``benchmarks/RESULTS.md``: of
+embeddings agreement and size together; of maps nothing beat the largest network that fits.
 """
 
 from __future__ import annotations
@@ -17,5 +18,5 @@ from search.types import Task
 
 SIZE = "MACs"
 """The criterion that looks at no image: of what fits, the network that computes most."""
-SCORES: Mapping[Task, str] = MappingProxyType({Task.CLS: "projected cosine", Task.DET: "layouts", Task.SEG: "palettes"})
+SCORES: Mapping[Task, str] = MappingProxyType({Task.CLS: "layouts and size", Task.DET: SIZE, Task.SEG: SIZE})
 """The criterion that a search takes, by task: a key of CRITERIA, or SIZE."""

@@ -68,9 +68,11 @@ def expectation(task: Task, criterion: str, path: Path = EVIDENCE) -> str:
             " milliseconds"
         )
     tau, gain = known.tau, known.gain_points
+    beside = "" if criterion == BASELINE else f", that of {BASELINE} {known.baseline_tau:+.2f}"
+    how = "the largest network that fits was taken, for no score does better; " if criterion == BASELINE else ""
     better = "better networks" if gain[1] > 0 else "no surely better networks"
     return (
-        f"expect {better} than a random one of equal milliseconds: {gain[0]:+.1f} points ({gain[1]:+.1f} to"
+        f"{how}expect {better} than a random one of equal milliseconds: {gain[0]:+.1f} points ({gain[1]:+.1f} to"
         f" {gain[2]:+.1f}) on {known.sets} sets, {known.networks} networks of {known.supernet}; tau-b with labels"
-        f" {tau[0]:+.2f} ({tau[1]:+.2f} to {tau[2]:+.2f}), that of {BASELINE} {known.baseline_tau:+.2f}"
+        f" {tau[0]:+.2f} ({tau[1]:+.2f} to {tau[2]:+.2f}){beside}"
     )

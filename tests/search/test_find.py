@@ -14,7 +14,7 @@ from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongT
 from search.scores import SIZE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import Goal
-from search.subnets.find import find, find_each, front
+from search.subnets.find import find, find_each, front, scored_at
 from search.supernet import Supernet
 from search.types import Budget, Candidate, SearchResult, Task
 from tests.search.small_supernets import made_up_table, random_supernet, stripes
@@ -376,3 +376,15 @@ def test_most_memory_that_was_given_back_is_not_fetched_from_the_system_again() 
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
     fetched, kept = map(int, done.stdout.split())
     assert kept < fetched / 2
+
+
+def test_large_inputs_are_scored_smaller_in_about_their_proportions_and_no_smaller_one_is_changed() -> None:
+    assert [scored_at(px, px) for px in (16, 64, 160, 224, 320)] == [
+        (16, 16),
+        (64, 64),
+        (160, 160),
+        (160, 160),
+        (160, 160),
+    ]
+    height, width = scored_at(192, 320)
+    assert height % 32 == width % 32 == 0 and height * width <= 1.1 * 160**2 and 1.4 < width / height < 1.8

@@ -46,7 +46,7 @@ def test_the_facts_of_a_card_hold_where_every_number_comes_from(card: ModelCard)
         "bench: A chip | with <odd> text, onnxruntime 1.0, 1 thread(s), fp32, batch 1",
         "measured; 10 unseen networks predicted within 2.5 % on average",
         "0.600 for 0.500 predicted",
-        "0.9000 by agreement with the largest network and size; 100 networks scored in 12 s, seed 7",
+        "0.9000 by agreement with the largest network on the images; 100 networks scored in 12 s, seed 7",
         "64 (1 skipped); a folder's, fingerprint ffffffffffffffff",
         "sha256 0000000000000000; epochs 1.5, seed 3",
         "terms: non-commercial: research",
@@ -125,7 +125,9 @@ def test_info_fits_a_terminal_of_80_columns_and_draws_the_search(
         )
         for i in range(5)
     )
-    result = SearchResult(best=seen[-1], front=seen, evaluated=seen, seed=0, seconds=1, device_id="bench")
+    result = SearchResult(
+        best=seen[-1], front=seen, evaluated=seen, criterion="layouts and size", seed=0, seconds=1, device_id="bench"
+    )
     history = tmp_path / "history"
     history.write_text(history_text(result, budget_ms=0.6))
     attached = [Attachment(path=HISTORY, source=history)]

@@ -56,7 +56,17 @@ def pretend(monkeypatch: pytest.MonkeyPatch, report: ExportReport, factors: list
         if not front:
             nearest = candidates()[0].architecture
             raise InfeasibleBudget(asked=1, reachable=18, unit="ms", nearest=nearest)
-        return [SearchResult(best=front[-1], front=front, evaluated=front, seed=0, seconds=0.1, device_id="x")]
+        return [
+            SearchResult(
+                best=front[-1],
+                front=front,
+                evaluated=front,
+                criterion="layouts and size",
+                seed=0,
+                seconds=0.1,
+                device_id="x",
+            )
+        ]
 
     def timed(*args: object, predicted_ms: float, **kwargs: object) -> ExportReport:
         ms = predicted_ms * (factors.pop(0) if len(factors) > 1 else factors[0])

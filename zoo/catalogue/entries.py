@@ -27,7 +27,8 @@ class Entry:
         net: the family.
         choices: of the architecture.
         resolution_px: side of the input, in pixels.
-        score: against the largest network, on the generated images.
+        score: on the generated images.
+        criterion: what the score is.
         predicted_ms: by the device's table.
         macs: multiply-accumulates of one image.
         params: parameters.
@@ -48,6 +49,7 @@ class Entry:
     choices: tuple[str | int, ...]
     resolution_px: int
     score: float
+    criterion: str
     predicted_ms: float
     macs: int
     params: int

@@ -19,7 +19,7 @@ from zoo.cli.console import ms_text, size_text
 from zoo.devices.names import DEFAULT_THREADS
 from zoo.home import commit, library_versions, zoo_home, zoo_version
 from zoo.package.card import Packaged, read_manifest
-from zoo.package.history import HISTORY, read_history
+from zoo.package.history import HISTORY, read_history, score_words
 from zoo.package.manifest import read_checked
 from zoo.package.readme import returned
 from zoo.plots import front_text
@@ -181,7 +181,7 @@ def _score(card: ModelCard) -> str:
     if recipe.supernet_recipe.get("architecture"):
         return f"none: {recipe.supernet} holds one network"
     found = f"{recipe.evaluated} networks scored in {recipe.seconds:.0f} s"
-    return f"{recipe.tries[-1].score:.4f} by agreement with the largest network and size; {found}, seed {recipe.seed}"
+    return f"{recipe.tries[-1].score:.4f} by {score_words(recipe.criterion)}; {found}, seed {recipe.seed}"
 
 
 def _tries(card: ModelCard) -> str:

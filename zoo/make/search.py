@@ -253,6 +253,7 @@ def _provenance(job: Job, winner: Confirmed, evaluated: int) -> Provenance:
         seconds=winner.result.seconds,
         tries=winner.tries,
         limits=None if job.budget == job.name.budget else job.budget,
+        criterion=winner.result.criterion,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -16,6 +17,7 @@ HISTORY = "search.json"
 CURVE = "curve.json"
 # Points of the picture; more would only cover each other, and every one travels with the package.
 MOST_SCORED = 10_000
+_CRITERION = re.compile(r"[A-Za-z -]{1,40}")  # a stranger's card may hold anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,21 @@ class _File(BaseModel):
     budget_ms: float | None
     front: tuple[Row, ...]
     scored: tuple[tuple[FiniteFloat, FiniteFloat], ...]
+
+
+def score_words(criterion: str | None) -> str:
+    """What a score is, for people.
+
+    Args:
+        criterion: of ``search.scores``; None of packages that were made before it was kept.
+    """
+    if criterion == "MACs":
+        return "size alone, the share of the largest network's multiply-accumulates"
+    agreement = "agreement with the largest network on the images"
+    if criterion is None or not _CRITERION.fullmatch(criterion):
+        return agreement
+    words, sized, _ = criterion.partition(" and size")
+    return f"{agreement} ({words}){', and size' if sized else ''}"
 
 
 def history_text(result: SearchResult, *, budget_ms: float | None) -> str:

@@ -10,6 +10,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from search.types import Task
+from zoo.package.history import score_words
 from zoo.types import Evaluation, ModelCard, split_text
 
 README, CELLS = "README.md", "cells.png"
@@ -83,6 +84,7 @@ def render_readme(card: ModelCard, *, params: int, embedding_dim: int, repo: str
     template = environment.get_template("README.md.jinja")
     head = yaml.safe_dump(card_head(card), sort_keys=False, allow_unicode=True).rstrip()
     values: dict[str, Any] = {"params": params, "embedding_dim": embedding_dim, "repo": repo, "picture": picture}
+    values["ranked_by"] = score_words(card.recipe.criterion)
     values["returned"] = _cell(returned(card, embedding_dim=embedding_dim))
     values["answered"] = answered_task(card)
     values["split"] = None if card.split is None else split_text(card.split)

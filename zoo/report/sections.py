@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import BadName
 from zoo.names import format_budget, parse_name
+from zoo.package.history import score_words
 from zoo.report.charts import (
     MOST_SHAPES,
     blocks_chart,
@@ -80,6 +81,7 @@ def _model(facts: Facts, pictures: Pictures | None, figures: Sequence[Evaluation
         "measured_ms": measured_ms,
         "predicted_ms": predicted_ms,
         "megabytes": first.bytes / 1e6 if first else None,
+        "score_words": score_words(card.recipe.criterion),
         "figures": [*card.evaluation, *figures],
         "headlines": list({one.metric: one for one in reversed([*card.evaluation, *figures])}.values())[::-1][:3],
         "front": history.front[:_MOST_ROWS] if history else (),

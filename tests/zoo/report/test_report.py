@@ -48,7 +48,9 @@ def searched(card: ModelCard, count: int = 20) -> SearchResult:
         )
         for i in range(count)
     )
-    return SearchResult(best=seen[-1], front=seen, evaluated=seen, seed=0, seconds=1, device_id="quick")
+    return SearchResult(
+        best=seen[-1], front=seen, evaluated=seen, criterion="layouts and size", seed=0, seconds=1, device_id="quick"
+    )
 
 
 @pytest.fixture
