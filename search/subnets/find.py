@@ -21,6 +21,7 @@ from hardware_profiles.types import size_text
 from search.allocator import keep_memory
 from search.errors import BadSupernet, NotEnoughImages, WrongTable
 from search.images.views import center
+from search.nets import Net
 from search.scores import CRITERIA, SCORES, SIZE, Look, look
 from search.scores.criteria import OF_VIEWS, Criterion
 from search.subnets.costs import CostModel, Rows
@@ -137,7 +138,11 @@ def find_each(
     name = SCORES[task] if criterion is None else criterion
     if name != SIZE and name not in CRITERIA.keys() - OF_VIEWS:
         raise ValueError(f"criterion is {name!r}; known are {SIZE}, {', '.join(sorted(CRITERIA.keys() - OF_VIEWS))}")
-    scorer = _sizer(supernet, tables[0]) if name == SIZE else _Scorer(supernet, batch_BCHW, CRITERIA[name])
+    scorer = (
+        _sizer(goals[0].family or supernet.net, tables[0])
+        if name == SIZE
+        else _Scorer(supernet, batch_BCHW, CRITERIA[name])
+    )
     scores: dict[Key, float] = {}
     per_round = -(-evaluations // (generations + 1))
     for _ in range(generations + 1):
@@ -162,10 +167,10 @@ def front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     return tuple(best)
 
 
-def _sizer(supernet: Supernet, table: LatencyTable) -> Callable[[Rows], float]:
+def _sizer(net: Net, table: LatencyTable) -> Callable[[Rows], float]:
     """Scores a network by its share of the largest one's multiply-accumulates."""
-    cost = CostModel(supernet.net, table)
-    (most,) = cost(supernet.net.encode([supernet.net.largest(table.resolution_px)])).macs
+    cost = CostModel(net, table)
+    (most,) = cost(net.encode([net.largest(table.resolution_px)])).macs
     return lambda row: float(cost(row[None]).macs[0] / most)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hardware_profiles import Latency, LatencyTable, estimate_ms
 from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
-from search.scores import SIZE
+from search.scores import SCORES, SIZE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import Goal
 from search.subnets.find import find, find_each, front, scored_at
@@ -291,11 +291,14 @@ def test_every_task_is_searched_and_none_beats_the_largest_network(
     assert dataclasses.replace(again, seconds=0) == dataclasses.replace(result, seconds=0)
 
 
-def test_tasks_look_at_different_features(supernet: Supernet, table: LatencyTable, pixels: Tensor) -> None:
+def test_each_task_is_scored_by_its_criterion_and_the_result_names_it(
+    supernet: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
     results = [search(supernet, table, pixels, Budget(latency_ms=5), task=task, generations=0) for task in Task]
     scored = [{c.architecture: c.score for c in result.evaluated} for result in results]
     assert len({frozenset(scores) for scores in scored}) == 1
-    assert len({tuple(scores.values()) for scores in scored}) == len(Task)
+    assert {task: result.criterion for task, result in zip(Task, results, strict=True)} == SCORES
+    assert len({tuple(scores.values()) for scores in scored}) == len({*SCORES.values()})
 
 
 def other_device(table: LatencyTable, device_id: str, scale: float) -> LatencyTable:

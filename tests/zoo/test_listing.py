@@ -35,6 +35,7 @@ ENTRY = Entry(
     choices=("k3_e1",) * 22,
     resolution_px=32,
     score=0.5,
+    criterion="layouts and size",
     predicted_ms=2.5,
     macs=10,
     params=20,
