@@ -10,6 +10,7 @@ SearchError
 ├── TrainingError        a supernet cannot be trained, or not any further
 ├── Preempted            SIGTERM came; a checkpoint was kept
 ├── WriteFailed          a file cannot be written
+├── MissingEngine        what is to run the jobs is not installed
 ├── BadGenotype          a cell that is not of the DARTS space, or its file is damaged
 └── BadArchitecture      the choices are not a point of the net's space
 """
@@ -99,6 +100,10 @@ class Preempted(SearchError):
 
 class WriteFailed(SearchError):
     """A file cannot be written: the disk is full, or the folder does not allow it."""
+
+
+class MissingEngine(SearchError):
+    """What is to run the jobs of a study is not installed."""
 
 
 class BadGenotype(SearchError, ValueError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from search.images.views import Views
-from search.nets import NETS
+from search.nets import TRAINED
 from search.objectives import OBJECTIVES
 from search.types import Architecture, Compute
 
@@ -31,7 +31,7 @@ class Recipe:
     """How a supernet is trained.
 
     Args:
-        net: a key of ``search.nets.NETS``.
+        net: a key of ``search.nets.TRAINED``.
         objective: a key of ``search.objectives.OBJECTIVES``.
         epochs: passes over the images.
         batch: images a step.
@@ -115,7 +115,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        for kind, value, known in (("net", self.net, NETS), ("objective", self.objective, OBJECTIVES)):
+        for kind, value, known in (("net", self.net, TRAINED), ("objective", self.objective, OBJECTIVES)):
             if value not in known:
                 raise ValueError(f"{kind} is {value!r}; this version trains {', '.join(known)}")
         _check_architecture(self)
@@ -198,11 +198,11 @@ def _check_sandwich(recipe: Recipe) -> None:
 
 
 def _check_architecture(recipe: Recipe) -> None:
-    if recipe.architecture is None and not NETS[recipe.net].shares_weights:
+    if recipe.architecture is None and not TRAINED[recipe.net].shares_weights:
         raise ValueError(f"the networks of {recipe.net} share no weights; name the one to train with --architecture")
     if recipe.architecture is not None:
         px = recipe.stages[-1].crop_px if recipe.stages else 1
-        NETS[recipe.net].check(Architecture(net=recipe.net, choices=recipe.architecture, resolution_px=px))
+        TRAINED[recipe.net].check(Architecture(net=recipe.net, choices=recipe.architecture, resolution_px=px))
 
 
 def recipe_for(net: str, objective: str, *, architecture: tuple[str | int, ...] | None = None) -> Recipe:

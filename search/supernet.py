@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.replace_file import replace_file, replaced
 from search.errors import BadSupernet, WriteFailed
-from search.nets import NETS, Backbone, Net, PlainLayers
+from search.nets import TRAINED, Backbone, Net, PlainLayers
 from search.nets.layers import projector_of
 from search.nets.net import Fixed
 from search.types import Architecture
@@ -58,8 +58,8 @@ class SupernetCard:
 
     def __post_init__(self) -> None:
         """Refuse what no network could be built or fed with."""
-        if self.net not in NETS:
-            raise ValueError(f"net is {self.net!r}; known are {', '.join(NETS)}")
+        if self.net not in TRAINED:
+            raise ValueError(f"net is {self.net!r}; known are {', '.join(TRAINED)}")
         for field, values, count, kind in (
             ("resolution_px", (self.resolution_px,), 1, int),
             ("projection", self.projection, 2, int),
@@ -81,7 +81,7 @@ class SupernetCard:
     @property
     def family(self) -> Net:
         """The net, or the single network."""
-        net = NETS[self.net]
+        net = TRAINED[self.net]
         if self.architecture is None:
             return net
         return Fixed(net, Architecture(net=self.net, choices=self.architecture, resolution_px=self.resolution_px))
@@ -224,8 +224,8 @@ def _shapes(
     net: str, choices: tuple[str | int, ...] | None, resolution_px: int, projection: tuple[int, int], norm: bool
 ) -> dict[str, torch.Size]:
     """Name -> shape of every tensor of a supernet; of one network where its ``choices`` are given."""
-    largest = NETS[net].largest(resolution_px)
+    largest = TRAINED[net].largest(resolution_px)
     with torch.device("meta"):
-        backbone = NETS[net].build(largest if choices is None else replace(largest, choices=choices))
+        backbone = TRAINED[net].build(largest if choices is None else replace(largest, choices=choices))
         parts = {"backbone": backbone, "projector": projector_of(backbone.embedding_dim, *projection, norm=norm)}
     return {f"{part}.{name}": p.shape for part, module in parts.items() for name, p in module.named_parameters()}

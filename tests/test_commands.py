@@ -22,6 +22,7 @@ ROOT = Path(__file__).parent.parent
 NOT_RUN = {
     "zoo pretrain": "hours; docs/train.md has a short one that is run",
     "zoo darts": "half an hour",
+    "zoo study": "hours; tests/zoo/test_study_command.py runs a small one",
     "zoo devices measure": "needs an idle machine; the searches measure the table that they need",
     "zoo push": "an account; docs/hub.md has a dry run",
 }

@@ -57,8 +57,13 @@ class Priced(Mapping[OpKey, Latency]):
             layers = layers_of(key, self._build)
         except ValueError as error:
             raise KeyError(key) from error
-        ms = sum(cost * TERMS[term](layer) for layer in layers for term, cost in self._model.terms.items())
+        ms = price_layers(self._model, layers)
         return Latency(median_ms=round(ms, 9), p90_ms=round(ms, 9), samples=1)
+
+
+def price_layers(model: CostModel, layers: Sequence[Layer]) -> float:
+    """Milliseconds that ``layers`` add to a network; a whole one takes the model's ``overhead_ms`` besides."""
+    return sum(cost * TERMS[term](layer) for layer in layers for term, cost in model.terms.items())
 
 
 def layers_of(key: OpKey, build: BuildOp) -> tuple[Layer, ...]:

@@ -1,7 +1,11 @@
 """The nets by name."""
 
+from collections import ChainMap
+from collections.abc import Mapping
+
 from search.nets.cell import CELL
 from search.nets.cell_body import Cell
+from search.nets.handcrafted import MOBILES, RESNETS, Handcrafted
 from search.nets.layers import Backbone, Layers, PlainLayers
 from search.nets.mobile import PHOTOS, SMALL_IMAGES, InvertedResidual, Mobile
 from search.nets.net import Choice, Net, Part
@@ -18,7 +22,23 @@ NETS: dict[str, Net] = {
     )
 }
 
+# Networks that are trained alone: no table holds their blocks, and no search looks at them.
+HANDCRAFTED: dict[str, Handcrafted] = {net.name: net for net in (RESNETS, MOBILES)}
+TRAINED: Mapping[str, Net] = ChainMap[str, Net](NETS, HANDCRAFTED)  # type: ignore[arg-type]
+
 # What backbones are stacked of; a training may compute what lies within them again.
 BLOCKS = (InvertedResidual, Bottleneck, Cell)
 
-__all__ = ["BLOCKS", "NETS", "Backbone", "Choice", "Layers", "Net", "Part", "PlainLayers"]
+__all__ = [
+    "BLOCKS",
+    "HANDCRAFTED",
+    "NETS",
+    "TRAINED",
+    "Backbone",
+    "Choice",
+    "Handcrafted",
+    "Layers",
+    "Net",
+    "Part",
+    "PlainLayers",
+]

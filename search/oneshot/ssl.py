@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 
 from search.images.feed import Pixels
 from search.images.views import views
-from search.nets import BLOCKS, NETS, Net
+from search.nets import BLOCKS, TRAINED, Net
 from search.nets.layers import projector_of
 from search.nets.net import Fixed
 from search.objectives import BYOL, DenseCL, Matched, MoCo, Network, Objective, ReSSL, SimCLR, Tensors
@@ -260,7 +260,7 @@ class SSL(LightningModule):
 
 def family(recipe: Recipe) -> Net:
     """The networks that ``recipe`` trains: all of a net, or one."""
-    net = NETS[recipe.net]
+    net = TRAINED[recipe.net]
     if recipe.architecture is None:
         return net
     px = recipe.resolution_px

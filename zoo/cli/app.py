@@ -35,6 +35,7 @@ COMMANDS = {
     "finetune": "finetune.finetune_command",
     "evaluate": "evaluate.evaluate_command",
     "predict": "evaluate.predict_command",
+    "study": "evaluate.study_command",
     "export": "export.export_command",
     "benchmark": "export.benchmark_command",
     "report": "models.report_command",

@@ -1,18 +1,21 @@
-"""``zoo evaluate`` and ``zoo predict``."""
+"""``zoo evaluate``, ``zoo predict`` and ``zoo study``."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from zoo.cli.console import Json, Quiet, Talk, columns
+from zoo.cli.console import Json, Quiet, Talk, columns, leaves
 
 if TYPE_CHECKING:
     from zoo.heads.predictions import Prediction
     from zoo.use.evaluate import Accuracy, Quality
+
+# Names of ``search.study.engines.ENGINES``, whose import takes a second; a test compares them.
+Engine = Literal["local", "ray"]
 
 
 def evaluate_command(
@@ -141,3 +144,84 @@ def _seen(one: Prediction) -> str:
     for box in one.boxes:
         counts[box.name] = counts.get(box.name, 0) + 1
     return ", ".join(f"{count} {name}" for name, count in counts.items()) or "nothing"
+
+
+def study_command(
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The study's folder; one that exists is gone on with.")
+    ] = None,
+    variants: Annotated[
+        str, typer.Option(help="How many, half of either family, or names with commas between.")
+    ] = "24",
+    images: Annotated[Path | None, typer.Option(help="Unlabelled images, which every network is trained on.")] = None,
+    downstream: Annotated[
+        list[Path] | None, typer.Option(help="A labelled set: train and test, a sub-folder a class; again for more.")
+    ] = None,
+    source: Annotated[Path | None, typer.Option(help="A labelled set of images like the unlabelled ones.")] = None,
+    searched: Annotated[
+        list[Path] | None, typer.Option(help="A package whose network is trained beside them; again for more.")
+    ] = None,
+    objective: Annotated[str, typer.Option(help="simclr, mocov2, byol, ressl or densecl.")] = "simclr",
+    images_seen: Annotated[int, typer.Option(min=1, help="By each network, copies counted.")] = 64_000,
+    batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 64,
+    resolution: Annotated[int, typer.Option(min=8, help="Side of the networks' input.")] = 32,
+    width_divisor: Annotated[int, typer.Option(help="Of the variants' channels: 1, 2, 4 or 8.")] = 1,
+    device: Annotated[str, typer.Option(help="Its cost model predicts milliseconds.")] = "galaxy-s24",
+    limit: Annotated[int | None, typer.Option(min=2, help="Labelled images of each folder, at most.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random, and of the spread.")] = 0,
+    engine: Annotated[
+        Engine, typer.Option(help="local: one job after another; ray: a cluster, or all cores.")
+    ] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="Jobs at a time, with --engine ray.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="That each job computes with.")] = 1,
+    report: Annotated[
+        Path | None, typer.Option(help="Train nothing: write plots and a page from a study's folder or its table.")
+    ] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train ResNets and MobileNets of many shapes without labels, and compare them on labelled sets."""
+    talk = Talk(as_json=as_json, quiet=quiet)
+    if report is not None:
+        from zoo.use.study_report import write_report
+
+        page = write_report(report, out)
+        talk.data({"path": str(page)}, [page.read_text("utf-8").rstrip(), "", str(page)])
+        return
+    if out is None or images is None or not downstream:
+        raise typer.BadParameter("a study takes --images, --downstream and --out; or --report alone")
+    from search.study.plan import TABLE, Protocol
+    from zoo.use.study import missing, study
+
+    leaves(lambda: f"{out} keeps all that is done; the same command goes on")
+    protocol = Protocol(
+        images=str(images.resolve()),
+        images_seen=images_seen,
+        objective=objective,
+        batch=batch,
+        resolution_px=resolution,
+        width_divisor=width_divisor,
+        device=device,
+        limit=limit,
+        seed=seed,
+    )
+    with talk.progress() as progress:
+        rows = study(
+            out,
+            protocol=protocol,
+            variants=variants,
+            searched=searched or (),
+            downstream=downstream,
+            source=source,
+            engine=engine,
+            workers=workers,
+            threads=threads,
+            progress=progress,
+            say=talk.say,
+        )
+    lines = list(missing(rows))
+    answered = sum(not row.reason for row in rows)
+    talk.data([asdict(row) for row in rows], [f"{out / TABLE}  {answered} of {len(rows)} answers", *lines])
+    talk.next(f"zoo study --report {out}")
+    if lines:
+        raise typer.Exit(1)
