@@ -23,11 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from search.cells.recipe import DartsRecipe, paper
+from search.machines import quiet
 from search.nets.cell_body import Cell, CellBackbone, Place, make_op, stem_stride
 from search.nets.genotype import EDGES, INPUTS, NODES, PRIMITIVES, ROLES
 from search.nets.layers import projector_of
 from search.objectives import nt_xent
-from search.oneshot.compat import quiet
 from search.oneshot.darts.loss import Contrast
 from search.oneshot.darts.space import ALPHAS, WEIGHTS, DartsSpace
 from search.oneshot.darts.step import Darts, DartsModule

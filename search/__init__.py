@@ -1,8 +1,9 @@
 """Supernets that learn from unlabelled images, and the networks found in them.
 
 types, errors (the values) · images/ (what is looked at) · nets/ (the families) · objectives/, recipes, oneshot/ (train
-a supernet; all that imports NNI or Lightning) · supernet, recalibrate (take a network out of it) · scores/, subnets/
-(choose one: subnets/find is the search loop) · cells/ (what DARTS found) · evaluate/ (with labels) · gaia (DATA's)
+a supernet; all that imports NNI) · finetune/ (train on labels) · machines, ranks (the processes that share a training)
+· supernet, recalibrate (take a network out of it) · scores/, subnets/ (choose one: subnets/find is the search loop) ·
+cells/ (what DARTS found) · evaluate/ (with labels) · gaia (DATA's)
 """
 
 import lazy_loader

@@ -8,6 +8,7 @@ SearchError
 ├── BadSupernet          the weights are missing, damaged, or belong to another net
 ├── WrongTable           the latency table is of another net or resolution
 ├── TrainingError        a supernet cannot be trained, or not any further
+├── ProcessLost          of the processes that share a training one ended before its time
 ├── Preempted            SIGTERM came; a checkpoint was kept
 ├── WriteFailed          a file cannot be written
 ├── MissingEngine        what is to run the jobs is not installed
@@ -92,6 +93,10 @@ class WrongTable(SearchError, ValueError):
 
 class TrainingError(SearchError):
     """A supernet cannot be trained, or not any further: the images, the checkpoint or the loss is unusable."""
+
+
+class ProcessLost(SearchError):
+    """Of the processes that share a training another ended before its time, or had ended before."""
 
 
 class Preempted(SearchError):

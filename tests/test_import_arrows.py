@@ -19,7 +19,7 @@ MAY_IMPORT = {
 }
 ONLY_IN = {
     "nni": "search/oneshot/",
-    "pytorch_lightning": ("search/oneshot/", "search/finetune/loop.py"),
+    "pytorch_lightning": ("search/oneshot/", "search/finetune/loop.py", "search/machines.py"),
     "faster_coco_eval": "search/evaluate/scores.py",
     "huggingface_hub": "zoo/",
     "tensorrt": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),

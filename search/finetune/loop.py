@@ -3,6 +3,9 @@
 AdamW with smaller rates for earlier layers, warm-up and cosine, a running average of the weights (which is what is
 judged and kept), an early stop, and a checkpoint whenever they were judged. What an epoch sees depends on the seed and
 the epoch alone, so that a run that goes on ends as one that was never interrupted.
+
+Several processes take a share of each batch each, and their mean gradient is the whole batch's. Layers that normalize
+by the batch see the share alone, on GPUs the whole batch (SyncBatchNorm). The first process judges and writes.
 """
 
 # ruff: noqa: N806 - a tensor's name ends in its shape.
@@ -11,14 +14,11 @@ from __future__ import annotations
 
 import copy
 import csv
-import logging
 import math
-import signal
-import threading
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,10 +32,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from search import ranks
 from search.errors import TrainingError
 from search.evaluate.scores import Score
+from search.first import is_first
 from search.labels.arrays import Targets
 from search.labels.views import Views
+from search.machines import ONE, EndWhenAsked, Machines, Together, interruptible, quiet, together
 
 CHECKPOINT, LOG, CURVE = "last", "training", "curve.csv"
 Key = tuple[int, int]  # an epoch and a picture
@@ -110,9 +113,11 @@ def train(
     *,
     folder: Path,
     resume: bool,
+    machines: Machines = ONE,
+    settings: str = "",
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
-) -> Trained:
+) -> Trained | None:
     """Train ``network`` in place; it ends with the weights that scored best.
 
     Args:
@@ -123,24 +128,36 @@ def train(
         plan: how long.
         folder: for the checkpoint, the curve as CSV, and events for TensorBoard where that is installed.
         resume: go on from it.
+        machines: the processes that share it; they divide the batch.
+        settings: and images, as text, which all processes must have in common.
         progress: called with (epochs done, epochs in all).
         say: receives a line an epoch.
 
+    Returns:
+        What came of it; None in all processes but the first, whose ``network`` is of no use.
+
     Raises:
-        TrainingError: the loss is no number.
+        TrainingError: the loss is no number, or the processes have other settings.
+        ProcessLost: another process ended before its time.
+        Preempted: SIGTERM came.
         KeyboardInterrupt: Ctrl-C; ``resume`` goes on after the last time that the weights were judged.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     seed_everything(plan.seed, verbose=False)
     network.to(memory_format=torch.channels_last)
-    module = _Module(network, loss, judge, plan, folder, progress, say)
+    # A copy, whose layers Lightning may replace.
+    module = _Module(copy.deepcopy(network), loss, judge, plan, folder, settings, progress, say)
+    whole = min(plan.batch, len(views))
+    part = whole // machines.count
     loader = DataLoader(
         _Keys(),
         batch_size=plan.batch,
         sampler=_Order(len(views), plan.seed),
         drop_last=len(views) > plan.batch,
-        collate_fn=lambda keys: views.batch(keys[0][0], [row for _, row in keys]),
+        collate_fn=lambda keys: views.batch(
+            keys[0][0], [row for _, row in keys], slice(ranks.rank() * part, (ranks.rank() + 1) * part)
+        ),
     )
+    path = folder / f"{CHECKPOINT}.ckpt"
     checkpoint = ModelCheckpoint(
         folder,
         CHECKPOINT,
@@ -148,24 +165,30 @@ def train(
         save_on_train_epoch_end=True,
         every_n_epochs=plan.judge_every,
     )
-    board = TensorBoardLogger(folder, name=LOG, version="") if find_spec("tensorboard") else False
-    trainer = Trainer(
-        max_epochs=plan.epochs,
-        accelerator="auto",
-        devices=1,
-        precision=_precision(),
-        logger=board,
-        callbacks=[checkpoint],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        gradient_clip_val=_CLIP,
-        default_root_dir=folder,
-        num_sanity_val_steps=0,
-    )
-    path = folder / f"{CHECKPOINT}.ckpt"
-    with _interruptible(), warnings.catch_warnings():
+    board = TensorBoardLogger(folder, name=LOG, version="") if find_spec("tensorboard") and is_first() else False
+    with interruptible(), quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Lightning: advice about loaders, loggers and its own folders
-        trainer.fit(module, loader, ckpt_path=path if resume and path.is_file() else None, weights_only=True)
+        trainer = Trainer(
+            max_epochs=plan.epochs,
+            accelerator="auto",
+            devices=machines.devices,
+            num_nodes=machines.nodes,
+            strategy=Together() if machines.count > 1 else "auto",
+            sync_batchnorm=machines.count > 1 and torch.cuda.is_available(),
+            use_distributed_sampler=False,
+            precision=_precision(),
+            logger=board,
+            callbacks=[_End(path), checkpoint],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=_CLIP,
+            default_root_dir=folder,
+            num_sanity_val_steps=0,
+        )
+        with together(trainer):
+            trainer.fit(module, loader, ckpt_path=path if resume and path.is_file() else None, weights_only=True)
+    if not is_first():
+        return None
     network.load_state_dict(module.best.state_dict())
     network.to("cpu").eval()
     state = module.state
@@ -178,18 +201,17 @@ def train(
     )
 
 
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn Lightning's ``sys.exit(1)`` after Ctrl-C back into KeyboardInterrupt, and let Ctrl-C work again."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as exit:
-        if not isinstance(exit.__context__, KeyboardInterrupt):
-            raise
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
+class _End(EndWhenAsked):
+    """Whoever asks, a resumed run goes on from the last epoch that is in the checkpoint."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if self.asked():
+            kept = "--resume goes on from the last one judged" if self._path.is_file() else "none was judged before"
+            self.end(f"asked to end in epoch {trainer.current_epoch + 1}; {kept}")
 
 
 class _Module(LightningModule):
@@ -202,6 +224,7 @@ class _Module(LightningModule):
         judge: Callable[[nn.Module], Score],
         plan: Plan,
         folder: Path,
+        settings: str,
         progress: Callable[[int, int], None],
         say: Callable[[str], None],
     ) -> None:
@@ -210,9 +233,10 @@ class _Module(LightningModule):
         self.average = copy.deepcopy(network).eval().requires_grad_(False)
         self.best = copy.deepcopy(self.average)
         self._loss, self._judge, self._plan = loss, judge, plan
-        self._folder, self._progress, self._say = folder, progress, say
+        self._folder, self._settings, self._progress, self._say = folder, settings, progress, say
         self.state = _State()
         self._started = 0.0
+        self._share = 0.0  # of the full rate
         self._losses: list[Tensor] = []
         pairs = [(mine, network.state_dict()[name]) for name, mine in self.average.state_dict().items()]
         floats = [pair for pair in pairs if pair[0].is_floating_point()]
@@ -229,21 +253,28 @@ class _Module(LightningModule):
         return batch[0].to(device), batch[1].to(device)
 
     def on_train_start(self) -> None:
+        for what, text in (("settings or images", self._settings), ("checkpoint", str(self.global_step))):
+            ranks.require_same(zlib.crc32(text.encode()), what)
+        ranks.take_over([*self.parameters(), *self.buffers()])
         self._started = time.monotonic() - self.state.seconds
         self.trainer.should_stop = self.state.ended
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        optimizer = self.optimizers()
-        for group in optimizer.param_groups:
-            group["lr"] = group["full_rate"] * _rate(self._done())
+        self._share = _rate(self._done())
+        for group in self.optimizers().param_groups:
+            group["lr"] = group["full_rate"] * self._share
 
     def training_step(self, batch: tuple[Tensor, Targets], batch_idx: int) -> Tensor:
         x_NCHW, targets = batch
         loss = self._loss(self.network, x_NCHW.contiguous(memory_format=torch.channels_last), targets)
-        if not bool(loss.isfinite()):
-            raise TrainingError(f"the loss is {loss.item()} at step {self.global_step}; take a lower --rate")
-        self._losses.append(loss.detach())
-        return loss
+        of_all = ranks.mean(loss)
+        if not bool(of_all.isfinite()):
+            raise TrainingError(f"the loss is {of_all.item()} at step {self.global_step}; take a lower --rate")
+        self._losses.append(of_all)
+        return loss / ranks.count()
+
+    def on_after_backward(self) -> None:
+        ranks.add_gradients(self.network.parameters())
 
     @torch.no_grad()
     def on_train_batch_end(self, *_: Any) -> None:
@@ -252,16 +283,18 @@ class _Module(LightningModule):
         for mine, theirs in self._counted:
             mine.copy_(theirs)
         if self.logger is not None and self.global_step % _LOGGED_STEPS == 0:
-            row = {"step loss": float(self._losses[-1]), "rate": self._plan.rate * _rate(self._done())}
+            row = {"step loss": float(self._losses[-1]), "rate": self._plan.rate * self._share}
             self.logger.log_metrics(row, self.global_step)
 
     def on_train_epoch_end(self) -> None:
         epoch, state, plan = self.current_epoch, self.state, self._plan
-        state.seconds = time.monotonic() - self._started
+        state.seconds = self._seconds()
         over = plan.max_minutes is not None and state.seconds >= 60 * plan.max_minutes
         if over or epoch + 1 == plan.epochs or (epoch + 1) % plan.judge_every == 0:
-            self._judge_average(epoch)
-            state.ended = over or epoch - state.best_epoch >= plan.patience
+            if is_first():
+                self._judge_average(epoch)
+            state.ended = bool(ranks.agree(float(over or epoch - state.best_epoch >= plan.patience)))
+            self._losses.clear()
         self._progress(epoch + 1, plan.epochs)
         self.trainer.should_stop = state.ended
 
@@ -269,7 +302,6 @@ class _Module(LightningModule):
         state = self.state
         score = self._judge(self.average.eval())
         loss = float(torch.stack(self._losses).mean())
-        self._losses.clear()
         if better := score.main > state.best:
             state.best, state.best_epoch = score.main, epoch
             self.best.load_state_dict(self.average.state_dict())
@@ -292,7 +324,11 @@ class _Module(LightningModule):
         by_steps = self.global_step / max(1, self.trainer.num_training_batches * self._plan.epochs)
         if self._plan.max_minutes is None:
             return float(by_steps)
-        return float(max(by_steps, (time.monotonic() - self._started) / (60 * self._plan.max_minutes)))
+        return float(max(by_steps, self._seconds() / (60 * self._plan.max_minutes)))
+
+    def _seconds(self) -> float:
+        """By the first process's clock."""
+        return ranks.agree(time.monotonic() - self._started)
 
 
 def _write_curve(rows: Sequence[Mapping[str, float]], folder: Path) -> None:

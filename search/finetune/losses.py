@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou, generalized_box_iou_loss
 
+from search import ranks
 from search.labels.arrays import Targets
 from search.labels.samples import IGNORED
 
@@ -37,7 +38,7 @@ def mask_loss(logits_NChw: Tensor, targets: Targets) -> Tensor:
     assert targets.masks_NHW is not None
     logits_NCHW = F.interpolate(logits_NChw, size=targets.masks_NHW.shape[-2:], mode="bilinear", align_corners=False)
     loss = F.cross_entropy(logits_NCHW, targets.masks_NHW, ignore_index=IGNORED, reduction="sum")
-    return loss / (targets.masks_NHW != IGNORED).sum().clamp(min=1)
+    return loss / _divisor((targets.masks_NHW != IGNORED).sum())
 
 
 def box_loss(outputs: Mapping[str, Tensor], points_A3: Tensor, targets: Targets) -> Tensor:
@@ -63,7 +64,12 @@ def box_loss(outputs: Mapping[str, Tensor], points_A3: Tensor, targets: Targets)
     )
     class_sum = F.binary_cross_entropy_with_logits(logits_NAC, wanted_NAC, reduction="sum")
     total: Tensor = class_sum + _BOX_WEIGHT * box_sum + _OVERLAP_WEIGHT * overlap_sum
-    return total / quality_P.sum().clamp(min=1.0)
+    return total / _divisor(quality_P.sum())
+
+
+def _divisor(total: Tensor) -> Tensor:
+    """At least 1; of a batch that several processes share each one's part, so that their mean loss is the batch's."""
+    return ranks.mean(total).clamp(min=1 / ranks.count())
 
 
 @torch.no_grad()

@@ -75,7 +75,16 @@ class Arrays:
         return [self.how.place(one.size_px) for one in self.samples.samples]
 
 
-def decode(samples: Samples, how: Input, folder: Path, name: str, *, placed_masks: bool = False, told: Told) -> Arrays:
+def decode(
+    samples: Samples,
+    how: Input,
+    folder: Path,
+    name: str,
+    *,
+    placed_masks: bool = False,
+    is_there: bool = False,
+    told: Told,
+) -> Arrays:
     """Read every picture, and every mask.
 
     Args:
@@ -84,18 +93,23 @@ def decode(samples: Samples, how: Input, folder: Path, name: str, *, placed_mask
         folder: for the files of pixels.
         name: of these files.
         placed_masks: place the masks as their pictures; they stay as they are otherwise.
+        is_there: another process has done it, and the files are mapped as they are.
         told: called with (done, all).
 
     Raises:
         BadLabels: a file changed since it was checked.
     """
     rows, (height, width) = samples.samples, how.size_px
-    pixels_NHWC = _file(folder / f"{name}.pixels", (len(rows), height, width, 3))
+    pixels_NHWC = _file(folder / f"{name}.pixels", (len(rows), height, width, 3), is_there)
     areas = [height * width if placed_masks else one.size_px[0] * one.size_px[1] for one in rows if one.mask]
     ends = np.cumsum([0, *areas])
-    flat = _file(folder / f"{name}.masks", (int(ends[-1]),)) if areas else np.empty(0, np.uint8)
+    flat = _file(folder / f"{name}.masks", (int(ends[-1]),), is_there) if areas else np.empty(0, np.uint8)
     shapes = [how.size_px if placed_masks else one.size_px[::-1] for one in rows]
     masks = [flat[a:b].reshape(shape) for a, b, shape in zip(ends[:-1], ends[1:], shapes, strict=False)]
+
+    arrays = Arrays(samples=samples, how=how, pixels_NHWC=pixels_NHWC, masks=masks)
+    if is_there:
+        return arrays
 
     def read(i: int) -> None:
         one = rows[i]
@@ -113,7 +127,7 @@ def decode(samples: Samples, how: Input, folder: Path, name: str, *, placed_mask
             told(done, len(rows))
     finally:
         pool.shutdown(cancel_futures=True)
-    return Arrays(samples=samples, how=how, pixels_NHWC=pixels_NHWC, masks=masks)
+    return arrays
 
 
 def _opened(one: Sample) -> Image.Image:
@@ -122,5 +136,5 @@ def _opened(one: Sample) -> Image.Image:
         return image
 
 
-def _file(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    return np.memmap(path, np.uint8, "w+", shape=shape)
+def _file(path: Path, shape: tuple[int, ...], is_there: bool) -> NDArray[np.uint8]:
+    return np.memmap(path, np.uint8, "r" if is_there else "w+", shape=shape)

@@ -49,6 +49,10 @@ class Window:
     size_B2: NDArray[np.float64]
     mirrored_B: NDArray[np.bool_]
 
+    def part(self, of: slice) -> Window:
+        """Some of them."""
+        return Window(center_B2=self.center_B2[of], size_B2=self.size_B2[of], mirrored_B=self.mirrored_B[of])
+
 
 class Views:
     """Random views of decoded pictures.
@@ -78,15 +82,19 @@ class Views:
     def __len__(self) -> int:
         return len(self._arrays)
 
-    def batch(self, epoch: int, rows: Sequence[int]) -> tuple[Tensor, Targets]:
-        """Views of the pictures ``rows``, float32 [B, 3, H, W], and what is known of them."""
+    def batch(self, epoch: int, rows: Sequence[int], part: slice = slice(None)) -> tuple[Tensor, Targets]:
+        """Views of the pictures ``rows[part]``, float32 [B, 3, H, W], and what is known of them.
+
+        A part's views are those that the whole batch has there.
+        """
         rng = np.random.default_rng((self._seed, epoch, rows[0]))
-        window = self._windows(rng, rows)
+        window, spread_B4 = self._windows(rng, rows).part(part), _spread(rng, len(rows))[part]
+        rows = rows[part]
         grid_BHW2 = _grid(window, self._how.size_px)
         pixels_BSS3 = torch.from_numpy(self._arrays.pixels_NHWC[list(rows)])
         x_B3SS = pixels_BSS3.permute(0, 3, 1, 2).float().div_(255).sub_(_GREY)
         x_B3HW = F.grid_sample(x_B3SS, grid_BHW2, mode="bilinear", align_corners=False)  # outside lies grey
-        x_B3HW = _colored(x_B3HW, rng).add_(_GREY).clamp_(0, 1)
+        x_B3HW = _colored(x_B3HW, spread_B4).add_(_GREY).clamp_(0, 1)
         mean, std = (torch.tensor(value)[:, None, None] for value in (self._how.mean, self._how.std))
         x_B3HW = x_B3HW.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)
         labels_B = torch.from_numpy(self._labels_N[list(rows)])
@@ -155,11 +163,15 @@ def _grid(window: Window, size_px: tuple[int, int]) -> Tensor:
     return torch.stack([x_BW[:, None, :].expand(shape), y_BH[:, :, None].expand(shape)], -1)
 
 
-def _colored(x_B3HW: Tensor, rng: np.random.Generator) -> Tensor:
-    """Colors of pictures, counted from grey, turned by a matrix each."""
-    count = len(x_B3HW)
+def _spread(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """How far each picture's brightness, contrast, saturation and hue are turned, [B, 4]."""
     on_B = rng.uniform(size=count) < _COLORED
-    spread_B4 = rng.uniform(-1, 1, (count, 4)) * (_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE) * on_B[:, None]
+    spread_B4: NDArray[np.float64] = rng.uniform(-1, 1, (count, 4)) * (_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE)
+    return spread_B4 * on_B[:, None]
+
+
+def _colored(x_B3HW: Tensor, spread_B4: NDArray[np.float64]) -> Tensor:
+    """Colors of pictures, counted from grey, turned by a matrix each."""
     bright_B, contrast_B, saturation_B = (1 + spread_B4[:, :3]).T[:, :, None, None]
     angle_B11 = spread_B4[:, 3, None, None]
     ones_33, luma_33 = np.ones((3, 3)), np.tile(_LUMA, (3, 1))

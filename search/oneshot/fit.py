@@ -12,14 +12,14 @@ from nni.nas.execution import SequentialExecutionEngine
 from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning import Callback, LightningModule
 
+from search import ranks
 from search.errors import TrainingError
 from search.first import is_first
 from search.images.feed import Pixels
-from search.oneshot.compat import interruptible, quiet
-from search.oneshot.engine import ranks
+from search.machines import ONE, Machines, interruptible, quiet, together
 from search.oneshot.engine.checkpoints import KeepCheckpoint, Meet
 from search.oneshot.engine.schedule import ENDLESS, Pace, even
-from search.oneshot.engine.trainer import Machines, Ticks, make_trainer, set_steps, together
+from search.oneshot.engine.trainer import Ticks, make_trainer, set_steps
 from search.oneshot.sandwich import Sandwich, SingleModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
@@ -51,7 +51,7 @@ class Job:
     resume: bool = False
     start: str | None = None
     running: Running = Running()  # noqa: RUF009 - frozen
-    machines: Machines = Machines()  # noqa: RUF009 - frozen
+    machines: Machines = ONE
 
     @property
     def last(self) -> Path:
@@ -77,7 +77,8 @@ def do_job(
         callbacks: of Lightning's, besides those that every process needs.
 
     Raises:
-        TrainingError: another process ended before its time, or is at other work.
+        TrainingError: another process is at other work.
+        ProcessLost: another process ended before its time.
         Preempted: the process was asked to end; there is a checkpoint.
     """
     running = job.running

@@ -11,14 +11,14 @@ import torch
 from pytorch_lightning import Callback
 from torch import Tensor
 
+from search import ranks
 from search.curve import METRICS, loss_curve
 from search.errors import TrainingError
 from search.first import is_first
 from search.images.feed import Pixels
 from search.images.read import different
+from search.machines import machines_for
 from search.nets import NETS
-from search.oneshot.engine import ranks
-from search.oneshot.engine.trainer import machines_for as machines_for
 from search.oneshot.engine.trainer import require_logger
 from search.oneshot.engine.watch import MetricsFile, TellCost, TellProgress, ToLoggers
 from search.oneshot.fit import CHECKPOINT, Job, do_job

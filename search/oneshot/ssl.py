@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from search import ranks
 from search.images.feed import Pixels
 from search.images.views import views
 from search.nets import BLOCKS, TRAINED, Net
@@ -25,7 +26,6 @@ from search.nets.layers import projector_of
 from search.nets.net import Fixed
 from search.objectives import BYOL, DenseCL, Matched, MoCo, Network, Objective, ReSSL, SimCLR, Tensors
 from search.objectives.ressl import distillation
-from search.oneshot.engine import ranks
 from search.oneshot.engine.checkpoints import Run
 from search.oneshot.engine.loader import Loader
 from search.oneshot.engine.schedule import Plan, even

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
+from search import ranks
 from search.errors import TrainingError
 from search.objectives import Tensors
-from search.oneshot.engine import ranks
 from search.oneshot.ssl import SSL, Student
 from search.types import Architecture
 

@@ -1,4 +1,4 @@
-"""A test for each work-around of search/oneshot/compat.py; where one fails, delete it and what it tests."""
+"""A test for each work-around of oneshot/compat.py and machines.py; where one fails, delete it and what it tests."""
 
 import search.oneshot  # noqa: F401 - first: without it the next import fails, for warnings are errors here
 
@@ -20,8 +20,8 @@ from packaging.requirements import Requirement
 from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
+from search.machines import interruptible, quiet
 from search.nets import NETS
-from search.oneshot.compat import interruptible, quiet
 from search.oneshot.sandwich import Sandwich
 from search.oneshot.space import SupernetSpace, sample_of
 

@@ -1,5 +1,10 @@
-"""The loop of fine-tuning: what it learns does not depend on being interrupted, and it stops when it should."""
+"""The loop of fine-tuning: what it learns does not depend on being interrupted, and it stops when it should.
 
+``python -m tests.search.test_finetune_loop OUT DEVICES`` trains on several processes, which ``OUT`` tells of.
+"""
+
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,11 +18,13 @@ pytest.importorskip("pytorch_lightning")
 
 from search.evaluate.scores import Score
 from search.finetune.loop import Plan, Trained, _groups, _rate, train
+from search.finetune.losses import class_loss, mask_loss
 from search.labels.arrays import Targets, decode
 from search.labels.inputs import Input
 from search.labels.read import untold
-from search.labels.samples import Sample, Samples
+from search.labels.samples import IGNORED, Sample, Samples
 from search.labels.views import Views
+from search.machines import Machines
 from search.types import Task
 
 PLAN = Plan(epochs=4, batch=4, rate=1e-2, first_layers=0.1, patience=10, seed=3)
@@ -35,15 +42,22 @@ class Tiny(nn.Module):
 
 @pytest.fixture
 def views(tmp_path: Path) -> Views:
+    return noise(tmp_path)
+
+
+def noise(folder: Path, task: Task = Task.CLS) -> Views:
     rng = np.random.default_rng(0)
     samples = []
     for i in range(14):
-        path = tmp_path / f"{i}.png"
-        Image.fromarray(rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)).save(path)
-        samples.append(Sample(path=path, size_px=(12, 12), label=i % 2))
-    how = Input(size_px=(12, 12), mean=(0.5,) * 3, std=(0.3,) * 3, fit="crop")
-    known = Samples(task=Task.CLS, classes=("a", "b"), samples=tuple(samples))
-    return Views(decode(known, how, tmp_path, "train", told=untold), how, seed=3)
+        path = folder / f"{i}.png"
+        pixels = rng.integers(0, 255, (12, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+        mask = np.where(i % 3, IGNORED, pixels[..., 0] // 100).astype(np.uint8)  # shares of a batch are not alike
+        Image.fromarray(mask).save(folder / f"{i}-mask.png")
+        samples.append(Sample(path=path, size_px=(12, 12), label=i % 2, mask=folder / f"{i}-mask.png"))
+    how = Input(size_px=(12, 12), mean=(0.5,) * 3, std=(0.3,) * 3, fit="crop" if task is Task.CLS else "letterbox")
+    known = Samples(task=task, classes=("a", "b", "c"), samples=tuple(samples))
+    return Views(decode(known, how, folder, "train", placed_masks=True, told=untold), how, seed=3)
 
 
 def loss(network: nn.Module, x: Tensor, targets: Targets) -> Tensor:
@@ -156,3 +170,52 @@ def test_rates_rise_then_fall_and_grow_from_layer_to_layer() -> None:
 
 def Tiny_named(groups: list[dict[str, object]]) -> list[tuple[int, nn.Parameter]]:  # noqa: N802
     return [(i, p) for i, group in enumerate(groups) for p in group["params"]]  # type: ignore[attr-defined]
+
+
+class Dense(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU())
+        self.head = nn.Conv2d(4, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone(x))  # type: ignore[no-any-return]
+
+
+def both_tasks(out: Path, devices: int) -> None:
+    for task in (Task.CLS, Task.SEG):
+        folder = out / str(task)
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(0)
+        network = Dense()
+
+        def loss(network: nn.Module, x: Tensor, targets: Targets, task: Task = task) -> Tensor:
+            found = network(x)
+            return class_loss(found.mean((2, 3)), targets) if task is Task.CLS else mask_loss(found, targets)
+
+        machines = Machines(devices=devices)
+        views = noise(folder, task)
+        told = train(
+            network, loss, views, score, PLAN, folder=folder, resume=False, machines=machines, progress=untold, say=str
+        )
+        if told is not None:
+            torch.save({"weights": network.state_dict(), "rows": [dict(row) for row in told.rows]}, out / f"{task}.pt")
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_learns_from_the_same_batches(tmp_path: Path) -> None:
+    for devices in (1, 2):
+        command = [sys.executable, "-W", "ignore", "-m", "tests.search.test_finetune_loop"]
+        subprocess.run(
+            [*command, str(tmp_path / str(devices)), str(devices)], cwd=Path(__file__).parents[2], check=True
+        )
+    for task in (Task.CLS, Task.SEG):
+        one, two = (torch.load(tmp_path / str(n) / f"{task}.pt", weights_only=True) for n in (1, 2))
+        for row, other in zip(one["rows"], two["rows"], strict=True):
+            assert other == pytest.approx({**row, "minutes": other["minutes"]}, abs=2e-5)
+        for name, tensor in one["weights"].items():
+            torch.testing.assert_close(two["weights"][name], tensor, rtol=0, atol=1e-4, msg=f"{task} {name}")
+
+
+if __name__ == "__main__":
+    both_tasks(Path(sys.argv[1]), int(sys.argv[2]))

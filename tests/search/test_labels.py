@@ -145,6 +145,15 @@ def test_masks_go_with_what_they_cover(tmp_path: Path, monkeypatch: pytest.Monke
     assert ((grey > 0.2) & (grey < 0.7)).float().mean() > 0.95
 
 
+@pytest.mark.parametrize("task", list(Task))
+def test_a_part_of_a_batch_is_what_the_whole_has_there(task: Task, tmp_path: Path) -> None:
+    views = scene(tmp_path, task)
+    (whole_x, whole), (x, part) = views.batch(2, range(8)), views.batch(2, range(8), slice(2, 5))
+    torch.testing.assert_close(x, whole_x[2:5])
+    for name, known in vars(part).items():
+        assert known is None or torch.equal(known, vars(whole)[name][2:5]), name
+
+
 def test_views_depend_on_seed_epoch_and_pictures_alone(tmp_path: Path) -> None:
     views = scene(tmp_path, Task.CLS, "crop")
     first = views.batch(3, [5, 1])[0]

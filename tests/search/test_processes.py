@@ -19,11 +19,11 @@ import pytest
 import torch
 from PIL import Image
 
+from search import ranks
 from search.curve import METRICS
 from search.errors import Preempted, TrainingError
+from search.machines import Machines, machines_for, started_by
 from search.objectives import OBJECTIVES
-from search.oneshot.engine import ranks
-from search.oneshot.engine.trainer import Machines, machines_for, started_by
 from search.oneshot.fit import CHECKPOINT
 from search.supernet import WEIGHTS, load_supernet
 from tests.search import two_processes
@@ -207,7 +207,7 @@ def test_what_torchrun_started_is_taken_and_nothing_else_may_be_asked_for(monkey
     for name, value in {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LOCAL_RANK", "0")
-    monkeypatch.setattr("search.oneshot.engine.trainer.TorchElasticEnvironment.detect", lambda: True)
+    monkeypatch.setattr("search.machines.TorchElasticEnvironment.detect", lambda: True)
     assert machines_for(None, None) == Machines(devices=2, nodes=2)
     with pytest.raises(TrainingError, match="2 processes on each of 2 machines were started, and 3 on each of 2 are"):
         machines_for(3, None)

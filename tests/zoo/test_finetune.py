@@ -303,6 +303,17 @@ def test_files_that_are_damaged_in_the_second_epoch_change_nothing(
     assert scores[0] == scores[1]
 
 
+def test_processes_that_do_not_divide_a_step_are_refused_before_anything_is_read(pristine: Path, cells: Path) -> None:
+    pytest.importorskip("pytorch_lightning")
+    out = cells.parent / "not-made" / "model"
+    for batch, devices, fix in ((5, 3, "take a --batch of 3"), (2, 3, "share it among 2 at most")):
+        asked = ["finetune", pristine, "--data", cells / "cls", "-o", out, "--batch", batch, "--devices", devices]
+        result = CliRunner().invoke(program("finetune"), [*map(str, asked), "--quiet"])
+        assert result.exit_code == 2
+        assert result.stderr == f"zoo: {devices} processes share the work, and a step has {batch} images; {fix}\n"
+    assert not out.parent.exists()
+
+
 def test_an_interrupted_run_goes_on_with_the_same_settings_only(
     cells: Path, backbone: Backbone, card: ModelCard, tmp_path: Path
 ) -> None:

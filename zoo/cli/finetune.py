@@ -28,12 +28,17 @@ def finetune_command(
     max_minutes: Annotated[float | None, typer.Option(help="The training ends then.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
     mirror: Annotated[bool, typer.Option(help="Left and right mean nothing: show mirrored pictures, too.")] = True,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="GPUs (or shares of the processor's cores) that share each batch.")
+    ] = None,
+    nodes: Annotated[int | None, typer.Option(min=1, help="Machines that share it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run stopped.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier package at --out.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a model with a new head on labelled pictures; package, compare and time the whole."""
+    from search.running import Running
     from zoo.make.finetune import Recipe, can_resume
     from zoo.package.card import card_document
     from zoo.use.finetune import finetune
@@ -54,6 +59,7 @@ def finetune_command(
             skip=skip,
             architecture=architecture,
             recipe=recipe,
+            running=Running(devices=devices, nodes=nodes),
             resume=resume,
             overwrite=overwrite,
             progress=progress,

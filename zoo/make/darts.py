@@ -163,7 +163,7 @@ def darts(
 def _shared(recipe: DartsRecipe, running: Running) -> DartsRecipe:
     """For several processes, each of which normalizes its images apart."""
     try:
-        from search.oneshot.engine.trainer import machines_for
+        from search.machines import machines_for
     except ModuleNotFoundError as error:
         raise MissingExtra(f'a search of cells needs {error.name}; pip install "subnet-zoo[search]"') from None
     count = machines_for(running.devices, running.nodes).count

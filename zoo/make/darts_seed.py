@@ -130,8 +130,8 @@ def run_seed(
         BudgetMissed: the table said yes and the clock said no.
     """
     try:
+        from search import ranks
         from search.oneshot.darts.search import search_cells
-        from search.oneshot.engine import ranks
     except ModuleNotFoundError as error:
         raise MissingExtra(f'a search of cells needs {error.name}; pip install "subnet-zoo[search]"') from None
     seed = job.recipe.seed

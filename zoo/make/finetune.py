@@ -8,9 +8,11 @@ import copy
 import hashlib
 import json
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,13 +24,16 @@ from export.formats.onnx_file import metadata_props
 from export.targets import target_at
 from export.types import ExportReport, Preprocess
 from hardware_profiles.runners import OnnxRunner
+from search.errors import TrainingError
 from search.evaluate.scores import Score
 from search.finetune.losses import box_loss, class_loss, mask_loss
+from search.first import is_first
 from search.labels.arrays import Arrays, Targets, decode
 from search.labels.read import Split
 from search.labels.samples import Samples
 from search.labels.views import Views
 from search.nets import Backbone
+from search.running import ALONE, Running
 from search.types import Task
 from zoo.devices.tables import this_device
 from zoo.errors import BadRequest, MissingExtra, OutputExists
@@ -49,6 +54,7 @@ if TYPE_CHECKING:
 JOB, CHECKPOINT = "job.json", "last.ckpt"
 # Pictures are decoded so much larger than the input, so that windows of them are not blurred.
 _DECODED = 1.25
+_DECODED_IN = "SUBNET_ZOO_DECODED_IN"  # a folder; the processes that Lightning starts inherit it
 _COMPARED = 64  # as ``confirm`` compares
 Loss = Callable[[nn.Module, Tensor, Targets], Tensor]
 
@@ -117,6 +123,7 @@ def finetune_backbone(
     size_px: int | None = None,
     recipe: Recipe | None = None,
     history: Sequence[Attachment] = (),
+    running: Running = ALONE,
     resume: bool = False,
     overwrite: bool = False,
     progress: Progress,
@@ -133,6 +140,7 @@ def finetune_backbone(
         size_px: side of the input; None takes the card's.
         recipe: how to train.
         history: how the backbone was found, to be kept in the package.
+        running: devices that share the training, as ``fit``.
         resume: go on from where an interrupted run with the same settings stopped.
         overwrite: replace an earlier package at ``out``.
         progress: called with (stage, done, all).
@@ -153,12 +161,32 @@ def finetune_backbone(
     how = replace(card.preprocess, size_px=(size_px, size_px), fit="crop" if task is Task.CLS else "letterbox")
     work = _work_of(out)
     job = {"size_px": size_px, "head": asdict(head), "images": _fingerprint(split), **asdict(recipe)}
-    _open_work(work, job, resume=resume, overwrite=overwrite)
+    settings = json.dumps(job, indent=1, sort_keys=True)
+    _check_shares(min(recipe.batch, len(split.train.samples)), running)
+    # Not only the first process: the others would wait for one that has ended. Those that Lightning started begin when
+    # the first has checked.
+    if is_first() or "LOCAL_RANK" not in os.environ:
+        _check_work(work, settings, resume=resume, overwrite=overwrite)
+    if is_first() and not resume:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        (work / JOB).write_text(settings, "utf-8")
     parts = [f"{len(split.train.samples)} images to train on, {len(split.val.samples)} to judge by"]
     parts += [f"{len(split.test.samples)} for the test"] if split.test else []
     say(f"{', '.join(parts)}, {len(classes)} class(es)")
     network = make_network(copy.deepcopy(backbone), head, size_px, seed=recipe.seed)
-    trained, val = fit(network, split, how, recipe, work=work, resume=resume, progress=progress, say=say)
+    trained, val = fit(
+        network,
+        split,
+        how,
+        recipe,
+        work=work,
+        running=running,
+        resume=resume,
+        settings=settings,
+        progress=progress,
+        say=say,
+    )
     whole = replace(
         card,
         name=out.name,
@@ -217,12 +245,17 @@ def fit(
     recipe: Recipe,
     *,
     work: Path,
+    running: Running = ALONE,
     resume: bool = False,
+    settings: str = "",
     loss: Loss | None = None,
     progress: Progress,
     say: Say,
 ) -> tuple[Trained, Arrays]:
     """Train any network in place; it ends with the weights that judged best on ``split.val``.
+
+    Of several processes each trains on its share of a batch, and normalizes it apart (on GPUs the whole batch is
+    normalized as one). The first of them judges; the others end when the training has, with exit code 0.
 
     Args:
         network: its outputs in eval mode are those of a ``Network``.
@@ -230,7 +263,9 @@ def fit(
         how: it takes pictures.
         recipe: how to train.
         work: folder for the checkpoint and the curve.
+        running: devices and nodes that share it; they must divide the batch.
         resume: go on from them.
+        settings: and images, as text, which all processes must have in common.
         loss: of the network on a batch; None takes ``loss_of``.
         progress: called with (stage, done, all).
         say: receives a line whenever the weights were judged.
@@ -243,40 +278,52 @@ def fit(
     """
     try:
         from search.finetune.loop import Plan, train
+        from search.machines import machines_for
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"fine-tuning needs {error.name}; install it: pip install 'subnet-zoo[search]'") from None
+        raise _missing(error) from None
+    machines, first = machines_for(running.devices, running.nodes), is_first()
     given = input_of(how)
     larger = replace(given, size_px=(math.ceil(_DECODED * how.size_px[0]), math.ceil(_DECODED * how.size_px[1])))
     told = stage(progress, "decode")
-    keeps_work = False
+    is_there = not first and _DECODED_IN in os.environ
+    own = tempfile.TemporaryDirectory(prefix="zoo-") if not first and not is_there else nullcontext(str(work))
+    keeps_work = True
     try:
-        val = decode(split.val, given, work, "val", told=told)
-        arrays = decode(split.train, larger, work, "train", placed_masks=True, told=told)
-        plan = Plan(
-            # Judging takes no longer than training, however few images that has.
-            judge_every=math.ceil(len(val) / (2 * len(arrays))),
-            **{name: value for name, value in asdict(recipe).items() if name != "mirror"},
-        )
-        trained = train(
-            network,
-            loss or loss_of,
-            Views(arrays, given, seed=recipe.seed, mirror=recipe.mirror),
-            lambda candidate: judge(by_torch(candidate), split.val, how, val),
-            plan,
-            folder=work,
-            resume=resume,
-            progress=stage(progress, "train"),
-            say=say,
-        )
-        keeps_work = True
-    except KeyboardInterrupt:
-        keeps_work = (work / CHECKPOINT).is_file()
+        with own as name:
+            place = Path(os.environ[_DECODED_IN] if is_there else name)
+            val = decode(split.val, given, place, "val", told=told) if first else None
+            arrays = decode(split.train, larger, place, "train", placed_masks=True, is_there=is_there, told=told)
+            os.environ[_DECODED_IN] = str(place)
+            plan = Plan(
+                # Judging takes no longer than training, however few images that has.
+                judge_every=math.ceil(len(split.val.samples) / (2 * len(arrays))),
+                **{name: value for name, value in asdict(recipe).items() if name != "mirror"},
+            )
+            trained = train(
+                network,
+                loss or loss_of,
+                Views(arrays, given, seed=recipe.seed, mirror=recipe.mirror),
+                lambda candidate: judge(by_torch(candidate), split.val, how, val),
+                plan,
+                folder=work,
+                resume=resume,
+                machines=machines,
+                settings=settings,
+                progress=stage(progress, "train"),
+                say=say,
+            )
+    except TrainingError:
+        keeps_work = False  # to go on from there would end the same way
         raise
     finally:
-        for path in (*work.glob("*.pixels"), *work.glob("*.masks")):  # what is mapped stays readable
-            path.unlink(missing_ok=True)
-        if not keeps_work:
-            shutil.rmtree(work, ignore_errors=True)
+        os.environ.pop(_DECODED_IN, None)
+        if first:
+            for path in (*work.glob("*.pixels"), *work.glob("*.masks")):  # what is mapped stays readable
+                path.unlink(missing_ok=True)
+            if not (keeps_work and (work / CHECKPOINT).is_file()):
+                shutil.rmtree(work, ignore_errors=True)
+    if trained is None or val is None:
+        raise SystemExit(0)
     return trained, val
 
 
@@ -310,19 +357,29 @@ def _work_of(out: Path) -> Path:
     return out.resolve().with_name(f".{out.name}.finetune")
 
 
-def _open_work(work: Path, job: Mapping[str, object], *, resume: bool, overwrite: bool) -> None:
-    text = json.dumps(job, indent=1, sort_keys=True)
-    if resume:
-        if not (work / JOB).is_file():
-            raise BadRequest(f"{work} holds no interrupted run; leave --resume out")
-        if (work / JOB).read_text("utf-8") != text:
-            raise BadRequest(f"{work} holds a run with other settings or images; give the same, or leave --resume out")
-        return
-    if any(work.glob("*.ckpt")) and not overwrite:
+def _check_work(work: Path, settings: str, *, resume: bool, overwrite: bool) -> None:
+    if resume and not (work / JOB).is_file():
+        raise BadRequest(f"{work} holds no interrupted run; leave --resume out")
+    if resume and (work / JOB).read_text("utf-8") != settings:
+        raise BadRequest(f"{work} holds a run with other settings or images; give the same, or leave --resume out")
+    if not resume and not overwrite and any(work.glob("*.ckpt")):
         raise OutputExists(f"{work} holds an unfinished run; --resume goes on with it, --overwrite begins anew")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    (work / JOB).write_text(text, "utf-8")
+
+
+def _check_shares(batch: int, running: Running) -> None:
+    """Raise BadRequest where the processes do not divide the images of a step."""
+    try:
+        from search.machines import machines_for
+    except ModuleNotFoundError as error:
+        raise _missing(error) from None
+    count = machines_for(running.devices, running.nodes).count
+    if batch % count:
+        fits = f"take a --batch of {batch // count * count}" if batch > count else f"share it among {batch} at most"
+        raise BadRequest(f"{count} processes share the work, and a step has {batch} images; {fits}")
+
+
+def _missing(error: ModuleNotFoundError) -> MissingExtra:
+    return MissingExtra(f"fine-tuning needs {error.name}; install it: pip install 'subnet-zoo[search]'")
 
 
 def _fingerprint(split: Split) -> str:

@@ -253,7 +253,7 @@ def train(
             raise OutputExists(f"{out} holds an unfinished run; --resume goes on with it, --overwrite begins anew")
         check_free(out, mark=CHECKPOINTS, overwrite=overwrite)
     try:
-        from search.oneshot.pretrain import machines_for
+        from search.machines import machines_for
         from search.oneshot.pretrain import pretrain as train_supernet
     except ModuleNotFoundError as error:
         raise MissingExtra(f'training needs {error.name}; pip install "subnet-zoo[search]"') from None

@@ -9,6 +9,7 @@ from hardware_profiles.errors import ProfileError
 from search.labels.read import read_split, refuse_copies
 from search.nets import NETS
 from search.nets.whole import family_for
+from search.running import ALONE, Running
 from search.types import Task
 from zoo.catalogue.locate import as_folder, as_question, card_of, on_hub
 from zoo.checks import Count
@@ -36,6 +37,7 @@ def finetune(
     skip: bool = False,
     architecture: str | None = None,
     recipe: Recipe | None = None,
+    running: Running = ALONE,
     resume: bool = False,
     overwrite: bool = False,
     progress: Watch = "auto",
@@ -53,6 +55,8 @@ def finetune(
         skip: leave faulty pictures out.
         architecture: of a supernet: ``largest``, ``smallest``, or its choices as a JSON list.
         recipe: how to train.
+        running: devices and nodes that share each batch, and must divide it. The first process packages; the others end
+            before that, with exit code 0.
         resume: go on where an interrupted run stopped.
         overwrite: replace an earlier package.
         progress: ``auto`` (bars or lines, as fits), None, or a function called with (stage, done, all).
@@ -102,6 +106,7 @@ def finetune(
         data=data.resolve().name,
         size_px=size_px,
         recipe=recipe,
+        running=running,
         history=[one for one in ready.history if one.path == HISTORY],
         resume=resume,
         overwrite=overwrite,

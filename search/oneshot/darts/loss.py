@@ -10,12 +10,12 @@ import torch
 from nni.nas.evaluator.pytorch import LightningModule
 from torch import Tensor, nn
 
+from search import ranks
 from search.cells.recipe import DartsRecipe
 from search.errors import TrainingError
 from search.images.views import Views, views
 from search.objectives import nt_xent
 from search.oneshot.darts.space import ALPHAS, WEIGHTS, halves
-from search.oneshot.engine import ranks
 from search.oneshot.engine.checkpoints import Run
 
 SEED_STRIDE = 1_000_003  # a prime above any number of steps between two seeds' streams

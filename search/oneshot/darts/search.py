@@ -14,19 +14,19 @@ from nni.nas.space import RawFormatModelSpace
 from pytorch_lightning import Callback
 from torch import Tensor
 
+from search import ranks
 from search.cells.derive import CellCosts, derive, derive_within
 from search.cells.log import Epoch, judge, write_log
 from search.cells.recipe import DartsRecipe
 from search.errors import TrainingError
 from search.first import is_first
+from search.machines import interruptible, machines_for, quiet, together
 from search.nets.genotype import ROLES, Genotype
-from search.oneshot.compat import interruptible, quiet
 from search.oneshot.darts.loss import Contrast
 from search.oneshot.darts.space import ALPHAS, WEIGHTS, DartsSpace
 from search.oneshot.darts.step import STRATEGIES, TICK, DartsModule
-from search.oneshot.engine import ranks
 from search.oneshot.engine.checkpoints import Meet
-from search.oneshot.engine.trainer import Ticks, machines_for, make_trainer, together
+from search.oneshot.engine.trainer import Ticks, make_trainer
 from search.running import ALONE, Running
 
 CHECKPOINT = "search.ckpt"

@@ -19,6 +19,7 @@ from nni.nas.oneshot.pytorch.strategy import DARTS, GumbelDARTS
 from nni.nas.oneshot.pytorch.supermodule.differentiable import DifferentiableMixedLayer, GumbelSoftmax
 from torch import Tensor, nn
 
+from search import ranks
 from search.cells.derive import Alphas, CellCosts
 from search.cells.log import Epoch, from_plain, to_plain
 from search.cells.recipe import DartsRecipe
@@ -27,7 +28,6 @@ from search.nets.genotype import ROLES
 from search.oneshot.darts.latency import CellProfiler, Distribution, derived_distribution
 from search.oneshot.darts.loss import SEED_STRIDE, Contrast
 from search.oneshot.darts.space import ALPHAS, LABELS, WEIGHTS
-from search.oneshot.engine import ranks
 
 _LOG, _BUDGET = "subnet_zoo_epochs", "subnet_zoo_budget_ms"
 # What a step gets in place of batches; NNI takes the architecture's from ``val``.

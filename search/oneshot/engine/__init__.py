@@ -1,4 +1,4 @@
-"""What any training needs: a job on disk, checkpoints, a schedule, processes.
+"""What a training without labels needs: checkpoints, a schedule, images read ahead, Lightning's trainer.
 
-schedule · loader · checkpoints · ranks (of processes) · watch (callbacks) · trainer
+schedule · loader · checkpoints · watch (callbacks) · trainer
 """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import signal
-import threading
 import time
 import zlib
 from collections.abc import Mapping
@@ -19,11 +17,11 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from torch import Tensor
 
 from hardware_profiles.replace_file import replace_file
+from search import ranks
 from search.cells.recipe import DartsRecipe
-from search.errors import Preempted, TrainingError, WriteFailed
+from search.errors import TrainingError, WriteFailed
 from search.images.feed import Pixels, checksum
-from search.oneshot.compat import children
-from search.oneshot.engine import ranks
+from search.machines import EndWhenAsked
 from search.recipes import Recipe
 
 _KEY = "subnet_zoo"
@@ -65,30 +63,12 @@ class CheckpointFile(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class KeepCheckpoint(Callback):
-    """Save to ``path`` every ``steps`` optimizer steps, after the last one, and when SIGTERM or Ctrl-C asks to end.
-
-    Whichever of several processes is asked, all end after the same step. A second Ctrl-C does not wait for it.
-    """
+class KeepCheckpoint(EndWhenAsked):
+    """Save to ``path`` every ``steps`` optimizer steps, after the last one, and when SIGTERM or Ctrl-C asks to end."""
 
     def __init__(self, path: Path, *, steps: int) -> None:
+        super().__init__()
         self._path, self._steps = path, steps
-        self._asked = 0
-
-    def on_train_start(self, trainer: Trainer, *args: Any) -> None:
-        """Take Lightning's place, whose handler speaks to the other ranks in the middle of a step; it restores ours."""
-
-        def asked(signum: int, frame: Any) -> None:
-            if self._asked == signum == signal.SIGINT:
-                raise KeyboardInterrupt
-            if not self._asked and signum == signal.SIGTERM:  # a terminal sends Ctrl-C to all by itself
-                for process in children(trainer):
-                    process.send_signal(signum)
-            self._asked = signum
-
-        if threading.current_thread() is threading.main_thread():
-            for signum in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(signum, asked)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any, **kwargs: Any) -> None:
         """See Lightning.
@@ -98,13 +78,11 @@ class KeepCheckpoint(Callback):
             KeyboardInterrupt: Ctrl-C did.
         """
         step, last = trainer.global_step, trainer.global_step == trainer.max_steps
-        asked = ranks.any_of(self._asked != 0)
+        asked = self.asked()
         if step % self._steps == 0 or last or asked:
             trainer.save_checkpoint(self._path)
         if asked and not last:
-            if self._asked == signal.SIGINT:
-                raise KeyboardInterrupt
-            raise Preempted(f"asked to end after step {step}, which is in {self._path}; --resume goes on from there")
+            self.end(f"asked to end after step {step}, which is in {self._path}; --resume goes on from there")
 
 
 class Run:

@@ -2,78 +2,23 @@
 
 from __future__ import annotations
 
-import atexit
-import os
-import signal
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-import torch.distributed as dist
 from nni.nas.evaluator.pytorch import Trainer
 from pytorch_lightning import Callback
-from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
 from search.allocator import keep_memory
 from search.errors import TrainingError
-from search.oneshot.compat import forget_children
+from search.machines import ONE, Machines, Together
 from search.oneshot.engine.checkpoints import CheckpointFile
-from search.oneshot.engine.ranks import Together
 from search.oneshot.engine.schedule import Plan
 from search.types import Compute, Logger
 
 T = TypeVar("T")
-_PATIENCE_S = 30.0  # for a process to end when all is done
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machines:
-    """The processes that share a training.
-
-    Args:
-        devices: of each machine; a process each.
-        nodes: machines.
-    """
-
-    devices: int = 1
-    nodes: int = 1
-
-    @property
-    def count(self) -> int:
-        """Processes in all."""
-        return self.devices * self.nodes
-
-
-def started_by() -> Machines | None:
-    """What torchrun or SLURM started; None where neither did."""
-    if TorchElasticEnvironment.detect():
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        return Machines(devices=devices, nodes=int(os.environ["WORLD_SIZE"]) // devices)
-    if SLURMEnvironment.detect() and "SLURM_NTASKS" in os.environ:
-        nodes = int(os.environ.get("SLURM_NNODES", "1"))
-        return Machines(devices=int(os.environ["SLURM_NTASKS"]) // nodes, nodes=nodes)
-    return None
-
-
-def machines_for(devices: int | None, nodes: int | None) -> Machines:
-    """What is asked for, else what started this process, else one device.
-
-    Raises:
-        TrainingError: they contradict each other.
-    """
-    started = started_by() or Machines()
-    asked = Machines(devices=devices or started.devices, nodes=nodes or started.nodes)
-    if started.count > 1 and asked != started:
-        raise TrainingError(
-            f"{started.devices} processes on each of {started.nodes} machines were started, and {asked.devices} on each"
-            f" of {asked.nodes} are asked for; leave --devices and --nodes out, or start as many"
-        )
-    return asked
 
 
 def make_trainer(
@@ -83,7 +28,7 @@ def make_trainer(
     precision: Compute,
     max_steps: int = -1,
     max_epochs: int = -1,
-    machines: Machines = Machines(),
+    machines: Machines = ONE,
     logger: Logger = "csv",
 ) -> Trainer:
     """Our checkpoints, Lightning's loggers where they are asked for; ``max_steps`` or ``max_epochs`` ends it."""
@@ -106,39 +51,6 @@ def make_trainer(
         enable_model_summary=False,
         default_root_dir=out,
     )
-
-
-@contextmanager
-def together(trainer: Trainer) -> Iterator[None]:
-    """Around ``fit``: no process outlives the others, and one that breaks off is told of in one line.
-
-    Where all goes well the processes stay for the next training of the same program, and end with it.
-
-    Raises:
-        TrainingError: another process ended before its time.
-    """
-    try:
-        yield
-    except BaseException as error:
-        for process in forget_children(trainer):
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-        if isinstance(error, RuntimeError) and (isinstance(error, dist.DistError) or "gloo" in str(error)):
-            raise TrainingError(
-                "another process ended before its time (killed, or out of memory); mend that, or use fewer --devices,"
-                " and resume"
-            ) from error
-        raise
-    atexit.unregister(_end)
-    atexit.register(_end, forget_children(trainer))
-
-
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        try:
-            process.wait(_PATIENCE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 def set_steps(trainer: Trainer, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""Ranks: what the processes that share a training give to each other; Lightning starts them and lets them meet.
+"""Ranks: what the processes that share a training give to each other; ``search.machines`` starts them.
 
 All of them go through the same steps with the same random numbers, each with its share of a batch. They exchange
 encodings, so that every process computes the loss of the whole batch, and gradients, which add up to the whole batch's:
@@ -17,17 +17,9 @@ from collections.abc import Iterable
 
 import torch
 import torch.distributed as dist
-from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor
 
 from search.errors import TrainingError
-
-
-class Together(DDPStrategy):
-    """Lightning's DDP, its launchers and cluster environments included, without torch's wrapper: see above."""
-
-    def configure_ddp(self) -> None:
-        """Leave the module as it is."""
 
 
 def rank() -> int:
@@ -64,6 +56,15 @@ def wait() -> None:
     """For all processes to come here."""
     if count() > 1:
         dist.barrier()
+
+
+def mean(x: Tensor) -> Tensor:
+    """Of all processes' tensors; without a gradient."""
+    if count() == 1:
+        return x.detach()
+    shared = x.detach().to(torch.get_default_dtype(), copy=True)
+    dist.all_reduce(shared)
+    return shared / count()
 
 
 def agree(value: float) -> float:
