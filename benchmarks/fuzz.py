@@ -123,7 +123,8 @@ def _document(chunks: list[Chunk]) -> dict[str, object]:
         " random, most packages sealed anew as their author would, and the commands that read such. A fault is a"
         " traceback, more or less than one line of error, or a control character on the screen. Seconds are of a"
         " processor. Memory is the peak of the process that runs all commands, torch included, or of a child of it that"
-        " ran a graph.",
+        " ran a graph. Found this way, and mended: lists nested thousands deep, infinite sizes and sizes of 400 digits,"
+        " truth values in place of numbers, evidence that compares nothing; a hundred with a fault was then run again.",
         "tables": [
             {
                 "caption": "",

@@ -185,5 +185,6 @@ def one_line(error: BaseException) -> str:
     """The error's message on one line; the type's name in front where the message alone says too little."""
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        file = error.filename2 or error.filename  # of two, the one that was to be written
+        return f"{error.strerror}: {file}" if file else error.strerror
     return text or type(error).__name__

@@ -50,6 +50,7 @@ SUFFIXES = frozenset(
     }
 )
 MIN_SIDE_PX = 8
+MOST_PIXELS = 89_478_485  # a quarter of a gigabyte, where Pillow begins to warn
 # Photos of 4:3 lose a quarter to the square; what loses less than a twentieth is not worth a sentence.
 _NOTABLY_CUT = 0.95
 # Around a picture that has not the shape of the input: near the mean of photos, as YOLO has it.
@@ -219,11 +220,18 @@ def upright(image: Image.Image) -> Image.Image:
     """One opened image in RGB, turned as its EXIF says; the one given stays as it is.
 
     Raises:
-        ValueError: it is tiny, or no screen shows its pixels as they were meant: floating point, 12 bits, or beyond 16.
+        ValueError: it is tiny or huge, or no screen shows its pixels as they were meant: floating point, 12 bits, or
+            beyond 16.
     """
     if min(image.size) < MIN_SIDE_PX:
         raise ValueError(f"{image.width}x{image.height} px; the shorter side must be at least {MIN_SIDE_PX} px")
-    return to_rgb(ImageOps.exif_transpose(image))
+    if image.width * image.height > MOST_PIXELS:
+        raise ValueError(
+            f"{image.width}x{image.height} px may be a decompression bomb; shrink it to {MOST_PIXELS:,} px"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF or TIFF tags
+        return to_rgb(ImageOps.exif_transpose(image))
 
 
 def to_letterbox(image: Image.Image, size_px: tuple[int, int]) -> tuple[NDArray[np.uint8], float, tuple[int, int]]:
@@ -334,8 +342,7 @@ def _decode_all(
     reasons: list[str | None] = []
     pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, os.cpu_count() or 1))
     with warnings.catch_warnings():  # around the pool, because filters are shared by all threads
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # damaged EXIF or TIFF tags
+        warnings.simplefilter("ignore")  # of damaged EXIF or TIFF tags, and of sizes that are refused
         try:
             results: Iterable[str | None] = pool.map(
                 partial(_decode_into, letterbox=letterbox), files, pixels, sides_px

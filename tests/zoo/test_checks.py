@@ -54,6 +54,10 @@ def test_no_public_function_takes_what_its_signature_does_not_name(name: str, fu
             "seed is -1 (int); search takes a whole number of at",
         ),
         (lambda: zoo.export("m", target=8, out="x"), "target is 8 (int); export_package takes a text"),
+        (
+            lambda: zoo.search("p", budget="1ms", out="x", threads=10**5),
+            "threads is 100000 (int); search takes",
+        ),
         (lambda: zoo.benchmark("m", threads=2), "threads is 2 (int); benchmark takes a list (each a whole number"),
         (
             lambda: zoo.benchmark("m", batches=[0]),

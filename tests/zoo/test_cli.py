@@ -47,6 +47,7 @@ def searched(tmp_path: Path) -> Result:
         (["devices", "shw"], 2, "No such command 'shw'"),
         (["devices", "show", "pixel"], 1, "device 'pixel' has no latency table; nearest: "),
         (["devices", "measure", "--net", "mobil"], 1, "nearest: mobile"),
+        (["benchmark", "x", "--threads", "100000"], 2, "less than or equal to 256"),
         (["info", "resnet50"], 1, "nearest: data-mocov2-"),
         (["get", "/nowhere"], 1, "is no package"),
         (["pretrain", "--images", ".", "-o", "x", "--net", "mobil"], 1, "nearest: mobile"),

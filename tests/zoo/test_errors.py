@@ -54,6 +54,7 @@ def test_the_drawing_of_the_hierarchy_is_true() -> None:
         (ValueError("a\n  b\n\nc"), "a b c"),
         (OSError(28, "No space left on device", "/x"), "No space left on device: /x"),
         (OSError(28, "No space left on device"), "No space left on device"),
+        (OSError(28, "No space left on device", "/from", None, "/to"), "No space left on device: /to"),
         (KeyError(), "KeyError"),
     ],
 )

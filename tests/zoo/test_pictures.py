@@ -13,6 +13,7 @@ from torch import Tensor
 
 from export.graph.pixels import to_pixels
 from export.types import Preprocess
+from search.errors import NotEnoughImages
 from search.images.read import read_images
 from search.labels.inputs import Input
 from tests.conftest import structured_image
@@ -153,6 +154,25 @@ def test_tiny_pictures_are_refused_on_every_way(model: Model, tmp_path: Path) ->
             model.preprocess(way)
     with pytest.raises(AssertionError, match="tiny"):
         recipe(render_readme(model.card, params=1, embedding_dim=1), path)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_huge_pictures_are_refused_on_every_way(model: Model, tmp_path: Path) -> None:
+    path, huge = tmp_path / "photo.png", Image.new("1", (10_000, 9_000))
+    huge.save(path)
+    for way in (path, path.read_bytes(), huge):
+        with pytest.raises(UnreadableImage, match="may be a decompression bomb"):
+            model.preprocess(way)
+    with pytest.raises(NotEnoughImages, match="may be a decompression bomb"):
+        read_images(tmp_path, size_px=16, min_images=1)
+    with pytest.raises(AssertionError, match="huge"):
+        recipe(render_readme(model.card, params=1, embedding_dim=1), path)
+
+
+def test_damaged_exif_is_no_business_of_the_user(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    structured_image(0).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
+    assert model.preprocess(path).shape == (1, 3, 16, 16)
 
 
 def test_no_decoder_beyond_ours_and_no_pipe_is_opened(model: Model, tmp_path: Path) -> None:

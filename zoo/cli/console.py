@@ -15,10 +15,12 @@ import typer
 
 from hardware_profiles.timing.noise import take_free_threads
 from search.first import is_first
+from zoo.checks import MOST_THREADS
 from zoo.progress import Bars, Lines
 from zoo.types import Progress, no_progress, print_above_bars
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Threads = Annotated[int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads of the runtime on this machine.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No talk and no bars on stderr; errors still show.")]
 
 

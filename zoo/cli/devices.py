@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.cli.console import Json, Quiet, Talk, columns, ms_text
+from zoo.cli.console import Json, Quiet, Talk, Threads, columns, ms_text
 from zoo.supernets import LEAST_PHOTO_PX
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def show_command(
     device: Device,
     net: Annotated[str | None, typer.Option(help="The family of networks.")] = None,
     resolution: Annotated[int | None, typer.Option(min=8, help="Side of the input in pixels.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads, for this machine.")] = None,
+    threads: Threads = None,
     plot: Annotated[Path | None, typer.Option(help="Draw predicted against measured ms: .png, .svg, .pdf.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,

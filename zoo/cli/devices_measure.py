@@ -9,7 +9,7 @@ from typing import Annotated, cast, get_args
 import typer
 
 from hardware_profiles.types import Kind, Precision
-from zoo.cli.console import Json, Quiet, Talk, size_text
+from zoo.cli.console import Json, Quiet, Talk, Threads, size_text
 from zoo.names import parse_size
 from zoo.supernets import PHOTO_NET, usual_px
 
@@ -32,7 +32,7 @@ def measure_command(
     runtime: Annotated[
         str, typer.Option(help="onnxruntime, onnxruntime-PROVIDER, openvino, torch-cuda or tensorrt.")
     ] = "onnxruntime",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime.")] = None,
+    threads: Threads = None,
     batch: Annotated[int, typer.Option(min=1, help="Images in one forward pass.")] = 1,
     networks: Annotated[int, typer.Option(min=2, help="Unseen whole networks that tell how far off a table is.")] = 16,
     classes: _Classes = None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
+from zoo.checks import MOST_THREADS
+from zoo.cli.console import Json, Quiet, Talk, Threads, columns, ms_text, size_text
 from zoo.errors import VERIFICATION_FAILED
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def export_command(
     min_agreement: Annotated[
         float | None, typer.Option(min=0, max=1, help="Share of images on which int8 must see what torch sees.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on this machine.")] = None,
+    threads: Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier package at --out.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -125,7 +126,9 @@ def _summary(made: Exported) -> list[str]:
 
 def benchmark_command(
     package: Annotated[str, typer.Argument(help="A package's folder, or a name.")],
-    threads: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated; default: 1, 2, 4 ...")] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, max=MOST_THREADS, help="May be repeated; default: 1, 2, 4 ...")
+    ] = None,
     batch: Annotated[list[int] | None, typer.Option(min=1, help="May be repeated; default 1 and 8.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw it into this file: png, svg or pdf.")] = None,
     as_json: Json = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from search.types import Task
-from zoo.cli.console import Json, Quiet, Talk, columns, ms_text, size_text
+from zoo.cli.console import Json, Quiet, Talk, Threads, columns, ms_text, size_text
 from zoo.errors import BadRequest
 from zoo.names import parse_amount, parse_budget, parse_bytes, parse_size
 from zoo.supernets import DEFAULT
@@ -36,7 +36,7 @@ def search_command(
     max_params: Annotated[str | None, typer.Option(help="At most so many parameters, e.g. 500k.")] = None,
     max_macs: Annotated[str | None, typer.Option(help="At most so many multiply-accumulates, e.g. 20m.")] = None,
     max_memory: Annotated[str | None, typer.Option(help="At most so many bytes at once, e.g. 2mb.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on this machine.")] = None,
+    threads: Threads = None,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same images, same table: same network.")] = 0,
     overwrite: Overwrite = False,
     as_json: Json = False,

@@ -10,7 +10,7 @@ import typer
 
 from search.first import is_first
 from search.types import Cache, Compute, Logger, Strategy
-from zoo.cli.console import Json, Quiet, Talk, columns, leaves, ms_text
+from zoo.cli.console import Json, Quiet, Talk, Threads, columns, leaves, ms_text
 from zoo.cli.search import Images, Out, Overwrite
 from zoo.errors import BadRequest
 from zoo.names import parse_budget
@@ -227,7 +227,7 @@ def darts_command(
     resolution: Annotated[int, typer.Option(min=8, help="Side of its input in pixels.")] = 32,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of the search, in place of the preset's.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the runtime on this machine.")] = None,
+    threads: Threads = None,
     terms: Annotated[str, typer.Option(help="The terms on which the images may be used, for the card.")] = "not stated",
     devices: Annotated[
         int | None, typer.Option(min=1, help="GPUs (or shares of the processor's cores) that share each search.")
