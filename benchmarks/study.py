@@ -44,6 +44,8 @@ def section() -> Section:
     missing = sum(bool(row.reason) for row in rows)
     found = {name: str(len(names)) for name, names in study.families.items() if name != BOTH}
     counted = " and ".join(f"{count} {name}" for name, count in found.items())
+    sizes = [row.params for row in rows if row.params]
+    low, high = min(sizes), max(sizes)
     asked = {row.set: row for row in rows if not row.reason}
     text = [
         f"{finding(study)}",
@@ -52,15 +54,15 @@ def section() -> Section:
         f" {p['images']} with seed {p['seed']}; sets with at most {p['limit']} images to know and to ask"
         f" ({len(asked)} sets, {missing} answers missing). Milliseconds are predicted for {p['device']} at four times"
         " the side, where the maps are the same.",
-        "What this cannot show: so short a training of one seed says little about long ones; the intervals hold neither"
-        " the chance of the training nor that the 24 shapes were chosen by a spread; parameters differ a hundredfold"
-        " between families, so look at each family's own lines.",
+        "What this cannot show: so short a training, of one seed, says little about long ones, and its chance is in no"
+        f" interval. Networks have {low / 1e3:.0f} to {high / 1e3:.0f} thousand parameters, and the families differ in"
+        " size, so what holds over both may be a matter of size: each family's own lines say what is left.",
+        "The same of k-NN, with plots: `zoo study --report benchmarks/runs/study.csv -o page`.",
         "" if study.searched else "No searched network was trained beside them yet (`--searched PACKAGE`).",
     ]
     made = [
         Table(caption=caption, columns=columns, rows=list(map(list, lines)))
-        for metric in ("linear", "knn")
-        for caption, columns, lines in tables(Study(rows, metric))
+        for caption, columns, lines in tables(study)
     ]
     if RAY.exists():
         text.append(RAY.read_text("utf-8").strip())

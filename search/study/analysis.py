@@ -25,7 +25,7 @@ Array = NDArray[Any]
 Metric = Literal["knn", "linear"]
 BOTH = "both"
 _DRAWS = 2000
-_LEAST = 4  # networks that a correlation is said of
+LEAST = 4  # networks that a correlation is said of
 _Z = 1.96  # of 95 %
 _SAME_MS = 1.05  # times a network's milliseconds are the same
 
@@ -51,11 +51,16 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """How accuracy on one set goes with that on the source, over the networks of a family."""
+    """How accuracy on one set goes with that on the source, over the networks of a family.
+
+    ``real`` is the share of the variance of accuracies that is more than the chance of so few test images: where it is
+    small no correlation can be large.
+    """
 
     family: str
     set: str
     networks: int
+    real: float
     spearman: Interval
     kendall: Interval
     pearson: Interval
@@ -153,7 +158,7 @@ class Study:
         """Of every family with four networks at least, on every set."""
         found = []
         for family, names in self.families.items():
-            if len(names) < _LEAST or len(self.sets) + bool(self.source) < 2:
+            if len(names) < LEAST or len(self.sets) + bool(self.source) < 2:
                 continue
             for one in self.sets:
                 x_N, y_N = self.reference(names, one), self.accuracies(names, one)
@@ -163,7 +168,13 @@ class Study:
                 )
                 found.append(
                     Agreement(
-                        family=family, set=one, networks=len(names), spearman=spearman, kendall=kendall, pearson=pearson
+                        family=family,
+                        set=one,
+                        networks=len(names),
+                        real=_real(y_N, self._rows[names[0], one].test or 1),
+                        spearman=spearman,
+                        kendall=kendall,
+                        pearson=pearson,
                     )
                 )
         return found
@@ -180,7 +191,7 @@ class Study:
 
     def sizes(self) -> list[Size]:
         """Of every family with four networks at least."""
-        return [self._size(family, names) for family, names in self.families.items() if len(names) >= _LEAST]
+        return [self._size(family, names) for family, names in self.families.items() if len(names) >= LEAST]
 
     def _any(self, name: str) -> Row:
         return next(row for (variant, _), row in self._rows.items() if variant == name)
@@ -258,6 +269,12 @@ def _partial(x_BN: Array, y_BN: Array, z_BN: Array) -> Array:
     """Spearman's correlation of x and y, z held equal."""
     xy, xz, yz = _spearman(x_BN, y_BN), _spearman(x_BN, z_BN), _spearman(y_BN, z_BN)
     return np.asarray((xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))
+
+
+def _real(y_N: Array, test: int) -> float:
+    """1 less what ``test`` images vary an accuracy by, in parts of how accuracies vary."""
+    variance = float(y_N.var(ddof=1))
+    return max(0.0, 1 - float((y_N * (1 - y_N) / test).mean()) / variance) if variance else 0.0
 
 
 def _wilson(share: float, count: int) -> Interval:
