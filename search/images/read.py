@@ -195,7 +195,9 @@ def open_picture(source: str | Path | bytes | BinaryIO) -> Image.Image:
         register_heif_opener()
     formats = (*FORMATS, *(["HEIF"] if "HEIF" in Image.OPEN else []))
     try:
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damaged EXIF or TIFF tags, and of sizes that are refused
+            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=formats)
     except UnidentifiedImageError:
         raise UnidentifiedImageError(_unidentified(source)) from None
 

@@ -10,7 +10,6 @@ import io
 import itertools
 import json
 import os
-import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
@@ -141,8 +140,7 @@ def read_rows(path: Path, rows: Sequence[int] | NDArray[Any], length_bytes: int)
 def decode(source: Source, item: Any, size_px: int) -> NDArray[np.uint8] | str:
     """An image as ``read_images`` gives it, [3, size_px, size_px]; or why it cannot be used."""
     try:
-        with warnings.catch_warnings(), source.open(item) as image:
-            warnings.simplefilter("ignore", UserWarning)
+        with source.open(item) as image:
             return _reason(image) or np.ascontiguousarray(to_square(image, size_px).transpose(2, 0, 1))
     except Exception as error:  # decoders fail in many ways on damaged files; none of them may end the run
         return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from export.types import Preprocess
 from search.errors import NotEnoughImages
 from search.images.read import read_images
 from search.labels.inputs import Input
+from search.labels.read import read_samples
+from search.types import Task
 from tests.conftest import structured_image
 from zoo.catalogue.model import Model
 from zoo.errors import UnreadableImage
@@ -173,6 +176,10 @@ def test_damaged_exif_is_no_business_of_the_user(model: Model, tmp_path: Path) -
     path = tmp_path / "photo.jpg"
     structured_image(0).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 40)
     assert model.preprocess(path).shape == (1, 3, 16, 16)
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        shutil.copy(path, tmp_path / name)
+    assert len(read_samples(tmp_path, Task.CLS).samples) == 2
 
 
 def test_no_decoder_beyond_ours_and_no_pipe_is_opened(model: Model, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ The same for torch and for every artefact: both give outputs by name, and everyt
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -253,11 +252,9 @@ def opened(picture: Picture) -> Image.Image:
         raise BadRequest(f"a {type(picture).__name__} is no picture; {ACCEPTED}")
     name = str(picture) if isinstance(picture, (str, Path)) else f"the picture ({type(picture).__name__})"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF or TIFF tags, and of sizes that are refused
-            if isinstance(picture, Image.Image):
-                return upright(picture)
-            with open_picture(Path(picture).expanduser() if isinstance(picture, str) else picture) as image:
-                return upright(image)
+        if isinstance(picture, Image.Image):
+            return upright(picture)
+        with open_picture(Path(picture).expanduser() if isinstance(picture, str) else picture) as image:
+            return upright(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UnreadableImage(f"{name} cannot be read as an image: {error}") from None
