@@ -1,12 +1,18 @@
 """A few labels become a whole model: what is packaged is what was trained, and it runs anywhere the same."""
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 from safetensors import safe_open
@@ -358,3 +364,45 @@ def test_a_training_that_diverges_leaves_nothing(
             say=silent,
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_killed_process_ends_the_other_in_one_line_and_the_run_is_resumed_to_the_same_weights(
+    pristine: Path, cells: Path, tmp_path: Path
+) -> None:
+    root, last = Path(__file__).parents[2], tmp_path / ".out.finetune" / "last.ckpt"
+    variables = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONPATH": str(root)}
+
+    def start(out: str, *more: str) -> subprocess.Popen[str]:
+        asked = ["finetune", str(pristine), "--data", str(cells / "cls"), "-o", str(tmp_path / out), "--epochs", "8"]
+        command = [sys.executable, "-m", "zoo", *asked, "--batch", "4", "--devices", "2", "-q", *more]
+        return subprocess.Popen(command, cwd=root, env=variables, stderr=subprocess.PIPE, text=True)
+
+    def ended(run: subprocess.Popen[str]) -> tuple[int, list[str]]:
+        said = run.communicate(timeout=600)[1]
+        return run.returncode, said.splitlines()
+
+    def judged_after(seen: float) -> float:
+        for _ in range(6000):
+            if last.exists() and last.stat().st_mtime > seen:
+                return last.stat().st_mtime
+            time.sleep(0.05)
+        raise AssertionError("nothing was judged in five minutes")
+
+    assert ended(start("whole")) == (0, [])
+    run = start("out")
+    seen = judged_after(0)
+    (other,) = psutil.Process(run.pid).children()
+    other.send_signal(signal.SIGKILL)
+    code, said = ended(run)
+    assert code == 1 and len(said) == 1 and "another process ended before its time" in said[0], said
+    run = start("out", "--resume")
+    judged_after(seen)
+    run.send_signal(signal.SIGTERM)
+    code, said = ended(run)
+    if code:  # it may have been done already
+        assert code == 143 and len(said) == 1 and "--resume goes on from the last one judged" in said[0], said
+        assert ended(start("out", "--resume")) == (0, [])
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "out")]
+    assert files[0] == files[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "whole"]
