@@ -25,6 +25,7 @@ from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.tables.find import find_table, keep_table
 from hardware_profiles.types import LatencyTable
 from zoo.cli.app import COMMANDS, GROUPS, program
+from zoo.demo import write_demo_images
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -34,6 +35,7 @@ SHORTER = {
     "darts": ["--seeds", "1", "--epochs", "1"],
     "finetune": ["--epochs", "2"],
     "push": ["--dry-run"],  # no Hub here
+    "study": ["--variants", "v1", "--images-seen", "128", "--width-divisor", "8"],
 }
 
 
@@ -168,8 +170,8 @@ def _is_complete(command: typer.main.TyperCommand | object, words: list[str]) ->
 @pytest.mark.skipif(find_spec("nni") is None, reason="training needs the extra `search`")
 def test_every_command_and_every_line_of_python_in_the_readme_runs(installed: Installed) -> None:
     out = installed.outputs
-    _pictures(out / "photos", 230)
-    _boxes(out / "labelled")
+    write_demo_images(out / "photos")
+    _boxes(out / "boxes")
     for part in ("train", "test"):
         for name in ("a", "b"):
             _pictures(out / "labelled" / part / name, 24, first=100 * (name == "b"))
