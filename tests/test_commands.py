@@ -36,7 +36,8 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 def table_commands(text: str) -> list[str]:
     """The commands of README's table that are run."""
-    lines = re.findall(r"^\|.*\| `(zoo [^`]*)` \|$", text, re.MULTILINE)
+    # Commands beside results name what was measured, not all that it was measured on.
+    lines = re.findall(r"^\|.*\| `(zoo [^`]*)` \|$", text.partition("## Results")[0], re.MULTILINE)
     return [line for line in lines if not any(line.startswith(start) for start in NOT_RUN)]
 
 
