@@ -33,6 +33,7 @@ ROOMS = ("zoo", "search", "export", "hardware_profiles")
 # What only makes a command shorter: README's own words stay.
 SHORTER = {
     "darts": ["--seeds", "1", "--epochs", "1"],
+    "pretrain": ["--max-minutes", "1"],
     "finetune": ["--epochs", "2"],
     "push": ["--dry-run"],  # no Hub here
     "study": ["--variants", "v1", "--images-seen", "128", "--width-divisor", "8"],
