@@ -24,7 +24,7 @@ NETS: dict[str, Net] = {
 
 # Networks that are trained alone: no table holds their blocks, and no search looks at them.
 HANDCRAFTED: dict[str, Handcrafted] = {net.name: net for net in (RESNETS, MOBILES)}
-TRAINED: Mapping[str, Net] = ChainMap[str, Net](NETS, HANDCRAFTED)  # type: ignore[arg-type]
+TRAINED: Mapping[str, Net] = ChainMap[str, Net](HANDCRAFTED, NETS)  # type: ignore[arg-type]
 
 # What backbones are stacked of; a training may compute what lies within them again.
 BLOCKS = (InvertedResidual, Bottleneck, Cell)
