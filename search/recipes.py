@@ -26,6 +26,9 @@ class Stage:
     crop_px: int
 
 
+_MOST_EPOCHS = 1_000_000  # a slip of the keyboard is found before the training, not after years
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a supernet is trained.
@@ -126,6 +129,8 @@ class Recipe:
         for name in ("lr", "temperature", "teacher_temperature", "epochs"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be a finite number above 0")
+        if self.epochs > _MOST_EPOCHS:
+            raise ValueError(f"epochs is {self.epochs:g}; more than {_MOST_EPOCHS:,} never end")
         ends = [stage.until for stage in self.stages]
         if not ends or ends[0] <= 0 or ends[-1] != 1.0 or any(a >= b for a, b in itertools.pairwise(ends)):
             raise ValueError(f"the stages end at {ends}; they must rise from above 0 to 1.0")

@@ -21,6 +21,7 @@ from search.recipes import Recipe, Stage, quick, read_recipe, recipe_for
         ({"dense_weight": 1.5}, "dense_weight is 1.5; it must be 0..1"),
         ({"epochs": 0}, "epochs is 0; it must be a finite number above 0"),
         ({"epochs": float("inf")}, "epochs is inf"),
+        ({"epochs": 1e300}, r"epochs is 1e\+300; more than 1,000,000 never end"),
         ({"stages": ()}, "the stages end at"),
         ({"stages": (Stage(until=0.5, crop_px=16),)}, r"the stages end at \[0.5\]; they must rise from above 0 to 1"),
         ({"stages": (Stage(until=1.0, crop_px=16), Stage(until=1.0, crop_px=32))}, "the stages end at"),
