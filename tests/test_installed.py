@@ -144,7 +144,7 @@ def test_a_name_is_answered_where_nothing_may_be_written_but_the_cache(installed
     code = f"import zoo; m = zoo.get({str(folder)!r}); import torch; print(m(torch.zeros(1, 3, 32, 32)).shape)"
     assert "torch.Size([1, " in installed.run(installed.python, "-c", code).stdout
     refused = installed.zoo("get", "data-mocov2-cls-1ms", "--to", "here")
-    assert refused.returncode == 1 and len(refused.stderr.splitlines()) == 1, refused.stderr
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1, refused.stderr
 
 
 def commands() -> list[str]:

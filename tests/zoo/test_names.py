@@ -18,8 +18,7 @@ from search.recipes import Recipe
 from search.subnets.costs import CostModel
 from search.types import Architecture, Budget, Task
 from tests.zoo.small_files import DEVICE, SIDE_PX, made_up_table
-from zoo.devices.public import _number
-from zoo.devices.times import _latency_ms
+from zoo.devices.times import above_zero
 from zoo.errors import BadName, BudgetMissed
 from zoo.make.pretrain import train
 from zoo.names import (
@@ -222,8 +221,7 @@ NUMBERS: list[Callable[[], object]] = [
     ),
     lambda: train(Recipe(), Path(), Path("out"), terms="mine", max_minutes=math.inf),
     lambda: Budget(latency_ms=math.inf),
-    lambda: _latency_ms("inf", "times.csv, line 2"),
-    lambda: _number("1e999", "latency_ms", Path("times.csv"), 2),
+    *(lambda text=text: above_zero(text, "latency_ms", "times.csv, line 2") for text in ("inf", "1e999")),
 ]
 
 
