@@ -54,6 +54,9 @@ def test_by_size_the_network_that_computes_most_wins_whatever_the_images(
     found = search(supernet, table, pixels, Budget(latency_ms=1e9), criterion=SIZE, evaluations=64)
     assert found.best.macs == max(c.macs for c in found.evaluated) and found.best.score <= 1
     assert all(c.score == pytest.approx(c.macs / all_costs["macs"].max()) for c in found.evaluated)
+    fits = all_costs["predicted_ms"] <= 5
+    within = search(supernet, table, pixels, Budget(latency_ms=5), criterion=SIZE)
+    assert within.best.macs == all_costs["macs"][fits].max(), "of all that fit, the largest"
     assert search(supernet, table, 255 - pixels, Budget(latency_ms=5), criterion=SIZE).evaluated == (
         search(supernet, table, pixels, Budget(latency_ms=5), criterion=SIZE).evaluated
     )
@@ -296,7 +299,6 @@ def test_each_task_is_scored_by_its_criterion_and_the_result_names_it(
 ) -> None:
     results = [search(supernet, table, pixels, Budget(latency_ms=5), task=task, generations=0) for task in Task]
     scored = [{c.architecture: c.score for c in result.evaluated} for result in results]
-    assert len({frozenset(scores) for scores in scored}) == 1
     assert {task: result.criterion for task, result in zip(Task, results, strict=True)} == SCORES
     assert len({tuple(scores.values()) for scores in scored}) == len({*SCORES.values()})
 
