@@ -95,8 +95,8 @@ def finetune(
     ready = find_exportable(source, architecture=architecture, say=say, progress=progress)
     if architecture is None and wanted is not ready.card.task:
         say(
-            f"{shown(str(source))} was searched for {ready.card.task} and learns {wanted}; one that was searched for it"
-            f" looks at more pixels: zoo search --task {wanted}"
+            f"{shown(str(source))} was searched for {ready.card.task} and learns {wanted}; for one whose budget counts"
+            f" its head: zoo search --task {wanted}"
         )
     made = finetune_backbone(
         ready.backbone,

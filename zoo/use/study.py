@@ -78,6 +78,8 @@ def study(
     sets = _sets(downstream, source)
     _check(protocol)
     known, unknown = _networks(variants, searched, protocol)
+    if not known:
+        raise BadRequest("; ".join(f"{name}: {reason}" for name, reason in unknown.items()))
     _keep(protocol, out)
     reasons = {(name, one.name): reason for name, reason in unknown.items() for one in sets}
     for name, reason in unknown.items():
