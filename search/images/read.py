@@ -16,6 +16,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -180,6 +181,21 @@ def different(pixels_NCHW: torch.Tensor) -> int:  # noqa: N803
     return len({zlib.crc32(image.contiguous().numpy().data) for image in pixels_NCHW})
 
 
+@contextmanager
+def decoders() -> Iterator[ThreadPoolExecutor]:
+    """Threads that decode pictures; nothing is said of damaged EXIF or TIFF tags, or of sizes that are refused.
+
+    Filters of warnings belong to the process: around the pool, for threads that set them undo each other's.
+    """
+    pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, os.cpu_count() or 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for a million files
+
+
 def open_picture(source: str | Path | bytes | BinaryIO) -> Image.Image:
     """Open a file, its bytes or an open file, by the decoders that may touch a stranger's picture.
 
@@ -342,19 +358,12 @@ def _decode_all(
 ) -> list[str | None]:
     """Fill ``pixels`` and ``sides_px`` row by row; the reason a file was skipped, or None, for each."""
     reasons: list[str | None] = []
-    pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, os.cpu_count() or 1))
-    with warnings.catch_warnings():  # around the pool, because filters are shared by all threads
-        warnings.simplefilter("ignore")  # of damaged EXIF or TIFF tags, and of sizes that are refused
-        try:
-            results: Iterable[str | None] = pool.map(
-                partial(_decode_into, letterbox=letterbox), files, pixels, sides_px
-            )
-            for reason in results:
-                reasons.append(reason)
-                if progress is not None:
-                    progress(len(reasons), len(files))
-        finally:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for a million files
+    with decoders() as pool:
+        results: Iterable[str | None] = pool.map(partial(_decode_into, letterbox=letterbox), files, pixels, sides_px)
+        for reason in results:
+            reasons.append(reason)
+            if progress is not None:
+                progress(len(reasons), len(files))
     return reasons
 
 

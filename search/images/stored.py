@@ -12,7 +12,6 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,14 +26,13 @@ from torch import Tensor
 from hardware_profiles.plain_text import read_plain_json
 from hardware_profiles.replace_file import replace_file
 from search.errors import TrainingError, WriteFailed
-from search.images.read import MIN_SIDE_PX, to_square
+from search.images.read import MIN_SIDE_PX, decoders, to_square
 from search.images.sources import Source
 
 PIXELS, ROWS, ABOUT = "pixels.u8", "rows.npy", "about.json"
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
-_THREADS = min(16, os.cpu_count() or 1)
-_AHEAD = 32  # images a thread that are decoded before they are taken
+_WINDOW = 32 * min(16, os.cpu_count() or 1)  # images that are decoded before they are taken
 _CHECKED = 32  # rows of a file that is found are compared with their checksums
 
 
@@ -253,10 +251,11 @@ def _ahead(
     """``do`` of each item by threads, a bounded number of results ahead."""
     count = len(items) if isinstance(items, Sized) else count
     remaining, done = iter(items), 0
-    with ThreadPoolExecutor(_THREADS) as pool:
-        while window := list(itertools.islice(remaining, _THREADS * _AHEAD)):
-            for result in pool.map(do, window):
-                yield result
-                done += 1
-                if progress is not None:
-                    progress(done, count or done)
+    while window := list(itertools.islice(remaining, _WINDOW)):
+        with decoders() as pool:  # closed before anything is handed on: its silence is not the caller's
+            results = list(pool.map(do, window))
+        for result in results:
+            yield result
+            done += 1
+            if progress is not None:
+                progress(done, count or done)

@@ -8,9 +8,7 @@ fill the memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from search.errors import BadLabels
-from search.images.read import open_picture
+from search.images.read import decoders, open_picture
 from search.labels.checks import Told, read_mask
 from search.labels.inputs import Input, Placed
 from search.labels.samples import IGNORED, Sample, Samples
@@ -121,12 +119,9 @@ def decode(
         except (OSError, SyntaxError, ValueError) as error:
             raise BadLabels(f"{one.path} changed since it was checked ({error}); start again") from None
 
-    pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
-    try:
+    with decoders() as pool:
         for done, _ in enumerate(pool.map(read, range(len(rows))), start=1):
             told(done, len(rows))
-    finally:
-        pool.shutdown(cancel_futures=True)
     return arrays
 
 

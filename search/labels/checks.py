@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from search.images.read import open_picture
+from search.images.read import decoders, open_picture
 from search.labels.samples import IGNORED
 
 # Annotation tools round to whole pixels.
@@ -29,13 +27,10 @@ def picture_sizes(paths: Sequence[Path], told: Told) -> Mapping[Path, tuple[int,
         told: called with (done, all).
     """
     found: dict[Path, tuple[int, int] | str] = {}
-    pool = ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1))
-    try:
+    with decoders() as pool:
         for path, size_px in zip(paths, pool.map(picture_size, paths), strict=True):
             found[path] = size_px
             told(len(found), len(paths))
-    finally:
-        pool.shutdown(cancel_futures=True)
     return found
 
 
