@@ -30,7 +30,7 @@ from tests.search.small_runs import Stepping
 from tests.search.small_supernets import TINY, made_up_table, stripes
 
 BASE = Recipe(
-    epochs=2.0,
+    epochs=10.0,
     batch=16,
     norm_groups=2,
     hidden_dim=8,
@@ -40,14 +40,15 @@ BASE = Recipe(
     stages=(Stage(until=1.0, crop_px=12),),
     precision="fp32",
 )
-STEPS = 8
+STEPS = 20
 
 
 def recipes() -> dict[str, Recipe]:
     base = replace(BASE, net="tiny")
     made = {name: replace(base, objective=name, queue=32) for name in OBJECTIVES}
+    # At a higher rate 20 steps multiply rounding by thousands; weights moved by 1e-7 do the same.
     made["options"] = replace(
-        base, queue=32, accumulate=2, lr=0.01, distill=0.5, elastic=(0.75, 1.0), slow_start=0.2, epochs=10.0
+        base, queue=32, accumulate=2, lr=0.002, distill=0.5, elastic=(0.75, 1.0), slow_start=0.2, epochs=20.0
     )
     return made
 
@@ -59,16 +60,18 @@ def train(recipe: Recipe) -> dict[str, Any]:
     module, stepping = SandwichModule(ssl), Stepping(ssl.configure_optimizers())
     module.train()
     losses, chosen, seen = [], [], []
+    start = {name: tensor.detach().clone() for name, tensor in ssl.student.items()}
     for step in range(STEPS):
         stepping.global_step = step
         seen.append(ssl.two_views(step)[0])
         chosen.append([list(student.architecture.choices) for student in ssl.students(step)])
         metrics = take_step(stepping, ssl, module.choose)  # type: ignore[arg-type]
         losses.append([metrics[f"loss_{role}"] for role in ("largest", "smallest", "random")])
-    state = {name: tensor.clone() for name, tensor in ssl.student.items()}
+    state = {name: tensor.detach().clone() for name, tensor in ssl.student.items()}
+    moved = max(float((state[name] - tensor).abs().max()) for name, tensor in start.items())
     state |= {f"objective.{name}": tensor.detach().clone() for name, tensor in ssl.objective.named_parameters()}
     state |= {name: b.clone() for name, b in ssl.objective.named_buffers() if "queue" in name}
-    return {"losses": losses, "chosen": chosen, "seen": seen, "state": state}
+    return {"losses": losses, "chosen": chosen, "seen": seen, "state": state, "moved": moved}
 
 
 def main(folder: Path, rank: int, count: int) -> None:
