@@ -30,7 +30,7 @@ from search.nets.layers import projector_of
 from search.objectives import nt_xent
 from search.oneshot.darts.loss import Contrast
 from search.oneshot.darts.space import ALPHAS, WEIGHTS, DartsSpace
-from search.oneshot.darts.step import Darts, DartsModule
+from search.oneshot.darts.strategy import Darts, DartsModule
 from search.oneshot.engine.trainer import make_trainer
 
 

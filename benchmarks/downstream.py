@@ -55,7 +55,7 @@ from zoo.heads.predictions import by_onnx, by_torch, judge
 from zoo.make.finetune import Recipe, fit, loss_of
 from zoo.supernets import read_supernet
 from zoo.types import HeadCard, no_progress, silent
-from zoo.use.subject import find_exportable
+from zoo.use.resolve import find_exportable
 
 SUPERNET, NET = "mobile-photo-mocov2", "mobile-photo"
 # Two of the zoo's networks, every layer used: kernel 3 and expansion 1 or 3.

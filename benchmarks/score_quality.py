@@ -47,7 +47,7 @@ from search.scores import CRITERIA, SIZE, Look, look
 from search.scores.criteria import OF_VIEWS, SIZED, sized
 from search.scores.evidence import EVIDENCE
 from search.subnets.costs import CostModel
-from search.subnets.evolution import Rows, scattered
+from search.subnets.proposals import Rows, scattered
 from search.supernet import Supernet
 from zoo.devices.fitted import priced
 from zoo.plots import new_figure, save_figure

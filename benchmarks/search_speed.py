@@ -15,7 +15,7 @@ import numpy as np
 
 from search.images.read import read_images
 from search.subnets.costs import CostModel
-from search.subnets.find import find
+from search.subnets.evolution import find
 from zoo.demo import write_demo_images
 from zoo.devices.tables import table_for
 from zoo.names import parse_budget

@@ -19,9 +19,9 @@ import torch
 from search.nets import NETS
 from search.nets.layers import projector_of
 from search.objectives import info_nce
-from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
+from search.oneshot.strategy import Sandwich, SandwichModule
 from search.recipes import Recipe, Stage
 from search.supernet import load_slices
 

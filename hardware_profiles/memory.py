@@ -3,8 +3,6 @@
 A map is written beside what is alive, unless its operator can work in place: an addition or an activation overwrites an
 input of the same size that nobody reads afterwards. That is what memory planners of inference runtimes do; what a
 kernel needs for itself (a packed copy of its input, say) comes on top.
-
-This is for any graph;
 """
 
 from __future__ import annotations

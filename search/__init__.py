@@ -2,8 +2,8 @@
 
 types, errors (the values) · images/ (what is looked at) · nets/ (the families) · objectives/, recipes, oneshot/ (train
 a supernet; all that imports NNI) · finetune/ (train on labels) · machines, ranks (the processes that share a training)
-· supernet, recalibrate (take a network out of it) · scores/, subnets/ (choose one: subnets/find is the search loop) ·
-cells/ (what DARTS found) · evaluate/ (with labels) · gaia (DATA's)
+· supernet, recalibrate (take a network out of it) · scores/, subnets/ (choose one; evolution is the loop) ·
+cells/ (what DARTS found) · evaluate/ (with labels) · data_checkpoints (DATA's)
 """
 
 import lazy_loader

@@ -70,9 +70,9 @@ def __getattr__(name: str) -> Any:
     try:
         found = getattr(importlib.import_module(module), attribute)
     except ImportError as error:
-        from zoo.hidden import hidden
+        from zoo.shadowed import shadowed
 
-        if (told := hidden()) is None:
+        if (told := shadowed()) is None:
             raise
         raise ImportError(told) from error
     if name == "__version__":

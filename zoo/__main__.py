@@ -2,12 +2,12 @@
 
 import sys
 
-from zoo.hidden import hidden
+from zoo.shadowed import shadowed
 
 try:
     from zoo.cli.app import main
 except ImportError:
-    if (told := hidden()) is None:
+    if (told := shadowed()) is None:
         raise
     sys.exit(f"zoo: {told}")
 

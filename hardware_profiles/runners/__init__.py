@@ -1,6 +1,6 @@
 """Runners: runtimes behind one interface. This imports ONNX Runtime alone; each of the others is a file to import.
 
-runner (the interface) · onnx · openvino · tensorrt · torch_runners (a CUDA graph) · processor (its name)
+runner (the interface) · onnx · openvino · tensorrt · torch_runners (a CUDA graph)
 """
 
 from hardware_profiles.runners.onnx import OnnxRunner as OnnxRunner

@@ -1,7 +1,7 @@
 """Cell: the DARTS space, in which a normal and a reduction cell are chosen, and how many of which width are stacked.
 
 Liu et al., DARTS, ICLR 2019; SSNAS (Kaplan and Giryes, arXiv:2007.01500) searches it without labels. Its networks share
-no weights: cells are found by ``search.oneshot.darts.step``, and a supernet of this net holds one network.
+no weights: cells are found by ``search.oneshot.darts.strategy``, and a supernet of this net holds one network.
 """
 
 from __future__ import annotations

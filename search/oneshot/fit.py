@@ -20,9 +20,9 @@ from search.machines import ONE, Machines, interruptible, quiet, together
 from search.oneshot.engine.checkpoints import KeepCheckpoint, Meet
 from search.oneshot.engine.schedule import ENDLESS, Pace, even
 from search.oneshot.engine.trainer import Ticks, make_trainer, set_steps
-from search.oneshot.sandwich import Sandwich, SingleModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
+from search.oneshot.strategy import Sandwich, SingleModule
 from search.recipes import Recipe
 from search.running import Running
 from search.supernet import Supernet

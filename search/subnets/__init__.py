@@ -1,4 +1,4 @@
 """Choosing networks of a supernet: what each costs, and which is best under a budget.
 
-costs · evolution · find (the search loop)
+costs · proposals (which networks to score next) · evolution (the search loop)
 """

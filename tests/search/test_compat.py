@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from search.machines import interruptible, quiet
 from search.nets import NETS
-from search.oneshot.sandwich import Sandwich
 from search.oneshot.space import SupernetSpace, sample_of
+from search.oneshot.strategy import Sandwich
 
 
 class OneWeight(LightningModule):

@@ -21,7 +21,7 @@ from search.objectives import nt_xent
 from search.oneshot.darts.loss import Contrast, held_out_loss
 from search.oneshot.darts.search import CHECKPOINT, Found, search_cells
 from search.oneshot.darts.space import ALPHAS, LABELS, WEIGHTS, DartsSpace, halves
-from search.oneshot.darts.step import STRATEGIES, DartsModule
+from search.oneshot.darts.strategy import STRATEGIES, DartsModule
 from tests.conftest import refused
 from tests.search.small_cells import tiny
 from tests.search.small_supernets import made_up_table, stripes

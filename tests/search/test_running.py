@@ -120,8 +120,8 @@ def test_a_compiled_training_is_the_plain_one_but_for_rounding(tmp_path: Path) -
 
 def test_only_networks_that_every_step_shares_are_compiled() -> None:
     def compiled(recipe: Any) -> set[str]:
-        from search.oneshot.sandwich import Sandwich, SandwichModule, SingleModule
         from search.oneshot.space import SupernetSpace
+        from search.oneshot.strategy import Sandwich, SandwichModule, SingleModule
 
         ssl = SSL(recipe, stripes(64, 20), running=Running(compiled=True))
         if recipe.architecture is None:

@@ -15,10 +15,10 @@ from search.errors import TrainingError
 from search.images.views import views
 from search.objectives import OBJECTIVES
 from search.objectives.ressl import distillation
-from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
 from search.oneshot.step import Metrics, take_step
+from search.oneshot.strategy import Sandwich, SandwichModule
 from search.recipes import Recipe, Stage
 from search.types import Architecture
 from tests.conftest import refused

@@ -16,12 +16,12 @@ from search.nets.genotype import random_genotype
 from search.objectives import OBJECTIVES, nt_xent
 from search.oneshot.darts.loss import held_out_loss
 from search.oneshot.pretrain import pretrain
-from search.oneshot.sandwich import SingleModule
 from search.oneshot.ssl import SSL
 from search.oneshot.step import CLIP, take_step
+from search.oneshot.strategy import SingleModule
 from search.recipes import Recipe
 from search.running import Running
-from search.subnets.find import find
+from search.subnets.evolution import find
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Budget
 from tests.search.small_cells import DARTS_V2

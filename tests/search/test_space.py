@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from search.nets import NETS, Backbone, Net
 from search.nets.layers import projector_of
-from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import NniLayers, SupernetSpace, plain_key, sample_of
 from search.oneshot.ssl import SSL
+from search.oneshot.strategy import Sandwich, SandwichModule
 from search.recipes import Recipe, quick
 from search.supernet import load_slices, slice_to
 from search.types import Architecture

@@ -14,9 +14,9 @@ from search.curve import METRICS
 from search.errors import TrainingError, WriteFailed
 from search.images.views import Views, center
 from search.objectives import OBJECTIVES
-from search.oneshot.sandwich import SandwichModule
 from search.oneshot.space import plain_key
 from search.oneshot.ssl import SSL
+from search.oneshot.strategy import SandwichModule
 from search.supernet import CARD, WEIGHTS, load_supernet
 from search.types import Architecture
 from tests.conftest import refused

@@ -19,10 +19,10 @@ from search.cells.derive import cell_costs
 from search.nets import NETS
 from search.objectives import OBJECTIVES
 from search.oneshot.darts.search import search_cells
-from search.oneshot.sandwich import Sandwich, SandwichModule
 from search.oneshot.space import SupernetSpace
 from search.oneshot.ssl import SSL
 from search.oneshot.step import take_step
+from search.oneshot.strategy import Sandwich, SandwichModule
 from search.recipes import Recipe, Stage
 from search.running import Running
 from tests.search import small_cells

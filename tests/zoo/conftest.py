@@ -13,7 +13,7 @@ from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import LatencyTable
 from search.nets import Backbone
-from search.subnets.find import find_each
+from search.subnets.evolution import find_each
 from tests.zoo.small_files import PREPROCESS, made_up_table, small_backbone, small_card, small_report, write_supernet
 from zoo.package.folder import write_package
 from zoo.types import ModelCard

@@ -13,7 +13,7 @@ from search.supernet import Supernet, save_supernet
 from zoo.cli.app import program
 from zoo.supernets import read_supernet
 from zoo.use.evaluate import evaluate
-from zoo.use.subject import read_choices
+from zoo.use.resolve import read_choices
 
 SMALLEST = NETS["mobile"].smallest(16)
 CHOICES = " ".join(map(str, SMALLEST.choices))

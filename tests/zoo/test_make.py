@@ -14,8 +14,8 @@ from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget, NotEnoughImages
 from search.nets import NETS
-from search.subnets.evolution import Goal
-from search.subnets.find import find_each
+from search.subnets.evolution import find_each
+from search.subnets.proposals import Goal
 from search.types import Architecture, Budget, Candidate, SearchResult
 from zoo.catalogue.get import get
 from zoo.errors import BudgetMissed, OutputExists, UnknownName

@@ -12,7 +12,7 @@ from hardware_profiles.tables.find import keep_table
 from hardware_profiles.types import Latency, LatencyTable
 from search.errors import InfeasibleBudget
 from search.nets import NETS
-from search.subnets.evolution import Goal
+from search.subnets.proposals import Goal
 from search.types import Budget, SearchResult, Task
 from tests.zoo.small_files import run
 from zoo.errors import BadRequest, OutputExists

@@ -14,8 +14,8 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner, Result
 
-from search.study.engines import ENGINES
 from search.study.plan import Job, Outcome, read_table
+from search.study.workers import ENGINES
 from tests.search.study_workers import answer, write_images, write_set
 from zoo.cli.app import program
 from zoo.cli.evaluate import Engine

@@ -16,8 +16,8 @@ from hardware_profiles.types import DeviceProfile
 from search.nets import Net
 from search.nets.heads import CLASSES
 from search.nets.whole import Headed, family_for
-from search.subnets.evolution import Goal
-from search.subnets.find import find_each
+from search.subnets.evolution import find_each
+from search.subnets.proposals import Goal
 from search.types import Candidate, SearchResult, Task
 from zoo.catalogue.contents import Ask, cell_asks, reference_tables, wanted
 from zoo.catalogue.entries import ENTRIES, Entry, entries_text, load_entries

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from zoo.heads.predictions import Prediction
     from zoo.use.evaluate import Accuracy, Quality
 
-# Names of ``search.study.engines.ENGINES``, whose import takes a second; a test compares them.
+# Names of ``search.study.workers.ENGINES``, whose import takes a second; a test compares them.
 Engine = Literal["local", "ray"]
 
 

@@ -24,8 +24,8 @@ from search.nets import Backbone
 from search.nets.heads import Whole, levels_of, make_head
 from search.nets.whole import Headed
 from search.recalibrate import recalibrate
-from search.subnets.evolution import Goal
-from search.subnets.find import find_each
+from search.subnets.evolution import find_each
+from search.subnets.proposals import Goal
 from search.types import Budget, Candidate, SearchResult
 from zoo.errors import BudgetMissed
 from zoo.heads.network import deployed

@@ -19,7 +19,7 @@ from search.nets import Net
 from search.nets.heads import CLASSES, MOST_CLASSES
 from search.nets.whole import Headed, family_for
 from search.subnets.costs import CostModel, load
-from search.subnets.find import images_at
+from search.subnets.evolution import images_at
 from search.types import Budget, Task
 from zoo.devices.names import THIS, device_id
 from zoo.devices.tables import Table, table_for

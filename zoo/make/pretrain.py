@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
+from search.data_checkpoints import read_gaia
 from search.first import is_first
-from search.gaia import read_gaia
 from search.images.feed import Pixels, feed
 from search.nets import NETS
 from search.objectives import OBJECTIVES

@@ -10,9 +10,8 @@ from zoo.catalogue.locate import locate
 from zoo.errors import BadRequest
 from zoo.names import shown
 from zoo.progress import Watch, watching
-from zoo.report.beside import PAGE
 from zoo.report.charts import catalogue_chart
-from zoo.report.page import check_page, render, write_page
+from zoo.report.page import PAGE, check_page, render, write_page
 from zoo.report.sections import page_text
 from zoo.types import Evaluation, Say, tell
 

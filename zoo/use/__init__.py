@@ -1,5 +1,5 @@
 """What is done with a model: export, evaluate, predict, benchmark, finetune.
 
-subject (what is meant by a name or a folder) · export · evaluate · score (of a whole model) · predict · benchmark ·
+resolve (what is meant by a name or a folder) · export · evaluate · score (of a whole model) · predict · benchmark ·
 finetune
 """

@@ -26,7 +26,7 @@ from zoo.checks import Count, Seed
 from zoo.errors import BadRequest
 from zoo.progress import Watch, watching
 from zoo.types import Say, stage, tell
-from zoo.use.subject import find_subject, untrained
+from zoo.use.resolve import find_subject, untrained
 
 _NEIGHBORS = 200  # as published figures have it
 

@@ -40,10 +40,10 @@ from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
-from zoo.report.beside import write_beside
+from zoo.report.page import write_beside
 from zoo.supernets import supernet_folder
 from zoo.types import ModelCard, Progress, Say, stage, tell
-from zoo.use.subject import Exportable, find_exportable
+from zoo.use.resolve import Exportable, find_exportable
 
 PAGE, REPORT = "EXPORT.md", "export.json"
 GENERATED = "compared on generated images"

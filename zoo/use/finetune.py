@@ -23,7 +23,7 @@ from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
 from zoo.supernets import supernet_folder
 from zoo.types import ModelCard, Say, TaskName, stage, tell
-from zoo.use.subject import find_exportable
+from zoo.use.resolve import find_exportable
 
 
 def finetune(

@@ -14,7 +14,6 @@ from hardware_profiles.replace_file import replace_file
 from search.nets import HANDCRAFTED
 from search.nets.handcrafted import DIVISORS, SMALL_PX
 from search.objectives import OBJECTIVES
-from search.study.engines import ENGINES
 from search.study.plan import (
     PROTOCOL,
     SEARCHED,
@@ -29,6 +28,7 @@ from search.study.plan import (
     spread,
     write_table,
 )
+from search.study.workers import ENGINES
 from search.types import Architecture
 from zoo.errors import BadRequest, one_line
 from zoo.make.pretrain import missing_extra

@@ -24,7 +24,7 @@ from search.machines import interruptible, machines_for, quiet, together
 from search.nets.genotype import ROLES, Genotype
 from search.oneshot.darts.loss import Contrast
 from search.oneshot.darts.space import ALPHAS, WEIGHTS, DartsSpace
-from search.oneshot.darts.step import STRATEGIES, TICK, DartsModule
+from search.oneshot.darts.strategy import STRATEGIES, TICK, DartsModule
 from search.oneshot.engine.checkpoints import Meet
 from search.oneshot.engine.trainer import Ticks, make_trainer
 from search.running import ALONE, Running

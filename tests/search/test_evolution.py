@@ -13,8 +13,8 @@ from hardware_profiles import Latency, LatencyTable, estimate_ms
 from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
 from search.scores import SCORES, SIZE
 from search.subnets.costs import CostModel
-from search.subnets.evolution import Goal
-from search.subnets.find import find, find_each, front, scored_at
+from search.subnets.evolution import find, find_each, front, scored_at
+from search.subnets.proposals import Goal
 from search.supernet import Supernet
 from search.types import Budget, Candidate, SearchResult, Task
 from tests.search.small_supernets import made_up_table, random_supernet, stripes

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from search.data_checkpoints import NET, gaia_name, read_gaia
 from search.errors import BadSupernet
-from search.gaia import NET, gaia_name, read_gaia
 from search.nets import NETS
 from search.nets.resnet import ResNet, ResNetPreset
 from search.supernet import load_supernet, save_supernet

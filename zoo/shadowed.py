@@ -1,4 +1,4 @@
-"""Hidden: a folder of somebody else's that Python finds in place of one of ours. Imports nothing of ours, for that."""
+"""Shadowed: somebody else's folder that Python finds in place of one of ours. Imports nothing of ours, for that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
-def hidden() -> str | None:
+def shadowed() -> str | None:
     """Where a folder of somebody else's, as in the working directory, is found in place of one of ours."""
     ours = Path(__file__).parents[1]
     for room in ("search", "export", "hardware_profiles"):
