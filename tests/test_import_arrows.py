@@ -24,7 +24,7 @@ ONLY_IN = {
     "huggingface_hub": "zoo/",
     "tensorrt": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),
     "tensorrt_rtx": ("export/tensorrt/build.py", "hardware_profiles/runners/tensorrt.py"),
-    "ray": "search/study/engines.py",
+    "ray": "search/study/workers.py",
     "openvino": "hardware_profiles/runners/openvino.py",
     "sklearn": ("search/evaluate/classifiers.py", "zoo/demo.py"),
 }

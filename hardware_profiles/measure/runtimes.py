@@ -17,7 +17,7 @@ from torch import nn
 from hardware_profiles.errors import MissingRuntime
 from hardware_profiles.measure.models import Prepare, to_onnx_bytes
 from hardware_profiles.measure.precision import Int8Style, to_precision
-from hardware_profiles.measure.probe import cpu_flags
+from hardware_profiles.measure.processor import cpu_flags
 from hardware_profiles.runners import Arrays, OnnxRunner, Runner, onnxruntime_version
 from hardware_profiles.runners.onnx import provider_called, provider_names
 from hardware_profiles.types import Precision

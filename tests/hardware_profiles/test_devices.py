@@ -16,7 +16,7 @@ from hardware_profiles import (
     load_table,
     probe_device,
 )
-from hardware_profiles.measure import probe
+from hardware_profiles.measure import processor
 from hardware_profiles.tables.find import ALIASES, stray_files
 from tests.conftest import refused
 from tests.small_tables import DEVICE, key, table
@@ -193,13 +193,13 @@ def test_the_chip_names_processor_cores_and_what_speeds_convolutions_up(
     monkeypatch, tmp_path, cpuinfo, chip, device_id
 ):
     (tmp_path / "cpuinfo").write_text(cpuinfo, "utf-8")
-    read = probe._cpuinfo
-    monkeypatch.setattr(probe, "_cpuinfo", lambda: read(tmp_path / "cpuinfo"))
-    monkeypatch.setattr(probe, "_cores", lambda: 2)
+    read = processor._cpuinfo
+    monkeypatch.setattr(processor, "_cpuinfo", lambda: read(tmp_path / "cpuinfo"))
+    monkeypatch.setattr(processor, "_cores", lambda: 2)
     device = probe_device(threads=1)
     assert (device.chip, device.id) == (chip, device_id)
 
 
 def test_a_machine_without_that_file_is_described_too(monkeypatch):
-    monkeypatch.setattr(probe, "_cpuinfo", dict)
+    monkeypatch.setattr(processor, "_cpuinfo", dict)
     assert probe_device(threads=1).chip

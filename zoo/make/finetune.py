@@ -45,7 +45,7 @@ from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.history import CURVE
 from zoo.package.staging import check_free
-from zoo.report.page import write_beside
+from zoo.report.sections import write_beside
 from zoo.types import Evaluation, HeadCard, ModelCard, Progress, Say, stage
 
 if TYPE_CHECKING:

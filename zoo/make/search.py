@@ -26,7 +26,7 @@ from zoo.package.history import HISTORY, history_text
 from zoo.package.staging import check_free, staged
 from zoo.plots import plot_fronts
 from zoo.progress import Watch, watching
-from zoo.report.page import write_beside
+from zoo.report.sections import write_beside
 from zoo.supernets import DEFAULT
 from zoo.types import HeadCard, ModelCard, Provenance, Say, TaskName, tell
 

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from hardware_profiles.replace_file import replace_file
 from zoo.errors import OutputExists
-from zoo.types import Say
 
 PAGE = "report.html"
 _HERE = Path(__file__).parent
@@ -67,13 +66,3 @@ def write_page(text: str, out: Path) -> Path:
         return replace_file(out, text.encode("utf-8", "replace"))
     except OSError as error:
         raise OutputExists(f"{out} cannot be written ({error.strerror}); name a file elsewhere with -o") from None
-
-
-def write_beside(folder: Path, *, say: Say) -> None:
-    """The page of a package that was just made, in its folder; whatever goes wrong costs the page, not the package."""
-    try:
-        from zoo.report.sections import page_text  # it renders with this file
-
-        say(f"{write_page(page_text([folder]), folder / PAGE)}  the report, for a browser")
-    except Exception as error:  # the package is finished, and worth more than its page
-        say(f"no report page ({type(error).__name__}: {cut(error)}); `zoo report {folder}` tries again")

@@ -21,8 +21,8 @@ from zoo.report.charts import (
     fronts_chart,
 )
 from zoo.report.facts import Facts, read_facts, shares
-from zoo.report.page import cut, render
-from zoo.types import Evaluation, ModelCard
+from zoo.report.page import PAGE, cut, render, write_page
+from zoo.types import Evaluation, ModelCard, Say
 
 if TYPE_CHECKING:
     from zoo.report.pictures import Pictures
@@ -46,6 +46,14 @@ def page_text(
         for folder, one in zip(folders, shown, strict=True)
     ]
     return render("report.html.jinja", {"models": models, **_comparison(models)})
+
+
+def write_beside(folder: Path, *, say: Say) -> None:
+    """The page of a package that was just made, in its folder; whatever goes wrong costs the page, not the package."""
+    try:
+        say(f"{write_page(page_text([folder]), folder / PAGE)}  the report, for a browser")
+    except Exception as error:  # the package is finished, and worth more than its page
+        say(f"no report page ({type(error).__name__}: {cut(error)}); `zoo report {folder}` tries again")
 
 
 def _comparison(models: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ from zoo.package.card import CONFIG
 from zoo.package.folder import Attachment, write_package
 from zoo.package.staging import check_free
 from zoo.progress import Watch, watching
-from zoo.report.page import write_beside
+from zoo.report.sections import write_beside
 from zoo.supernets import supernet_folder
 from zoo.types import ModelCard, Progress, Say, stage, tell
 from zoo.use.resolve import Exportable, find_exportable

@@ -25,7 +25,8 @@ from zoo.make.finetune import Recipe
 from zoo.package.folder import Attachment, write_package
 from zoo.package.history import HISTORY, history_text, read_history
 from zoo.report.facts import read_facts, shares
-from zoo.report.page import cut, write_beside
+from zoo.report.page import cut
+from zoo.report.sections import write_beside
 from zoo.report.write import report, report_catalogue
 from zoo.types import Evaluation, HeadCard, Images, ModelCard, Provenance
 from zoo.use.export import export_package
