@@ -32,6 +32,7 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # torch's, on a machine of one core
 def test_a_file_or_decoding_anew_trains_as_memory_does_with_any_workers_resumed_or_not(
     images: Path, tmp_path: Path
 ) -> None:
