@@ -4,18 +4,15 @@ Blocks marked ``console`` or ``py`` need hours, another machine, an account or a
 commands exist.
 """
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from zoo.demo import write_demo_images
+from tests.readme_inputs import write_inputs
 
 ROOT = Path(__file__).parent.parent
 # What README's table has besides its quickstart, and why it is not run here.
@@ -55,36 +52,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
-    """What the tutorials take for granted: photos, labelled ones, and ones with boxes."""
-    write_demo_images(tmp_path / "photos")
-    pictures = sorted((tmp_path / "photos").glob("*"))
-    for picture, name in zip(pictures, ("cat.jpg", "dog.jpg", "photo.jpg"), strict=False):
-        Image.open(picture).convert("RGB").save(tmp_path / name)
-    for i, part in enumerate(("train", "test")):
-        for label in range(2):
-            (tmp_path / "labelled" / part / f"class{label}").mkdir(parents=True)
-            for picture in pictures[label * 128 + i * 32 :][:32]:
-                Image.open(picture).convert("RGB").save(
-                    tmp_path / "labelled" / part / f"class{label}" / f"{picture.stem}.jpg"
-                )
-    _boxes(tmp_path / "boxes")
+    """A folder with what the pages take for granted."""
+    write_inputs(tmp_path)
     return tmp_path
-
-
-def _boxes(folder: Path) -> None:
-    """Bright squares on noise, as COCO."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    images, rows = [], []
-    for i in range(20):
-        pixels = rng.integers(0, 90, (120, 160, 3), dtype=np.uint8)
-        x, y = (int(value) for value in rng.integers(0, 80, 2))
-        pixels[y : y + 40, x : x + 40] = 230
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-        images.append({"id": i, "file_name": f"{i}.png"})
-        rows.append({"id": i, "image_id": i, "category_id": 1, "bbox": [x, y, 40, 40]})
-    document = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "square"}]}
-    (folder / "boxes.json").write_text(json.dumps(document))
 
 
 def typed(code: str, *, shell: bool, here: Path, place: Path) -> None:

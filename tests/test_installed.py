@@ -16,16 +16,14 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 import typer
-from PIL import Image
 
 from hardware_profiles.measure.probe import probe_device
 from hardware_profiles.tables.find import find_table, keep_table
 from hardware_profiles.types import LatencyTable
+from tests.readme_inputs import write_inputs
 from zoo.cli.app import COMMANDS, GROUPS, program
-from zoo.demo import write_demo_images
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -172,13 +170,7 @@ def _is_complete(command: typer.main.TyperCommand | object, words: list[str]) ->
 @pytest.mark.skipif(find_spec("nni") is None, reason="training needs the extra `search`")
 def test_every_command_and_every_line_of_python_in_the_readme_runs(installed: Installed) -> None:
     out = installed.outputs
-    write_demo_images(out / "photos")
-    _boxes(out / "boxes")
-    for part in ("train", "test"):
-        for name in ("a", "b"):
-            _pictures(out / "labelled" / part / name, 24, first=100 * (name == "b"))
-    for name in ("cat.jpg", "dog.jpg"):
-        _picture(1).save(out / name)
+    write_inputs(out)
     ran = [_ran(installed, line) for line in commands()]
     for code in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
         code = re.sub(r'"(my-\w+|\w+\.jpg)"', lambda found: repr(str(out / found[1])), code)
@@ -205,35 +197,6 @@ def _ran(user: Installed, line: str) -> str:
     done = user.zoo(*full, *SHORTER.get(" ".join(words[:2]), SHORTER.get(words[0], [])))
     assert done.returncode == 0, f"{line}\n{done.stderr}"
     return line
-
-
-def _pictures(folder: Path, count: int, *, first: int = 0) -> None:
-    folder.mkdir(parents=True)
-    for i in range(count):
-        _picture(first + i).save(folder / f"{i:03d}.jpg")
-
-
-def _picture(seed: int) -> Image.Image:
-    """Stripes and noise, of 64 px."""
-    rng = np.random.default_rng(seed)
-    stripes = np.sin(np.arange(64) / rng.uniform(1, 9))[:, None, None] * rng.uniform(0, 90, 3)
-    return Image.fromarray((128 + stripes + rng.normal(0, 9, (64, 64, 3))).clip(0, 255).astype(np.uint8))
-
-
-def _boxes(folder: Path) -> None:
-    """A dozen pictures with a bright square in each, labelled as COCO has it."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    images, rows = [], []
-    for i in range(12):
-        pixels = rng.integers(0, 90, (64, 64, 3), dtype=np.uint8)
-        x, y = (int(place) for place in rng.integers(0, 40, 2))
-        pixels[y : y + 20, x : x + 20] = 230
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-        images.append({"id": i, "file_name": f"{i}.png"})
-        rows.append({"id": i, "image_id": i, "category_id": 1, "bbox": [x, y, 20, 20]})
-    document = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "square"}]}
-    (folder / "boxes.json").write_text(json.dumps(document))
 
 
 def _pyproject() -> str:

@@ -1,4 +1,4 @@
 """A latency table measured on this machine.
 
-probe, processor (this machine) · runtimes (those installed) · plan (what to time) · models · precision · table (time them)
+probe, processor (this machine) · runtimes (installed) · plan (what to time) · models · precision · table (time them)
 """
