@@ -7,7 +7,7 @@
 Of each: seconds of the first pass over the images, seconds from the command to the end of its first step once the cache
 is filled, the resident memory of all its processes (summed every fifth of a second; pages that they share count once,
 as PSS does), and the longest wait of a step for its images. Of ``jpegs`` also the images/s of the loader alone, beside
-those that a step consumes. What has been generated is used again.
+those that a step consumes. What has been generated is used again. ``--keep`` takes the results into the repository.
 """
 
 import argparse
@@ -23,12 +23,14 @@ import tarfile
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import psutil
 import torch
 from PIL import Image
+from results import RUNS, Section, Table, keep
 
 import search.oneshot  # noqa: F401 - first
 from search.images.feed import feed
@@ -38,6 +40,12 @@ from search.oneshot.ssl import SSL
 from search.recipes import Recipe
 from search.types import Cache
 
+KEPT = RUNS / "scale.jsonl"
+WHAT = {
+    "jpegs": "100,000 JPEGs of 500 px, `--cache disk`, 32 px",
+    "photos": "300 photos of 12 megapixels, `--cache disk`, 32 px",
+    "imagenet": "1,280,000 tiny JPEGs in 1,280 shards, `--cache none`, 16 px",
+}
 _STEPS, _BATCH = 60, 64
 _PER_SHARD = 1000
 
@@ -62,12 +70,12 @@ KINDS = {
 class Result:
     name: str
     images: int
-    first_pass_s: float
-    start_s: float
-    memory_gib: float
-    longest_wait_s: float
-    loader_images_per_s: float
-    step_images_per_s: float
+    first_pass_s: float | None  # None: not recorded
+    start_s: float | None
+    memory_gib: float | None
+    longest_wait_s: float | None
+    loader_images_per_s: float | None
+    step_images_per_s: float | None
 
 
 def canvas() -> Image.Image:
@@ -199,18 +207,52 @@ def _lines(path: Path) -> int:
     return path.read_text("utf-8").count("\n") if path.exists() else 0
 
 
+def section() -> Section:
+    found = [Result(**json.loads(line)) for line in KEPT.read_text("utf-8").splitlines()]
+    rows: list[list[str | int | float | None]] = [
+        [
+            WHAT[one.name],
+            one.first_pass_s,
+            one.start_s,
+            one.memory_gib,
+            one.loader_images_per_s,
+            one.step_images_per_s,
+            one.longest_wait_s,
+        ]
+        for one in sorted(found, key=lambda one: list(WHAT).index(one.name))
+    ]
+    columns = ["images", "first pass, s", "start, s", "memory, GiB", "loader, images/s", "step, images/s", "wait, s"]
+    return Section(
+        title="Training that scales with the images",
+        order=61,
+        command="python benchmarks/scale.py jpegs photos imagenet --work FOLDER --keep",
+        machine="2 cores of an Intel Xeon (AVX-512, AMX), torch, 1 thread, fp32, beside other work",
+        date=datetime.now(UTC).date().isoformat(),
+        text="Generated images, `resnet`. Start: from the command to the end of its first step, the cache being filled"
+        " or the shards are known; memory: of all its processes, shared pages once; the loader alone has two workers;"
+        " wait: its longest for a batch. Of the first two a few numbers were not recorded.",
+        tables=[Table(caption="", columns=columns, rows=rows)],
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kinds", nargs="+", choices=list(KINDS))
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--out", type=Path, help="Keep results here, a line each.")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--work", type=Path, help="where the images are generated")
+    parser.add_argument("--keep", action="store_true")
     args = parser.parse_args()
+    if unknown := set(args.kinds) - set(KINDS):
+        parser.error(f"no kind {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    if args.kinds and args.work is None:
+        parser.error("name a folder for the images with --work")
+    known = {json.loads(line)["name"]: line for line in KEPT.read_text("utf-8").splitlines()} if KEPT.exists() else {}
     for name in args.kinds:
-        line = json.dumps(asdict(measure(name, args.work)))
-        print(line, flush=True)
-        if args.out is not None:
-            with args.out.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+        known[name] = json.dumps(asdict(measure(name, args.work)))
+        print(known[name], flush=True)
+        if args.keep:
+            KEPT.write_text("\n".join(known.values()) + "\n", "utf-8")
+    if args.keep:
+        keep("scale", section())
 
 
 if __name__ == "__main__":
