@@ -1,5 +1,6 @@
 """README and docs: short, in step with the results, and made of commands that exist."""
 
+import contextlib
 import re
 import shlex
 from pathlib import Path
@@ -27,12 +28,16 @@ def test_every_number_of_the_readme_s_results_is_in_the_results() -> None:
     assert len(numbers) > 10 and missing == []
 
 
-def commands(page: Path) -> list[str]:
-    """Every ``zoo ...`` of a page: lines of blocks, and code in a sentence or a table."""
+def lines_to_type(page: Path) -> list[str]:
+    """The ``zoo ...`` lines of a page's blocks."""
     text = page.read_text("utf-8")
     fenced = "\n".join(re.findall(r"^```(?:sh|console)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    lines = re.findall(r"^(?:srun |    -m )?(zoo [a-z].*)$", fenced.replace("\\\n", ""), re.MULTILINE)
-    return lines + re.findall(r"`(zoo [a-z][^`\n]*)`", text)
+    return re.findall(r"^(?:srun |.* -m )?(zoo [a-z].*)$", fenced.replace("\\\n", ""), re.MULTILINE)
+
+
+def commands(page: Path) -> list[str]:
+    """Every ``zoo ...`` of a page: lines of blocks, and code in a sentence or a table."""
+    return lines_to_type(page) + re.findall(r"`(zoo [a-z][^`\n]*)`", page.read_text("utf-8"))
 
 
 def test_commands_stand_in_blocks_that_say_whether_they_are_run() -> None:
@@ -52,6 +57,18 @@ def test_every_command_and_option_on_a_page_exists(page: Path) -> None:
         known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         options = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert options <= known | {"--help"}, f"{page.name}: {line}: {options - known}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_line_that_is_to_be_typed_has_what_its_command_needs(page: Path) -> None:
+    for line in lines_to_type(page):
+        words = shlex.split(re.split(r" [|>] ", line.replace("$resume ", ""))[0], comments=True)[1:]
+        command, name = typer.main.get_command(program()), "zoo"
+        while words and words[0] in getattr(command, "commands", {}):
+            name = words.pop(0)
+            command = command.commands[name]  # type: ignore[attr-defined]
+        with contextlib.suppress(typer.Exit):
+            command.make_context(name, words)  # a usage error names what is missing
 
 
 def test_every_file_that_a_page_links_to_is_there() -> None:

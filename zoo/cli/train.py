@@ -24,7 +24,7 @@ Preset = Literal["quick", "paper"]
 
 
 def pretrain_command(
-    out: Out,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder to make; --dry-run makes none.")] = None,
     images: Annotated[
         Path | None,
         typer.Option(help="A folder of images or of tar shards, a .txt with a path a line, or hf://org/name."),
@@ -118,7 +118,10 @@ def pretrain_command(
     quiet: Quiet = False,
 ) -> None:
     """Train a supernet, or the one network of an --architecture, on unlabelled images."""
+    if out is None and not (dry and gaia is None):
+        raise BadRequest("-o is missing; name the folder to make")
     if gaia is not None:
+        assert out is not None
         _import_gaia(gaia, out, objective or "mocov2", overwrite, Talk(as_json=as_json, quiet=quiet))
         return
     if images is None:
@@ -179,6 +182,7 @@ def pretrain_command(
             found = dry_run(recipe, images, cache=cache, running=running, progress=progress)
         talk.data(asdict(found), [found.told()])
         return
+    assert out is not None
     leaves(lambda: f"{out} keeps the run to its last checkpoint; go on with --resume" if has_checkpoint(out) else None)
     with talk.progress() as progress:
         made = train(
