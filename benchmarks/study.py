@@ -89,7 +89,7 @@ def ray_times() -> str:
         write_images(place / "images", 256)
         write_set(place / "a", classes=3)
         write_set(place / "b")
-        sizes = "--resolution 32 --width-divisor 8 --batch 64 --images-seen 12800 --variants v1,v12,v38,resnet50"
+        sizes = "--resolution 32 --width-divisor 8 --batch 64 --images-seen 25600 --variants v1,v12,v38,resnet50"
         where = f"--images {place}/images --downstream {place}/a --downstream {place}/b --engine ray --quiet"
         seconds, made = {}, {}
         for workers in (1, 2):
