@@ -26,6 +26,7 @@ ZooError
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -186,5 +187,6 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.strerror:
         file = error.filename2 or error.filename  # of two, the one that was to be written
-        return f"{error.strerror}: {file}" if file else error.strerror
+        fix = "; free some space, or name a folder on another disk" if error.errno == errno.ENOSPC else ""
+        return f"{error.strerror}: {file}{fix}" if file else f"{error.strerror}{fix}"
     return text or type(error).__name__

@@ -23,6 +23,8 @@ from zoo.errors import (
 )
 from zoo.types import Try
 
+FIX = "; free some space, or name a folder on another disk"
+
 
 def test_every_package_s_failures_have_the_documented_exit_codes(report: ExportReport) -> None:
     nearest = Architecture(net="mobile", choices=(), resolution_px=32)
@@ -52,9 +54,9 @@ def test_the_drawing_of_the_hierarchy_is_true() -> None:
     ("error", "line"),
     [
         (ValueError("a\n  b\n\nc"), "a b c"),
-        (OSError(28, "No space left on device", "/x"), "No space left on device: /x"),
-        (OSError(28, "No space left on device"), "No space left on device"),
-        (OSError(28, "No space left on device", "/from", None, "/to"), "No space left on device: /to"),
+        (OSError(28, "No space left on device", "/x"), f"No space left on device: /x{FIX}"),
+        (OSError(28, "No space left on device"), f"No space left on device{FIX}"),
+        (OSError(28, "No space left on device", "/from", None, "/to"), f"No space left on device: /to{FIX}"),
         (KeyError(), "KeyError"),
     ],
 )

@@ -39,6 +39,10 @@ def staged(out: Path, *, mark: str, overwrite: bool = False) -> Iterator[Path]:
     try:
         yield draft
         _replace(draft, out, mark=mark, overwrite=overwrite)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(out)) from error  # writing to a full disk names no file
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
