@@ -1,6 +1,6 @@
 """What does the supernet cost over plain torch? One step through NNI against the same passes on plain networks.
 
-    python benchmarks/step_overhead.py [--net mobile] [--batch 64] [--crop 16] [--pairs 7]
+    python benchmarks/step_overhead.py [--net mobile] [--batch 64] [--crop 16] [--pairs 7] [--keep]
 
 Both do: keys of the teacher, then forward, loss and backward of the same three networks, then the optimizer and the
 teacher's update. They alternate, A B A B, in one process, so that a drift of the machine hits both; the ratio is that
@@ -12,9 +12,11 @@ import json
 import resource
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import torch
+from results import RUNS, Section, Table, keep
 
 from search.nets import NETS
 from search.nets.layers import projector_of
@@ -24,6 +26,9 @@ from search.oneshot.ssl import SSL
 from search.oneshot.strategy import Sandwich, SandwichModule
 from search.recipes import Recipe, Stage
 from search.supernet import load_slices
+from zoo.devices.tables import this_device
+
+KEPT = RUNS / "step_overhead.jsonl"
 
 
 class Supernet:
@@ -85,6 +90,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--crop", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--keep", action="store_true", help="in place of what was kept of this net")
     args = parser.parse_args()
 
     pixels = torch.randint(0, 256, (args.batch * 4, 3, 64, 64), dtype=torch.uint8)
@@ -114,6 +120,35 @@ def main() -> None:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     print(json.dumps(result))
+    if args.keep:
+        keep_run(result)
+
+
+def keep_run(result: dict[str, object]) -> None:
+    known = [json.loads(line) for line in KEPT.read_text("utf-8").splitlines()] if KEPT.exists() else []
+    runs = [*(one for one in known if one["net"] != result["net"]), result]
+    KEPT.write_text("".join(json.dumps(one) + "\n" for one in runs), "utf-8")
+    rows = [
+        [
+            one["net"],
+            one["crop_px"],
+            "{:.2f} ({:.2f} to {:.2f})".format(one["ratio_median"], *one["ratio_min_max"]),
+            one["images_per_s"],
+            one["peak_mb"],
+        ]
+        for one in runs
+    ]
+    columns = ["net", "crops, px", "supernet's step / plain passes", "images/s", "peak memory, MB"]
+    section = Section(
+        title="What does a step of supernet training cost?",
+        order=50,
+        command="python benchmarks/step_overhead.py --keep\npython benchmarks/step_overhead.py --net resnet --keep",
+        machine=f"{this_device().chip}, torch, 1 thread, fp32",
+        date=f"{datetime.now(UTC):%Y-%m-%d}",
+        text="Through NNI and Lightning's module, against the same passes on plain networks, in pairs: median and range.",
+        tables=[Table(caption="", columns=columns, rows=rows)],
+    )
+    keep("step_overhead", section)
 
 
 if __name__ == "__main__":
