@@ -145,7 +145,7 @@ def keep_run(result: dict[str, object]) -> None:
         command="python benchmarks/step_overhead.py --keep\npython benchmarks/step_overhead.py --net resnet --keep",
         machine=f"{this_device().chip}, torch, 1 thread, fp32",
         date=f"{datetime.now(UTC):%Y-%m-%d}",
-        text="Through NNI and Lightning's module, against the same passes on plain networks, in pairs: median and range.",
+        text="Through NNI and Lightning's module, against the same passes on plain networks, in pairs: median, range.",
         tables=[Table(caption="", columns=columns, rows=rows)],
     )
     keep("step_overhead", section)
