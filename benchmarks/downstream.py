@@ -52,7 +52,7 @@ from search.supernet import Supernet
 from search.types import Architecture, Task
 from zoo.heads.network import KINDS, Network, make_network
 from zoo.heads.predictions import by_onnx, by_torch, judge
-from zoo.make.finetune import Recipe, fit, loss_of
+from zoo.make.finetune import RATES, Recipe, fit, loss_of
 from zoo.supernets import read_supernet
 from zoo.types import HeadCard, no_progress, silent
 from zoo.use.resolve import find_exportable
@@ -425,7 +425,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0)
     parser.add_argument("--networks", nargs="+", default=["zoo", "fresh"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--rate", type=float, default=Recipe().rate)
+    parser.add_argument("--rate", type=float, help="the task's by default")
     parser.add_argument("--first-layers", type=float, default=Recipe().first_layers)
     parser.add_argument("--no-mirror", dest="mirror", action="store_false")
     parser.add_argument("--watch", action="store_true")
@@ -436,6 +436,7 @@ def main() -> None:
     parser.add_argument("--machine", default="")
     parser.add_argument("--text", default="")
     args = parser.parse_args()
+    args.rate = args.rate or RATES[Task(args.task)]
     torch.set_num_threads(1)
     if args.keep:
         keep_section(args)

@@ -23,7 +23,7 @@ def finetune_command(
     architecture: Annotated[str | None, typer.Option(help="Of a supernet: largest, smallest or a JSON list.")] = None,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 100,
     batch: Annotated[int, typer.Option(min=2, help="Images a step.")] = 16,
-    rate: Annotated[float, typer.Option(help="Learning rate of the head.")] = 1e-3,
+    rate: Annotated[float | None, typer.Option(help="Learning rate; one that suits the task by default.")] = None,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a better score before it stops.")] = 30,
     max_minutes: Annotated[float | None, typer.Option(help="The training ends then.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,

@@ -51,6 +51,8 @@ from zoo.types import Evaluation, HeadCard, ModelCard, Progress, Say, stage
 if TYPE_CHECKING:
     from search.finetune.loop import Trained
 
+# Of the best pairs of rate and share of the first layers tried on flowers, bccd and camvid (benchmarks/downstream.py).
+RATES = {Task.CLS: 3e-3, Task.DET: 8e-3, Task.SEG: 8e-3}
 JOB, CHECKPOINT = "job.json", "last.ckpt"
 # Pictures are decoded so much larger than the input, so that windows of them are not blurred.
 _DECODED = 1.25
@@ -66,7 +68,7 @@ class Recipe:
     Args:
         epochs: at most.
         batch: images a step.
-        rate: of the head.
+        rate: of the head; None takes the task's in ``RATES``.
         first_layers: the backbone's first layers learn at this share of the rate, its last ones at all of it.
         patience: epochs without a better score before it stops.
         max_minutes: the schedule ends then; None for no limit.
@@ -76,11 +78,11 @@ class Recipe:
 
     epochs: int = 100
     batch: int = 16
-    rate: float = 1e-3
+    rate: float | None = None
     patience: int = 30
     max_minutes: float | None = None
     seed: int = 0
-    first_layers: float = 0.1
+    first_layers: float = 1.0
     mirror: bool = True
 
     def __post_init__(self) -> None:
@@ -297,7 +299,8 @@ def fit(
             plan = Plan(
                 # Judging takes no longer than training, however few images that has.
                 judge_every=math.ceil(len(split.val.samples) / (2 * len(arrays))),
-                **{name: value for name, value in asdict(recipe).items() if name != "mirror"},
+                rate=RATES[split.train.task] if recipe.rate is None else recipe.rate,
+                **{name: value for name, value in asdict(recipe).items() if name not in ("mirror", "rate")},
             )
             trained = train(
                 network,
