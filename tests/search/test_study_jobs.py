@@ -10,7 +10,7 @@ import pytest
 
 from search.errors import MissingEngine, TrainingError
 from search.nets import NETS
-from search.study import engines, job
+from search.study import workers, job
 from search.study.plan import answer_file
 from search.study.workers import ENGINES, locally, on_ray
 from tests.search.study_workers import answer, die_on_v2, job_of, write_images, write_set
@@ -109,6 +109,6 @@ def test_ray_does_the_same_as_this_machine_and_loses_no_more(tmp_path: Path) -> 
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    monkeypatch.setattr(workers, "find_spec", lambda name: None)
     with pytest.raises(MissingEngine, match=r"subnet-zoo\[cluster\]"):
         list(ENGINES["ray"]([], None))
