@@ -35,6 +35,8 @@ _TOWER = 2
 # Sides of a box start at two strides from its center, a typical object of a level; e**4 of them is beyond any photo.
 _STRIDES_A_SIDE = 2.0
 _MOST_LOG = 4.0
+# Runtimes approximate a sigmoid to 1e-8, of which the root near 0 makes 1e-4: no score of use is below this one's .007.
+_LEAST_LOGIT = -10.0
 _PLAIN = PlainLayers({})
 
 
@@ -99,7 +101,7 @@ class DetPredict(nn.Module):
         low_2hw, most_2hw = self._grid(height, width, raw_NKhw)
         first = (low_2hw - apart_N4hw[:, :2]).clamp(min=0)
         last = torch.minimum(low_2hw + apart_N4hw[:, 2:], most_2hw)
-        scores = (logits.sigmoid() * centerness.sigmoid()).sqrt()
+        scores = (logits.clamp(min=_LEAST_LOGIT).sigmoid() * centerness.sigmoid()).sqrt()
         return torch.cat([first, last, scores], 1)
 
     def forward(self, x_NChw: Tensor) -> Tensor:
