@@ -10,7 +10,7 @@ import pytest
 
 from search.errors import MissingEngine, TrainingError
 from search.nets import NETS
-from search.study import workers, job
+from search.study import job, workers
 from search.study.plan import answer_file
 from search.study.workers import ENGINES, locally, on_ray
 from tests.search.study_workers import answer, die_on_v2, job_of, write_images, write_set
