@@ -16,7 +16,7 @@ from search.running import Running
 from tests.conftest import structured_image
 from tests.zoo.small_files import run
 from zoo.errors import BadRecipe, MissingExtra, NotEnoughMemory, OutputExists, UnknownName
-from zoo.make.dry_run import dry_run
+from zoo.make.dry_run import dry_run, refuse_too_much
 from zoo.make.pretrain import Changes, recipe_of, train
 from zoo.make.settings import read_settings, with_settings
 from zoo.plots import CURVE_PNG
@@ -190,15 +190,14 @@ def test_a_dry_run_tells_what_the_training_will_cost_and_keeps_nothing(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name == "dry-run") == []
 
 
-def test_a_dry_run_foretells_a_step_that_would_not_fit_in_memory(
-    image_folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for i in range(200):
-        structured_image(1000 + i).save(image_folder / f"more{i}.png")
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=20_000_000, total=10**10))
-    recipe = Recipe(net="resnet", batch=256, queue=256, random_subnets=0, precision="fp32")
-    with pytest.raises(NotEnoughMemory, match=r"steps of 256 images would hold about .* GB.*--accumulate \d+"):
-        dry_run(replace(recipe, stages=(Stage(until=1.0, crop_px=16),)), image_folder, cache="ram")
+def test_a_dry_run_foretells_a_step_that_would_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    gigabyte = 10**9
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=18 * gigabyte))
+    of_32_images, of_64_images = 1 * gigabyte, 2 * gigabyte
+    refuse_too_much(Recipe(batch=512, queue=512), of_32_images, of_64_images)  # 16 GB in all
+    with pytest.raises(NotEnoughMemory, match=r"1024 images would hold about 32 GB .* 20 GB can be had.*accumulate 2$"):
+        refuse_too_much(Recipe(batch=1024, queue=1024), of_32_images, of_64_images)
+    refuse_too_much(Recipe(batch=1024, queue=1024, accumulate=2), of_32_images, of_64_images)
 
 
 def copies(folder: Path) -> None:

@@ -79,7 +79,7 @@ def dry_run(
     short = replace(recipe, teacher=None, stages=(Stage(until=1.0, crop_px=px),))
     if not on_gpu and recipe.batch // recipe.accumulate > 4 * _FEW:
         few = replace(short, accumulate=1, norm_groups=1)
-        _refuse_too_much(recipe, *(take(replace(few, batch=images), 2)[2] for images in (_FEW, 2 * _FEW)))
+        refuse_too_much(recipe, *(take(replace(few, batch=images), 2)[2] for images in (_FEW, 2 * _FEW)))
     made, ended_s, memory_bytes = take(short, _STEPS)
     step_s = float(np.median(np.diff(ended_s[_WARM_UP:-1])))  # the last one writes a checkpoint
     return estimate(
@@ -92,7 +92,7 @@ def dry_run(
     )
 
 
-def _refuse_too_much(recipe: Recipe, few_bytes: int, twice_bytes: int) -> None:
+def refuse_too_much(recipe: Recipe, few_bytes: int, twice_bytes: int) -> None:
     """Refuse a recipe whose steps would hold more than is free, by what small steps hold."""
     an_image, free = (twice_bytes - few_bytes) / _FEW, psutil.virtual_memory().available
     part = recipe.batch // recipe.accumulate
