@@ -1,6 +1,6 @@
 """Light heads against torchvision's, at equal measured milliseconds of the whole model, after equal trainings.
 
-    python benchmarks/heads.py --task det --data DIR --data DIR --runs FILE [--epochs 12] [--seeds 0] [--keep]
+    python benchmarks/heads.py --task det --data DIR --data DIR --runs FILE [--rate .001] [--first-layers .1] [--keep]
 
 The budget is what torchvision's head takes on a backbone of a quarter of the way from the smallest to the largest; the
 light head then gets the largest backbone with which it takes no longer, half-way to the largest one at most, which
@@ -106,7 +106,9 @@ def timed(task: Task, classes: tuple[str, ...], size_px: int) -> dict[str, tuple
     }
 
 
-def run(kind: str, architecture: Architecture, split: Split, size_px: int, epochs: int, seed: int) -> dict[str, object]:
+def run(
+    kind: str, architecture: Architecture, split: Split, size_px: int, epochs: int, seed: int, **rates: float
+) -> dict[str, object]:
     ready = read_supernet(DEFAULT).supernet
     task = split.train.task
     network = make(kind, ready.subnet(architecture), task, split.train.classes, size_px, seed).train()
@@ -116,7 +118,7 @@ def run(kind: str, architecture: Architecture, split: Split, size_px: int, epoch
             network,
             split,
             how,
-            Recipe(epochs=epochs, patience=epochs, seed=seed),
+            Recipe(epochs=epochs, patience=epochs, seed=seed, **rates),
             work=Path(scratch),
             loss=lambda one, x, targets: one.loss(x, targets) if isinstance(one, Old) else loss_of(one, x, targets),
             progress=lambda *at: None,
@@ -133,10 +135,13 @@ def main() -> None:
     parser.add_argument("--size-px", type=int, default=160)
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--first-layers", type=float, default=0.1)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--time", action="store_true", help="time the heads on the data's classes, and train nothing")
     parser.add_argument("--keep", action="store_true", help="keep the table of FILE in benchmarks/runs")
     args = parser.parse_args()
+    rates = {"rate": args.rate, "first_layers": args.first_layers}
     known = [json.loads(line) for line in args.runs.read_text("utf-8").splitlines()] if args.runs.exists() else []
     for data in args.data:
         split = read_split(data, Task(args.task))
@@ -150,12 +155,15 @@ def main() -> None:
         for seed in [] if args.time else args.seeds:
             for kind in ("light", "old"):
                 choices, ms = times[0][kind]
-                key = {"data": data.name, "task": args.task, "kind": kind, "seed": seed, "epochs": args.epochs}
+                key = {"data": data.name, "task": args.task, "kind": kind, "seed": seed, "epochs": args.epochs, **rates}
                 if any(key.items() <= one.items() for one in known):
                     continue
                 architecture = Architecture(net=NET.name, choices=tuple(choices), resolution_px=args.size_px)
                 print(key, f"{ms} ms", flush=True)
-                add(args.runs, {**key, "ms": ms, **run(kind, architecture, split, args.size_px, args.epochs, seed)})
+                add(
+                    args.runs,
+                    {**key, "ms": ms, **run(kind, architecture, split, args.size_px, args.epochs, seed, **rates)},
+                )
     if args.keep:
         keep_runs(args)
 

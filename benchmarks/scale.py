@@ -228,8 +228,8 @@ def section() -> Section:
         command="python benchmarks/scale.py jpegs photos imagenet --work FOLDER --keep",
         machine="2 cores of an Intel Xeon (AVX-512, AMX), torch, 1 thread, fp32, beside other work",
         date=datetime.now(UTC).date().isoformat(),
-        text="Generated images, `resnet`. Start: from the command to the end of its first step, the cache being filled"
-        " or the shards are known; memory: of all its processes, shared pages once; the loader alone has two workers;"
+        text="Generated images, `resnet`. Start: from the command to the end of its first step, with the cache filled"
+        " or the shards known; memory: of all its processes, shared pages once; the loader alone has two workers;"
         " wait: its longest for a batch. Of the first two a few numbers were not recorded.",
         tables=[Table(caption="", columns=columns, rows=rows)],
     )

@@ -142,7 +142,8 @@ def keep_run(result: dict[str, object]) -> None:
     section = Section(
         title="What does a step of supernet training cost?",
         order=50,
-        command="python benchmarks/step_overhead.py --keep\npython benchmarks/step_overhead.py --net resnet --keep",
+        command="python benchmarks/step_overhead.py --keep\npython benchmarks/step_overhead.py --net resnet --keep\n"
+        "python benchmarks/step_overhead.py --net mobile-photo --crop 64 --keep",
         machine=f"{this_device().chip}, torch, 1 thread, fp32",
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         text="Through NNI and Lightning's module, against the same passes on plain networks, in pairs: median, range.",

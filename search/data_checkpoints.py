@@ -1,4 +1,4 @@
-"""Gaia: the checkpoints that the authors of DATA release, read as a supernet.
+"""Checkpoints of DATA: those that the authors of DATA release, read as a supernet.
 
 DATA (Chang et al., CVPR 2022) trains in GAIA-ssl: a dynamic ResNet and a projector of two layers, as ``encoder_q`` (the
 networks that learn) and ``encoder_k`` (the teacher), with OpenSelfSup's names. Its space ar50to101v2 is our net

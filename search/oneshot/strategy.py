@@ -1,4 +1,4 @@
-"""Sandwich: the training of a supernet as NNI's one-shot module and strategy."""
+"""Strategy: the sandwich training of a supernet as NNI's one-shot module and strategy."""
 
 from __future__ import annotations
 

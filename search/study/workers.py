@@ -1,4 +1,4 @@
-"""Engines: where the jobs of a study run. Each is independent, so whatever ends one leaves the others alone."""
+"""Workers: where the jobs of a study run. Each is independent, so whatever ends one leaves the others alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subject: what an evaluation is of - networks of a supernet, or the one of a package - and how to get each."""
+"""Resolve: what a name or a folder means - networks of a supernet, or the one of a package - and how to get each."""
 
 from __future__ import annotations
 

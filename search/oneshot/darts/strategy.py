@@ -1,4 +1,4 @@
-"""DARTS: one step of the search for cells, as NNI's one-shot module takes it, with a contrastive loss.
+"""Strategies: one step of the search for cells, as NNI's one-shot module takes it, with a contrastive loss.
 
 First-order bi-level optimization (Liu et al., DARTS, ICLR 2019, algorithm 1 with xi = 0) of NT-Xent in place of a loss
 on labels (SSNAS, arXiv:2007.01500, section 3): Adam moves the architecture on a batch of one half of the images, then
