@@ -11,6 +11,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+_PIXELS = 2048 * 112**2
+# On 256 images of 224 px, k-NN and a linear classifier of rsscn7 find as many as on 1,400, within a third of a point.
+_FEWEST, _MOST, _BATCHES = 256, 2048, 16
+
 
 @torch.no_grad()
 def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -40,3 +44,19 @@ def recalibrate(module: nn.Module, batches: Iterable[Tensor]) -> None:
             norm.momentum = momentum
     if not seen:
         raise ValueError("0 batches; statistics need at least 1")
+
+
+def batches(images_N: Tensor, height_px: int, width_px: int) -> tuple[Tensor, ...]:  # noqa: N803
+    """As many of the first images as ``recalibrate`` needs: 2,048 up to 112 px, fewer larger ones.
+
+    Args:
+        images_N: [N, ...], the images or their numbers.
+        height_px: of the network's input.
+        width_px: of the network's input.
+
+    Returns:
+        Batches of even size, for one of a single image may have no variance.
+    """
+    enough = min(_MOST, max(_FEWEST, _PIXELS // (height_px * width_px)))
+    few = images_N[:enough]
+    return few.tensor_split(max(1, -(-len(few) * _BATCHES // enough)))

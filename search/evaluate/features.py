@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +12,9 @@ from torch import Tensor
 
 from search.images.views import center
 from search.nets import Backbone
-from search.recalibrate import recalibrate
+from search.recalibrate import batches, recalibrate
 
 _BATCH = 64  # images of a pass
-# As many as a delivered network is recalibrated on.
-_CALIBRATION_IMAGES, _CALIBRATION_BATCH = 2048, 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,12 +55,8 @@ def embed(
 
 
 def recalibrate_on(backbone: Backbone, pixels_NCHW: Tensor, preprocess: Preprocessing, *, seed: int = 0) -> None:
-    """Give a network statistics of at most 2,048 of the images, drawn from ``seed``, and leave it in eval mode."""
+    """Give a network statistics of as many images as a delivered one has, drawn from ``seed``; eval mode is left on."""
     backbone.to(memory_format=torch.channels_last)
-    order = torch.randperm(len(pixels_NCHW), generator=torch.Generator().manual_seed(seed))[:_CALIBRATION_IMAGES]
-
-    def batches() -> Iterator[Tensor]:  # of even size: one of a single image may have no variance
-        for rows in order.tensor_split(-(-len(order) // _CALIBRATION_BATCH)):
-            yield preprocess(pixels_NCHW[rows])
-
-    recalibrate(backbone, batches())
+    order = torch.randperm(len(pixels_NCHW), generator=torch.Generator().manual_seed(seed))
+    size_px = preprocess.size_px
+    recalibrate(backbone, (preprocess(pixels_NCHW[rows]) for rows in batches(order, size_px, size_px)))

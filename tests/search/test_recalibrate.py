@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from search.nets import NETS, Backbone
-from search.recalibrate import recalibrate
+from search.recalibrate import batches, recalibrate
 from tests.search.small_supernets import randomize_norms
 
 
@@ -18,10 +18,10 @@ def backbone() -> Backbone:
 def test_statistics_are_the_plain_average_over_batches() -> None:
     norm = nn.BatchNorm2d(3)
     norm.running_mean.fill_(9.0)  # of another domain: must leave no trace
-    batches = [torch.randn(4, 3, 5, 5) * scale + scale for scale in (1.0, 2.0, 5.0)]
-    recalibrate(norm, batches)
-    torch.testing.assert_close(norm.running_mean, torch.stack([b.mean((0, 2, 3)) for b in batches]).mean(0))
-    torch.testing.assert_close(norm.running_var, torch.stack([b.var((0, 2, 3)) for b in batches]).mean(0))
+    parts = [torch.randn(4, 3, 5, 5) * scale + scale for scale in (1.0, 2.0, 5.0)]
+    recalibrate(norm, parts)
+    torch.testing.assert_close(norm.running_mean, torch.stack([b.mean((0, 2, 3)) for b in parts]).mean(0))
+    torch.testing.assert_close(norm.running_var, torch.stack([b.var((0, 2, 3)) for b in parts]).mean(0))
     assert norm.num_batches_tracked == 3
 
 
@@ -55,12 +55,12 @@ def test_eval_mode_is_left_on_and_momentum_as_it_was() -> None:
 
 
 def test_what_was_there_before_leaves_no_trace() -> None:
-    batches = [torch.randn(4, 3, 16, 16) for _ in range(2)]
+    parts = [torch.randn(4, 3, 16, 16) for _ in range(2)]
     net = backbone()
-    recalibrate(net, [10 + batches[0]])
-    recalibrate(net, batches)
+    recalibrate(net, [10 + parts[0]])
+    recalibrate(net, parts)
     once = {name: b.clone() for name, b in net.named_buffers()}
-    recalibrate(net, batches)
+    recalibrate(net, parts)
     assert all(torch.equal(b, once[name]) for name, b in net.named_buffers())
 
 
@@ -69,12 +69,24 @@ def test_no_batch_is_refused() -> None:
         recalibrate(backbone(), [])
 
 
+@pytest.mark.parametrize("px", [32, 112, 160, 224, 1024])
+@pytest.mark.parametrize("images", [1, 2, 129, 300, 5000])
+def test_batches_are_even_and_hold_fewer_images_the_larger_these_are(images: int, px: int) -> None:
+    parts = batches(torch.arange(images), px, px)
+    sizes = [len(part) for part in parts]
+    assert torch.cat(parts).tolist() == list(range(sum(sizes)))  # the first ones, each once
+    assert max(sizes) - min(sizes) <= 1 and (min(sizes) > 1 or images == 1)
+    assert min(256, images) <= sum(sizes) <= min(2048, images)
+    assert sum(sizes) == images or sum(sizes) >= sum(map(len, batches(torch.arange(images), 2 * px, px)))
+    assert (max(sizes) - 1) * px * px <= max(128 * 112**2, 16 * px * px)  # what a pass takes in memory
+
+
 def test_momentum_and_mode_survive_a_failure() -> None:
-    def batches() -> list[Tensor]:
+    def wrong() -> list[Tensor]:
         return [torch.randn(4, 4, 16, 16)]  # four channels
 
     net = backbone()
     with pytest.raises(RuntimeError):
-        recalibrate(net, batches())
+        recalibrate(net, wrong())
     assert not any(part.training for part in net.modules())
     assert all(part.momentum == 0.1 for part in net.modules() if isinstance(part, nn.BatchNorm2d))

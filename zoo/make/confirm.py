@@ -23,7 +23,7 @@ from search.errors import InfeasibleBudget
 from search.nets import Backbone
 from search.nets.heads import Whole, levels_of, make_head
 from search.nets.whole import Headed
-from search.recalibrate import recalibrate
+from search.recalibrate import batches, recalibrate
 from search.subnets.evolution import find_each
 from search.subnets.proposals import Goal
 from search.types import Budget, Candidate, SearchResult
@@ -42,8 +42,7 @@ _TIMED_AGAIN = 2
 _COMPARED_IMAGES = 64  # of the user's, through torch and ONNX Runtime: a second
 # The backbone of a whole model, exported for its time alone.
 _FEW = 4
-_CALIBRATION_IMAGES = 2048
-_CALIBRATION_BATCH = 128
+_SETTLED_ON = 128  # images
 # The artefact that each kind of device gets.
 _TARGETS = {"point": "point", "edge": "edge", "mobile": "edge", "cloud": "cloud"}
 
@@ -133,13 +132,14 @@ def _made(
 ) -> tuple[Backbone, nn.Module | None, ExportReport]:
     """The network, its statistics those of the user's images, the head of a whole model, and its artefact."""
     backbone = job.ready.supernet.subnet(candidate.architecture)
-    recalibrate(backbone, torch.split(x_NCHW[:_CALIBRATION_IMAGES], _CALIBRATION_BATCH))
+    backbone.to(memory_format=torch.channels_last)
+    recalibrate(backbone, batches(x_NCHW, *x_NCHW.shape[-2:]))
     if not isinstance(job.family, Headed):
         report = _exported(job, candidate, deployed(backbone, job.name.task), x_NCHW, scratch / "model.onnx")
         return backbone, None, report
     head = make_head(job.family.task, job.family.channels, job.family.classes, seed=job.seed)
     whole = Whole(backbone, head, job.family.task).eval()
-    _settle(whole, x_NCHW[:_CALIBRATION_BATCH])
+    _settle(whole, x_NCHW[:_SETTLED_ON])
     return backbone, head.eval(), _exported(job, candidate, whole, x_NCHW, scratch / "model.onnx")
 
 

@@ -18,7 +18,7 @@ from hardware_profiles.types import DeviceProfile
 from search.evaluate import Preprocessing
 from search.images.views import center
 from search.nets import NETS, Backbone, Net
-from search.recalibrate import recalibrate
+from search.recalibrate import batches, recalibrate
 from search.supernet import CARD as SUPERNET_CARD
 from search.types import Architecture, Task
 from zoo.catalogue.get import get
@@ -150,9 +150,6 @@ def _of_supernet(what: str | Path, subnets: int, architectures: Sequence[str], s
 # ruff: noqa: N806 - a tensor's name ends in its shape.
 
 
-_BATCH = 128  # images of a pass, some MB
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Exportable:
     """A network to export.
@@ -180,7 +177,7 @@ class Exportable:
         network = copy.deepcopy(self.network)
         backbone = copy.deepcopy(self.backbone) if network is None else network.backbone
         x_NCHW = center(pixels, resolution_px, how.mean, how.std)
-        recalibrate(backbone if network is None else network, torch.split(x_NCHW, _BATCH))
+        recalibrate(backbone if network is None else network, batches(x_NCHW, resolution_px, resolution_px))
         card = replace(
             card,
             architecture=replace(card.architecture, resolution_px=resolution_px),
