@@ -66,7 +66,11 @@ def read_samples(
     names, samples = _READERS[task](folder, classes, faults, told)
     least = 1 if task is Task.DET else 2
     if len(names) < least:
-        raise BadLabels(f"{folder} has {len(names)} class(es) of {task}; there must be at least {least}")
+        others = " or ".join(one for one in Task if one is not task)
+        raise BadLabels(
+            f"{folder} has {len(names)} class(es) of {task}; there must be at least {least}, or its labels are of"
+            f" another task: {others}"
+        )
     if not samples:
         raise BadLabels(f"{folder} has no labelled image that can be read ({len(faults.found)} skipped); add some")
     return Samples(task=task, classes=names, samples=tuple(samples), skipped=tuple(faults.found))
