@@ -53,6 +53,7 @@ from search.types import Architecture, Task
 from zoo.heads.network import KINDS, Network, make_network
 from zoo.heads.predictions import by_onnx, by_torch, judge
 from zoo.make.finetune import RATES, Recipe, fit, loss_of
+from zoo.plots import new_figure, save_figure
 from zoo.supernets import read_supernet
 from zoo.types import HeadCard, no_progress, silent
 from zoo.use.resolve import find_exportable
@@ -60,6 +61,7 @@ from zoo.use.resolve import find_exportable
 SUPERNET, NET = "mobile-photo-mocov2", "mobile-photo"
 # Two of the zoo's networks, every layer used: kernel 3 and expansion 1 or 3.
 SIZES = {"": "k3_e1", "-e3": "k3_e3"}
+METRICS = {"det": ("mAP50", "mAP"), "seg": ("mIoU",), "cls": ("top-1",)}
 # Nodes of torchvision's networks at strides 8, 16 and 32.
 NODES = {
     "resnet18": {"layer2": "p3", "layer3": "p4", "layer4": "p5"},
@@ -321,37 +323,15 @@ def add(path: Path, row: Run | Time) -> None:
 
 
 def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[Table]:
-    """One table a task: a row a data set, share and network."""
+    """For each task the networks at the default rate, side by side; then the other rates that were tried."""
     made: list[Table] = []
-    ms_of = {(one.task, one.size_px, one.network): one.ms for one in times}
-    for task in ("det", "seg", "cls"):
-        groups: dict[tuple[object, ...], list[Run]] = defaultdict(list)
-        for one in runs:
-            if one.task == task:
-                key = (one.data, one.size_px, one.share, one.images, one.rate, one.first_layers, one.network)
-                groups[key].append(one)
-        rows = []
-        for (data, px, share, images, rate, first, network), several in sorted(groups.items(), key=str):
-            ms = ms_of.get((task, px, network))
-            apart = [abs(one.scores[k] - one.onnx_scores[k]) for one in several if one.onnx_scores for k in one.scores]
-            rows.append(
-                [
-                    data,
-                    px,
-                    f"{100 * share:g} %: {several[0].train_images}",
-                    images,
-                    network,
-                    "-" if ms is None else f"{ms:.2f}",
-                    f"{rate:g}, {first:g}",
-                    len(several),
-                    *(_mean([one.scores[name] for one in several]) for name in several[0].scores if name != "top-5"),
-                    f"{100 * max(apart):.2f}" if apart else "-",
-                ]
-            )
-        if rows:
-            metrics = [name for name in next(one for one in runs if one.task == task).scores if name != "top-5"]
-            columns = ["data", "px", "labels", "images seen", "network", "ms", "rate, first layers", "seeds", *metrics]
-            made.append(Table(caption=task, columns=[*columns, "ONNX off by, points"], rows=rows))
+    for task in METRICS:
+        mine = [one for one in runs if one.task == task]
+        usual = [one for one in mine if (one.rate, one.first_layers) == (RATES[Task(task)], 1.0)]
+        for metric in METRICS[task] if usual else ():
+            made.append(beside(usual, metric, f"{task}: {metric} in %, mean and deviation of seeds"))
+        if tried := [one for one in mine if one not in usual]:
+            made.append(listed(tried, f"{task}: other rates, and other rates of the first layers, in %"))
     if times:
         of = {(one.network, one.task): one for one in times}
         names = sorted({one.network for one in times}, key=lambda name: min(o.ms for o in times if o.network == name))
@@ -369,38 +349,93 @@ def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[Table]:
     return made
 
 
+def beside(runs: Sequence[Run], metric: str, caption: str) -> Table:
+    """A row a data set and share of its labels, a column a network."""
+    networks = sorted({one.network for one in runs}, key=lambda name: (not name.startswith(("zoo", "fresh")), name))
+    networks = sorted(networks, key=lambda name: name != "zoo")
+    groups: dict[tuple[str, float, int], list[Run]] = defaultdict(list)
+    for one in runs:
+        groups[one.data, -one.share, one.images].append(one)
+    rows: list[list[str | int | float | None]] = []
+    for (data, share, images), several in sorted(groups.items()):
+        cells = []
+        for network in networks:
+            scores = [one.scores[metric] for one in several if one.network == network]
+            cells.append(f"{_mean(scores)} ({len(scores)})" if scores else "")
+        apart = [abs(one.scores[metric] - one.onnx_scores[metric]) for one in several if one.onnx_scores]
+        labels = f"{-100 * share:g} %: {several[0].train_images}"
+        rows.append([data, labels, images, *cells, f"{100 * max(apart):.2f}" if apart else "-"])
+    return Table(
+        caption=f"{caption} (how many)",
+        columns=["data", "labels", "images seen", *networks, "ONNX off by, points"],
+        rows=rows,
+    )
+
+
+def listed(runs: Sequence[Run], caption: str) -> Table:
+    """A row a data set, network and setting."""
+    groups: dict[tuple[str, float, int, str, float, float], list[Run]] = defaultdict(list)
+    for one in runs:
+        groups[one.data, one.share, one.images, one.network, one.rate, one.first_layers].append(one)
+    columns = ["data", "labels", "images seen", "network", "rate", "first layers", "seeds"]
+    scores = [name for name in runs[0].scores if name != "top-5"]
+    rows: list[list[str | int | float | None]] = [
+        [
+            data,
+            f"{100 * share:g} %: {several[0].train_images}",
+            images,
+            network,
+            f"{rate:g}",
+            f"{first:g}",
+            len(several),
+            *(_mean([one.scores[name] for one in several]) for name in scores),
+        ]
+        for (data, share, images, network, rate, first), several in sorted(groups.items())
+    ]
+    return Table(caption=caption, columns=[*columns, *scores], rows=rows)
+
+
 def _mean(values: Sequence[float]) -> str:
     spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{100 * np.mean(values):.1f}{spread}"
 
 
-def plot(runs: Sequence[Run], times: Sequence[Time], folder: Path) -> None:
-    """Score against measured milliseconds, a picture a task, a line a data set."""
-    from matplotlib.figure import Figure
-
+def plot(runs: Sequence[Run], times: Sequence[Time], folder: Path) -> list[str]:
+    """Score against measured milliseconds, a picture a task and a panel a data set; returns the files' names."""
     ms_of = {(one.task, one.size_px, one.network): one.ms for one in times}
-    for task in ("det", "seg", "cls"):
-        mine = [
-            one for one in runs if one.task == task and one.share == 1 and (task, one.size_px, one.network) in ms_of
-        ]
-        if not mine:
+    made = []
+    for task, metrics in METRICS.items():
+        usual = (RATES[Task(task)], 1.0)
+        mine = [one for one in runs if one.task == task and one.share == 1 and (one.rate, one.first_layers) == usual]
+        groups: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
+        for one in mine:
+            if one.images == min(o.images for o in mine) and (task, one.size_px, one.network) in ms_of:
+                groups[one.data][one.network].append(one)
+        if not groups:
             continue
-        figure = Figure(figsize=(7, 4.5), layout="constrained")
-        axes = figure.add_subplot(xlabel="ms, whole model", ylabel=f"{next(iter(mine[0].scores))}, %", xscale="log")
-        for i, data in enumerate(sorted({one.data for one in mine})):
-            for network in sorted({one.network for one in mine if one.data == data}):
-                several = [one for one in mine if one.data == data and one.network == network]
+        figure = new_figure(2.4 * len(groups), 2.6)
+        for axis, (data, networks) in zip(
+            figure.subplots(1, len(groups), squeeze=False)[0], groups.items(), strict=True
+        ):
+            for network, several in networks.items():
                 at = ms_of[task, several[0].size_px, network]
-                score = 100 * np.mean([next(iter(one.scores.values())) for one in several])
-                ours = network.startswith(("zoo", "fresh"))
-                axes.plot(at, score, "o" if ours else "s", color=f"C{i}", label=data if network == "zoo" else None)
-                axes.annotate(network, (at, score), fontsize=7, xytext=(3, 3), textcoords="offset points")
-        axes.legend(title="data", fontsize=8)
-        figure.savefig(folder / f"downstream-{task}.svg", metadata={"Date": None})
+                score = 100 * float(np.mean([one.scores[metrics[0]] for one in several]))
+                axis.plot(at, score, "o" if network.startswith(("zoo", "fresh")) else "s")
+                axis.annotate(network, (at, score), fontsize=6, xytext=(3, 3), textcoords="offset points")
+            axis.set_title(data, fontsize=8)
+            axis.set_xlabel("measured ms", fontsize=7)
+            axis.set_xscale("log")
+            axis.set_ylim(bottom=0)
+            axis.margins(x=0.35)
+            axis.tick_params(labelsize=6)
+        figure.axes[0].set_ylabel(f"{metrics[0]}, %", fontsize=7)
+        made.append(save_figure(figure, folder / f"downstream-{task}.svg").name)
+    return made
 
 
 def keep_section(args: argparse.Namespace) -> None:
     runs, times = read(args.out)
+    pictures = plot(runs, times, RUNS)
     command = "python benchmarks/downstream.py --data DIR --task TASK --size-px PX --images N --out downstream.jsonl"
     section = Section(
         title="From labels to whole models",
@@ -408,11 +443,10 @@ def keep_section(args: argparse.Namespace) -> None:
         command=command,
         machine=args.machine,
         date=datetime.now(UTC).date().isoformat(),
-        text=args.text,
+        text="\n\n".join([args.text, *(f"![{name}](runs/{name})" for name in pictures)]),
         tables=tables(runs, times),
     )
     shutil.copyfile(args.out, RUNS / "downstream.jsonl")
-    plot(runs, times, RUNS)
     keep("downstream", section)
 
 

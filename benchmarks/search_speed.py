@@ -1,18 +1,26 @@
 """How fast is the search? Architectures a second through the latency table, and one whole search at the defaults.
 
     python benchmarks/search_speed.py [--images DIR] [--budget 1ms]
+    python benchmarks/search_speed.py --images DIR --whole det --classes 3 --device galaxy-s24 --budget 2ms
 
-Without --images the demo's own. The table is this machine's, measured first where there is none yet.
+Without --images the demo's own. The table is this machine's, measured first where there is none yet. With --whole, all
+that `zoo search` does for a task at photo size, reading and packing included, and what its parts take.
 """
 
 import argparse
 import json
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
+import zoo
 from search.images.read import read_images
 from search.subnets.costs import CostModel
 from search.subnets.evolution import find
@@ -21,13 +29,59 @@ from zoo.devices.tables import table_for
 from zoo.names import parse_budget
 from zoo.supernets import read_supernet
 
+PARTS = {
+    "images": "zoo.make.search.prepare",
+    "scores": "zoo.make.confirm.find_each",
+    "statistics of the winner": "zoo.make.confirm.recalibrate",
+    "export, comparison, timing": "zoo.make.confirm.export",
+    "page": "zoo.make.search.write_beside",
+}
+
+
+def whole(args: argparse.Namespace) -> None:
+    spent = dict.fromkeys(PARTS, 0.0)
+
+    def timed(part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def again(*given: Any, **named: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return call(*given, **named)
+            finally:
+                spent[part] += time.perf_counter() - started
+
+        return again
+
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as patches:
+        for part, path in PARTS.items():
+            patches.enter_context(patch(path, timed(part, resolve_name(path))))
+        started = time.perf_counter()
+        zoo.search(
+            args.images,
+            out=Path(scratch) / "package",
+            budget=args.budget,
+            task=args.whole,
+            device=args.device,
+            classes=args.classes,
+            resolution_px=args.resolution,
+            progress=None,
+        )
+        seconds = time.perf_counter() - started
+    print(f"{seconds:.1f} s: " + ", ".join(f"{part} {s:.1f}" for part, s in spent.items()))
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path)
     parser.add_argument("--supernet", default="mobile-mocov2")
     parser.add_argument("--budget", default="1ms")
+    parser.add_argument("--whole", metavar="TASK")
+    parser.add_argument("--classes", type=int)
+    parser.add_argument("--device", default="this")
+    parser.add_argument("--resolution", type=int, default=224)
     args = parser.parse_args()
+    if args.whole:
+        whole(args)
+        return
 
     supernet = read_supernet(args.supernet).supernet
     net, px = supernet.net, supernet.card.resolution_px

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -66,6 +67,7 @@ def price_layers(model: CostModel, layers: Sequence[Layer]) -> float:
     return sum(cost * TERMS[term](layer) for layer in layers for term, cost in model.terms.items())
 
 
+@lru_cache(maxsize=4096)  # all devices price the same blocks
 def layers_of(key: OpKey, build: BuildOp) -> tuple[Layer, ...]:
     """What a block computes; errors as ``build``."""
     with torch.device("meta"):

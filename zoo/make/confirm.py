@@ -42,7 +42,6 @@ _TIMED_AGAIN = 2
 _COMPARED_IMAGES = 64  # of the user's, through torch and ONNX Runtime: a second
 # The backbone of a whole model, exported for its time alone.
 _FEW = 4
-_SETTLED_ON = 128  # images
 # The artefact that each kind of device gets.
 _TARGETS = {"point": "point", "edge": "edge", "mobile": "edge", "cloud": "cloud"}
 
@@ -133,13 +132,14 @@ def _made(
     """The network, its statistics those of the user's images, the head of a whole model, and its artefact."""
     backbone = job.ready.supernet.subnet(candidate.architecture)
     backbone.to(memory_format=torch.channels_last)
-    recalibrate(backbone, batches(x_NCHW, *x_NCHW.shape[-2:]))
+    parts = batches(x_NCHW, *x_NCHW.shape[-2:])
+    recalibrate(backbone, parts)
     if not isinstance(job.family, Headed):
         report = _exported(job, candidate, deployed(backbone, job.name.task), x_NCHW, scratch / "model.onnx")
         return backbone, None, report
     head = make_head(job.family.task, job.family.channels, job.family.classes, seed=job.seed)
     whole = Whole(backbone, head, job.family.task).eval()
-    _settle(whole, x_NCHW[:_SETTLED_ON])
+    _settle(whole, parts[0])
     return backbone, head.eval(), _exported(job, candidate, whole, x_NCHW, scratch / "model.onnx")
 
 
