@@ -25,8 +25,8 @@ class Running:
         compiled: compile the networks that are the same in each step: a teacher, a single network.
         checkpoint_activations: keep the borders of blocks alone for the backward pass, and compute what lies within
             them again: less memory, about a third more time.
-        validate: a folder of labelled images, a sub-folder a class, on which the largest network is judged by its
-            nearest neighbors; nothing is chosen by it.
+        validate: a folder of labelled images, a sub-folder a class, on which the largest and the smallest network are
+            judged as they learn; nothing is chosen by it.
         validate_steps: optimizer steps between two looks at them.
     """
 

@@ -103,7 +103,7 @@ def _title(table: LatencyTable) -> str:
     return f"{title}\nmean error {figures.mape_percent:.2f} %, Kendall tau {figures.kendall_tau:.3f}; gray: within 10 %"
 
 
-CURVE_PNG = "curve.png"
+CURVE_PNG, VALIDATION_PNG = "curve.png", "validation.png"
 
 
 def plot_curve(curve: Mapping[str, Any], path: Path, *, title: str) -> None:
@@ -119,6 +119,25 @@ def plot_curve(curve: Mapping[str, Any], path: Path, *, title: str) -> None:
         losses = [float("nan") if row[i] is None else row[i] for row in curve["rows"]]
         if any(loss == loss for loss in losses):
             axes.plot(steps, losses, label=name.removeprefix("loss_"), linewidth=1.2)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    save_figure(figure, path, dpi=100)
+
+
+def plot_validation(validation: Mapping[str, Any], path: Path, *, title: str) -> None:
+    """Draw a training's ``validation``, linear accuracy against the images seen, into ``path``, a line a network.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    figure = new_figure(5.5, 3.5)
+    axes = figure.add_subplot(xlabel="images seen", ylabel="linear accuracy, %", title=title)
+    columns, rows = validation["columns"], validation["rows"]
+    for role in ("largest", "smallest"):
+        i = columns.index(f"linear_{role}")
+        if rows and rows[0][i] is not None:
+            seen = [row[columns.index("images")] for row in rows]
+            axes.plot(seen, [100 * row[i] for row in rows], "o-", label=role, linewidth=1.2, markersize=3)
     axes.legend()
     axes.grid(alpha=0.3)
     save_figure(figure, path, dpi=100)

@@ -1,6 +1,7 @@
-"""Validate: how well the largest network's features tell labelled classes apart, every so many steps of a training.
+"""Validate: how well the features of the largest and the smallest network tell labelled classes apart, as they learn.
 
-It is looked at and written down; nothing is chosen by it, and training is the same without it.
+It is looked at and written down; nothing is chosen by it, and training is the same without it. A supernet is worth
+searching once its largest network is the better one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from search.evaluate.classifiers import knn_accuracy
+from search.evaluate.classifiers import knn_accuracy, linear_accuracy
 from search.evaluate.features import Preprocessing, embed, recalibrate_on
 from search.evaluate.labelled import read_labelled
 from search.images.feed import Pixels, take
@@ -22,14 +23,16 @@ from search.oneshot.engine.watch import MetricsFile
 from search.oneshot.ssl import family
 from search.recipes import Recipe
 from search.supernet import load_slices
+from search.types import Architecture
 
 VALIDATION = "validation.csv"
 _IMAGES = 2048  # at most, half of which vote; as many are recalibrated on
 _NEIGHBORS = 20
+_COLUMNS = ("step", "images", *(f"{metric}_{role}" for role in ("largest", "smallest") for metric in ("knn", "linear")))
 
 
 class Validate(Callback):
-    """k-NN of every other labelled image by the ones between them.
+    """k-NN and a linear classifier of every other labelled image by the ones between them.
 
     Args:
         recipe: how the network is trained.
@@ -50,7 +53,7 @@ class Validate(Callback):
         self._labelled = read_labelled(folder, size_px=recipe.resolution_px, limit=_IMAGES)
         rows = np.linspace(0, len(pixels) - 1, min(_IMAGES, len(pixels))).astype(int).tolist()
         self._seen = take(pixels, rows)
-        self._file = MetricsFile(path, ("step", "knn"))
+        self._file = MetricsFile(path, _COLUMNS)
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
         """See Lightning."""
@@ -61,24 +64,34 @@ class Validate(Callback):
         step = int(trainer.global_step)
         if step % self._steps and step != trainer.max_steps:
             return
-        accuracy = self._accuracy(module.training_module.student)
-        self._file.add({"step": step - 1, "knn": round(accuracy, 4)})
-        for logger in trainer.loggers:
-            logger.log_metrics({"knn": accuracy}, step=step - 1)
-        self._say(f"step {step}: k-NN {100 * accuracy:.1f} % of {len(self._labelled.labels) // 2} labelled images")
-
-    def _accuracy(self, student: dict[str, torch.Tensor]) -> float:
         recipe, net = self._recipe, family(self._recipe)
+        px = recipe.resolution_px
+        roles = {"largest": net.largest(px)} | ({} if net.size == 1 else {"smallest": net.smallest(px)})
+        row: dict[str, Any] = {}
+        told = []
+        for role, architecture in roles.items():
+            knn, linear = self._accuracies(module.training_module.student, architecture)
+            row |= {f"knn_{role}": round(knn, 4), f"linear_{role}": round(linear, 4)}
+            told.append(f"{role} k-NN {100 * knn:.1f} %, linear {100 * linear:.1f} %")
+        for logger in trainer.loggers:
+            logger.log_metrics(row, step=step - 1)
+        self._file.add({"step": step - 1, "images": step * recipe.batch, **row})
+        self._say(f"step {step}: {'; '.join(told)} of {len(self._labelled.labels) // 2} labelled images")
+
+    def _accuracies(self, student: dict[str, torch.Tensor], architecture: Architecture) -> tuple[float, float]:
+        recipe = self._recipe
         with torch.random.fork_rng(devices=[]):
-            network = net.build(net.largest(recipe.resolution_px))
+            network = family(recipe).build(architecture)
         load_slices(network, {k.removeprefix("backbone."): v.detach().cpu() for k, v in student.items()})
         how = Preprocessing(size_px=recipe.resolution_px, mean=recipe.views.mean, std=recipe.views.std)
         recalibrate_on(network, self._seen, how)
         features, labels = embed(network, self._labelled.pixels, how), self._labelled.labels
-        return knn_accuracy(features[::2], labels[::2], features[1::2], labels[1::2], k=_NEIGHBORS)
+        data = features[::2], labels[::2], features[1::2], labels[1::2]
+        return knn_accuracy(*data, k=_NEIGHBORS), linear_accuracy(*data)
 
 
-def read_validation(path: Path) -> list[list[float]]:
-    """[step, accuracy] of each time."""
+def read_validation(path: Path) -> dict[str, Any]:
+    """``columns`` and ``rows``, one a look; None where there is no smallest network."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [[int(row["step"]), float(row["knn"])] for row in csv.DictReader(file)]
+        rows = [[float(value) if value else None for value in row] for row in csv.reader(file) if row[0] != "step"]
+    return {"columns": list(_COLUMNS), "rows": rows}

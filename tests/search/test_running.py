@@ -47,8 +47,14 @@ def test_neighbors_are_asked_and_told_and_change_nothing(plain: Path, tmp_path: 
     assert (tmp_path / "out" / WEIGHTS).read_bytes() == (plain / WEIGHTS).read_bytes()
     rows = read(tmp_path / "out" / VALIDATION)
     assert [int(row["step"]) for row in rows] == [3, 5]  # every fourth, and the last
-    assert made.card.training["validation"] == [[int(r["step"]), float(r["knn"])] for r in rows]
-    assert all(0.5 <= float(row["knn"]) <= 1 for row in rows)
+    assert [int(row["images"]) for row in rows] == [4 * tiny().batch, 6 * tiny().batch]
+    names = [name for name in rows[0] if name not in ("step", "images")]
+    assert names == ["knn_largest", "linear_largest", "knn_smallest", "linear_smallest"]
+    assert all(0.5 <= float(row[name]) <= 1 for row in rows for name in names)
+    kept = made.card.training["validation"]
+    assert [dict(zip(kept["columns"], row, strict=True)) for row in kept["rows"]] == [
+        {name: float(value) for name, value in row.items()} for row in rows
+    ]
     assert len([line for line in said if "k-NN" in line and "of 24 labelled images" in line]) == 2
 
 

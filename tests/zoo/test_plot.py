@@ -9,7 +9,7 @@ import zoo.use.benchmark
 from hardware_profiles.tables.find import find_table
 from tests.zoo.small_files import run
 from zoo.errors import BadName
-from zoo.plots import check_plot, new_figure, plot_checks, save_figure
+from zoo.plots import check_plot, new_figure, plot_checks, plot_validation, save_figure
 from zoo.use.benchmark import Row, plot_benchmark
 
 pytest.importorskip("matplotlib")
@@ -23,6 +23,17 @@ def test_what_cannot_be_drawn_is_refused_before_the_work(tmp_path: Path, name: s
         check_plot(tmp_path / name)
     ended = run("benchmark", "no-package", "--plot", tmp_path / name)
     assert ended.exit_code == 2 and why in ended.stderr
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_accuracies_of_a_training_are_a_line_a_network_over_the_images_seen(tmp_path: Path, alone: bool) -> None:
+    columns = ["step", "images", "knn_largest", "linear_largest", "knn_smallest", "linear_smallest"]
+    smallest = [None, None] if alone else [0.2, 0.25]
+    rows = [[99, 6400, 0.3, 0.35, *smallest], [199, 12800, 0.4, 0.45, *smallest]]
+    plot_validation({"columns": columns, "rows": rows}, tmp_path / "drawn.svg", title="supernet")
+    drawn = (tmp_path / "drawn.svg").read_text()
+    assert drawn.count("<!-- largest -->") == 1 and drawn.count("<!-- smallest -->") == 1 - alone
+    assert "<!-- images seen -->" in drawn and "<!-- 12000 -->" in drawn
 
 
 def test_a_plot_that_fails_leaves_the_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

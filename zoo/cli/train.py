@@ -99,7 +99,8 @@ def pretrain_command(
     ] = None,
     teacher_weight: Annotated[float | None, typer.Option(help="Its part of the loss; 1 is all.")] = None,
     validate: Annotated[
-        Path | None, typer.Option(help="Labelled images, a sub-folder a class: k-NN is told, and chooses nothing.")
+        Path | None,
+        typer.Option(help="Labelled images, a sub-folder a class: accuracies are told, and choose nothing."),
     ] = None,
     validate_every: Annotated[int, typer.Option(min=1, help="Steps between two looks at them.")] = 500,
     logger: Annotated[Logger, typer.Option(help="Where the numbers go besides metrics.csv.")] = "csv",

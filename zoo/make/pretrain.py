@@ -26,7 +26,7 @@ from zoo.home import home_folder
 from zoo.make.settings import with_settings
 from zoo.names import nearest, shown
 from zoo.package.staging import check_free
-from zoo.plots import CURVE_PNG, plot_curve
+from zoo.plots import CURVE_PNG, VALIDATION_PNG, plot_curve, plot_validation
 from zoo.progress import Watch, watching
 from zoo.supernets import read_supernet
 from zoo.types import Progress, Say, no_progress, stage, tell
@@ -298,8 +298,11 @@ def train(
         if begun and is_first() and not has_checkpoint(out) and not (out / CARD).exists():
             shutil.rmtree(out, ignore_errors=True)
         raise
+    title = f"{made.card.name}, {recipe.objective}"
     if (curve := made.card.training.get("curve")) is not None and is_first():
-        plot_curve(curve, out / CURVE_PNG, title=f"{made.card.name}, {recipe.objective}")
+        plot_curve(curve, out / CURVE_PNG, title=title)
+    if (validation := made.card.training.get("validation")) is not None and is_first():
+        plot_validation(validation, out / VALIDATION_PNG, title=title)
     return made
 
 
