@@ -63,12 +63,10 @@ BY_HAND = {
     "ResNet-18 1/4": 0.33,
     "MobileNetV2 1": 0.76,
     "ResNet-18 1/2": 1.0,
-    "MobileNetV2 1.2": 1.0,
 }
 SHAPES: dict[str, tuple[ResNetShape | MobileShape, int]] = {
     "MobileNetV2 0.5": (MobileShape(width=0.5), 1),
     "MobileNetV2 1": (MobileShape(), 1),
-    "MobileNetV2 1.2": (MobileShape(width=1.2), 1),
     "ResNet-18 1/2": (ResNetShape(depths=(2, 2, 2, 2), block="basic"), 2),
     "ResNet-18 1/4": (ResNetShape(depths=(2, 2, 2, 2), block="basic"), 4),
 }
