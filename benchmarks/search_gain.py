@@ -141,14 +141,14 @@ def judge(args: argparse.Namespace) -> None:
     if not file.exists():
         save_table(measure_here("mobile-photo", PX, threads=1, classes=()), file)
     table = load_table(file)
-    settings = {"supernet": ready.sha256, "limit": args.limit, "budgets_ms": BUDGETS_MS, "table": table.device.id}
+    settings = {"supernet": ready.sha256, "limit": args.limit, "budgets_ms": list(BUDGETS_MS), "table": table.device.id}
     out = args.work / "runs.jsonl"
     done = {(r.domain, r.budget_ms, r.found_by, r.seed) for r in read_runs(out, settings, Run)}
     for name in args.domain:
         domain: Domain | None = None
         accuracy: dict[str, float] = {}
         for budget_ms, found_by, seed in contenders():
-            if (name, budget_ms, found_by, seed) in done:
+            if (name, budget_ms, found_by, seed) in done or scored(found_by) > args.most:
                 continue
             domain = domain or read_domain(args.sets / name, PX, args.limit)
             choices, seconds = look_for(table, domain, budget_ms, found_by, seed)
@@ -186,12 +186,17 @@ def look_for(table: LatencyTable, domain: Domain, budget_ms: float, found_by: st
         chosen = drawn(table, budget_ms)[seed]
     else:
         how: dict[str, Any] = {"criterion": SIZE} if found_by == "largest" else {}
-        count = 64 if found_by == "largest" else int(found_by.split(", ")[1])
+        count = scored(found_by) or 64
         unlabelled = domain.pixels[: domain.train]
         budget = Budget(latency_ms=budget_ms)
         found = find(supernet, table, unlabelled, budget, evaluations=count, seed=seed, **how)
         chosen = found.best.architecture
     return " ".join(map(str, chosen.choices)), time.perf_counter() - started
+
+
+def scored(found_by: str) -> int:
+    """Networks that a search scores; 0 of what is no search."""
+    return int(found_by.split(", ")[1]) if found_by.startswith("searched") else 0
 
 
 @cache
@@ -376,6 +381,7 @@ def main() -> None:
     parser.add_argument("--sets", type=Path)
     parser.add_argument("--domain", action="append")
     parser.add_argument("--limit", type=int, help="images of a domain")
+    parser.add_argument("--most", type=int, default=SEARCHES[-1][0], help="networks that a search may score")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--keep", action="store_true")
     args = parser.parse_args()
