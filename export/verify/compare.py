@@ -1,4 +1,6 @@
-"""Judge an artefact's outputs by torch's: relative measures only, because an untrained net's 1e-9 passes any atol.
+"""Judge an artefact's outputs by torch's: relative measures, because an untrained net's 1e-9 passes any atol.
+
+Detections' scores alone have a size that means something, from 0 to 1: there a difference may be too small to matter.
 
 Shapes: N images; an output of any rank is taken as N vectors of D numbers (``x_ND``).
 """
@@ -21,6 +23,9 @@ Array = npt.NDArray[Any]
 
 # Cosines closer than this are a tie: which of two twin images is "nearest" is then rounding, not a difference.
 _TIE = 1e-6
+# Of scores from 0 to 1: a five-thousandth of the smallest that counts (``MIN_SCORE``). A runtime's sigmoid is off by
+# 1e-7, of which the root makes a thousandth of a score near 0; a detector that has learnt little has no others.
+_SCORES, _NEGLIGIBLE = "scores", 1e-5
 # Two boxes that overlap by just the limit may be one or two, by rounding.
 _MIN_SELECTED = 0.99
 
@@ -72,6 +77,8 @@ def _passes(comparison: Comparison, tolerance: Tolerance) -> bool:
 
 
 def _meets(output: OutputComparison, tolerance: Tolerance) -> bool:
+    if output.output == _SCORES and output.needed_atol <= _NEGLIGIBLE:
+        return True
     return output.min_cosine >= tolerance.min_cosine and output.relative_l2 <= tolerance.max_relative_l2
 
 

@@ -35,7 +35,7 @@ _TOWER = 2
 # Sides of a box start at two strides from its center, a typical object of a level; e**4 of them is beyond any photo.
 _STRIDES_A_SIDE = 2.0
 _MOST_LOG = 4.0
-# Runtimes approximate a sigmoid to 1e-8, of which the root near 0 makes 1e-4: no score of use is below this one's .007.
+# Runtimes approximate a sigmoid to 1e-7, of which the root near 0 makes much; no score of use is below this one's .007.
 _LEAST_LOGIT = -10.0
 _PLAIN = PlainLayers({})
 

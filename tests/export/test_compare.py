@@ -61,6 +61,16 @@ def test_a_tiny_output_of_an_untrained_net_does_not_pass_by_being_tiny():
     assert not only(embeddings() * 1e-9, embeddings(seed=1) * 1e-9).passed
 
 
+def test_scores_that_differ_by_less_than_counts_pass_however_small_they_are():
+    torch_s = {"scores": np.full((2, 9, 3), 0.0067)}
+    near, far = ({"scores": torch_s["scores"] + np.array([off, 0, 0])} for off in (9e-6, 2e-5))
+    assert compare_outputs(torch_s, near, TOLERANCE).outputs[0].relative_l2 > TOLERANCE.max_relative_l2
+    assert compare_outputs(torch_s, near, TOLERANCE).passed
+    assert not compare_outputs(torch_s, far, TOLERANCE).passed
+    assert not compare_outputs({"logits": torch_s["scores"]}, {"logits": near["scores"]}, TOLERANCE).passed
+    assert not compare_outputs(torch_s, {"scores": np.full((2, 9, 3), np.nan)}, TOLERANCE).passed
+
+
 def test_one_wrong_image_among_many_fails():
     candidate = embeddings(500)
     candidate[77] = -candidate[77]
