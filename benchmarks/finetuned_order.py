@@ -99,7 +99,8 @@ def report(out: Path, *, kept: bool) -> None:
     for domain in dict.fromkeys(run.domain for run in runs):
         d, networks = evidence.domains.index(domain), chosen(evidence, domain)
         of = {(run.network, run.seed): 100 * run.accuracy for run in runs if run.domain == domain}
-        networks = [n for n in networks if all((n, seed) in of for seed in SEEDS)]
+        if not all((n, seed) in of for n in networks for seed in SEEDS):
+            continue
         seeds = np.array([[of[n, seed] for n in networks] for seed in SEEDS])
         tuned, linear, score = seeds.mean(0), evidence.truth[d][networks], evidence.scores[SCORE][d][networks]
         half = len(networks) // 2

@@ -82,6 +82,7 @@ def deliver(
     time: bool = True,
     simplify: bool = True,
     min_agreement: float | None = None,
+    most_drift: float = MOST,
     say: Callable[[str], None] = lambda line: None,
 ) -> Delivered:
     """Make, compare and time all artefacts of ``delivery`` in the folder ``out``.
@@ -101,6 +102,7 @@ def deliver(
         time: measure each artefact.
         simplify: let onnxslim remove what the graphs do not need.
         min_agreement: share of images on which int8 must see what torch sees; None takes the target's.
+        most_drift: of the calibration images, beyond which they are said to look different.
         say: receives one line for each thing that happened.
 
     Raises:
@@ -111,7 +113,7 @@ def deliver(
     check_target(target)
     check_images(images_NCHW, target)
     drift = None if calibration_NCHW is None else measure_drift(module, calibration_NCHW)
-    notes = _drift_notes(drift)
+    notes = _drift_notes(drift, most_drift)
     for line in notes:
         say(line)
     reports: list[ExportReport] = []
@@ -206,12 +208,12 @@ def _is_blind(report: ExportReport) -> bool:
     return {"boxes", "scores"} <= names and report.comparison.box_agreement is None
 
 
-def _drift_notes(drift: float | None) -> tuple[str, ...]:
-    if drift is None or drift <= MOST:
+def _drift_notes(drift: float | None, most: float) -> tuple[str, ...]:
+    if drift is None or drift <= most:
         return ()
     return (
         f"the calibration images look different from those the network was made for: its channels' means move by"
-        f" {drift:.2f} standard deviations (up to {MOST:g} is usual); give images like those it will see",
+        f" {drift:.2f} standard deviations (up to {most:g} is usual); give images like those it will see",
     )
 
 

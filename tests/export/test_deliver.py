@@ -134,6 +134,8 @@ def test_images_of_another_kind_are_warned_of_with_the_measured_drift(go):
     delivered = go("edge", delivery=Delivery(precisions=("fp32",)), calibration_NCHW=CALIBRATION * 0.05 + 4)
     assert delivered.drift is not None
     assert any(f"{delivered.drift:.2f} standard deviations" in note for note in delivered.notes)
+    more = {"calibration_NCHW": CALIBRATION * 0.05 + 4, "most_drift": delivered.drift + 0.1}
+    assert not go("edge", delivery=Delivery(precisions=("fp32",)), **more).notes
 
 
 def test_a_delivery_survives_json_and_its_page_has_a_row_for_each_artefact(go):

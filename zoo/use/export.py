@@ -24,6 +24,7 @@ from export.formats.onnx_file import metadata_props
 from export.page import render_page
 from export.targets import DELIVERIES, Delivery, check_target, target_at
 from export.types import ExportReport, ExportTarget
+from export.verify.drift import MOST, MOST_TRAINED
 from hardware_profiles.types import Precision
 from search.images.read import read_images
 from search.images.statistics import load_statistics
@@ -296,6 +297,7 @@ def _delivered(
         predicted_ms=ready.predicted_ms(device) if work.is_bare and options.batch in (None, 1) else None,
         simplify=options.simplify,
         min_agreement=options.min_agreement,
+        most_drift=MOST_TRAINED if card.head is not None and card.head.trained else MOST,
         say=say,
     )
 
