@@ -132,12 +132,15 @@ def report(out: Path, *, kept: bool) -> None:
             "python benchmarks/finetuned_order.py --report --out RUNS.jsonl --keep",
             machine="2 cores of an Intel Xeon (AVX-512, AMX), torch, 1 thread, fp32, 64 px, busy",
             date=time.strftime("%Y-%m-%d"),
-            text=f"12 of the 48 networks whose embeddings are judged above, from low to high score ({SCORE}), fine-tuned"
-            f" on {json.loads(first)['images']:,} images with each of two seeds. Twelve networks within a point or two"
-            " of each other say little: tau-b of two independent orders of 12 lies within .43 of 0 in 95 of 100 cases.",
+            text=TEXT.format(score=SCORE, images=json.loads(first)["images"]),
             tables=[table],
         ),
     )
+
+
+TEXT = """12 of the 48 networks whose embeddings are judged above, from low to high score ({score}), fine-tuned on
+{images:,} images with each of two seeds. Twelve networks within a point or two of each other say little: tau-b of two
+independent orders of 12 lies within .43 of 0 in 95 of 100 cases."""
 
 
 def main() -> None:
