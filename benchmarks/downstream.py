@@ -333,19 +333,20 @@ def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[Table]:
         if tried := [one for one in mine if one not in usual]:
             made.append(listed(tried, f"{task}: other rates, and other rates of the first layers, in %"))
     if times:
-        of = {(one.network, one.task): one for one in times}
+        of = {(one.network, one.task, one.size_px): one for one in times}
         names = sorted({one.network for one in times}, key=lambda name: min(o.ms for o in times if o.network == name))
-        tasks = [task for task in ("cls", "det", "seg") if any(one.task == task for one in times)]
+        kinds = sorted({(one.task, one.size_px) for one in times})
         rows = [
             [
                 name,
                 f"{max(one.params for one in times if one.network == name) / 1e6:.2f} M",
-                *(f"{of[name, task].ms:.2f}" if (name, task) in of else "-" for task in tasks),
+                *(f"{of[name, *kind].ms:.2f}" if (name, *kind) in of else "-" for kind in kinds),
             ]
             for name in names
         ]
-        caption = f"Milliseconds of whole models at {times[0].size_px} px, {times[0].classes} classes"
-        made.append(Table(caption=caption, columns=["network", "parameters", *tasks], rows=rows))
+        columns = ["network", "parameters", *(f"{task}, {px} px" for task, px in kinds)]
+        caption = f"Milliseconds of whole models, {times[0].classes} classes"
+        made.append(Table(caption=caption, columns=columns, rows=rows))
     return made
 
 
@@ -403,6 +404,7 @@ def _mean(values: Sequence[float]) -> str:
 def plot(runs: Sequence[Run], times: Sequence[Time], folder: Path) -> list[str]:
     """Score against measured milliseconds, a picture a task and a panel a data set; returns the files' names."""
     ms_of = {(one.task, one.size_px, one.network): one.ms for one in times}
+    ms_of |= {(task, px, "fresh"): ms for (task, px, network), ms in ms_of.items() if network == "zoo"}
     made = []
     for task, metrics in METRICS.items():
         usual = (RATES[Task(task)], 1.0)
@@ -424,9 +426,9 @@ def plot(runs: Sequence[Run], times: Sequence[Time], folder: Path) -> list[str]:
                 axis.annotate(network, (at, score), fontsize=6, xytext=(3, 3), textcoords="offset points")
             axis.set_title(data, fontsize=8)
             axis.set_xlabel("measured ms", fontsize=7)
-            axis.set_xscale("log")
+            axis.margins(y=0.15)
+            axis.set_xlim(0, 2 * max(ms_of[task, several[0].size_px, network] for network, several in networks.items()))
             axis.set_ylim(bottom=0)
-            axis.margins(x=0.35)
             axis.tick_params(labelsize=6)
         figure.axes[0].set_ylabel(f"{metrics[0]}, %", fontsize=7)
         made.append(save_figure(figure, folder / f"downstream-{task}.svg").name)
