@@ -57,6 +57,5 @@ def embed(
 def recalibrate_on(backbone: Backbone, pixels_NCHW: Tensor, preprocess: Preprocessing, *, seed: int = 0) -> None:
     """Give a network statistics of as many images as a delivered one has, drawn from ``seed``; eval mode is left on."""
     backbone.to(memory_format=torch.channels_last)
-    order = torch.randperm(len(pixels_NCHW), generator=torch.Generator().manual_seed(seed))
-    size_px = preprocess.size_px
-    recalibrate(backbone, (preprocess(pixels_NCHW[rows]) for rows in batches(order, size_px, size_px)))
+    chosen = batches(len(pixels_NCHW), preprocess.size_px, preprocess.size_px, seed=seed)
+    recalibrate(backbone, (preprocess(pixels_NCHW[rows]) for rows in chosen))

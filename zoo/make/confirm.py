@@ -132,14 +132,14 @@ def _made(
     """The network, its statistics those of the user's images, the head of a whole model, and its artefact."""
     backbone = job.ready.supernet.subnet(candidate.architecture)
     backbone.to(memory_format=torch.channels_last)
-    parts = batches(x_NCHW, *x_NCHW.shape[-2:])
-    recalibrate(backbone, parts)
+    chosen = batches(len(x_NCHW), *x_NCHW.shape[-2:])
+    recalibrate(backbone, (x_NCHW[rows] for rows in chosen))
     if not isinstance(job.family, Headed):
         report = _exported(job, candidate, deployed(backbone, job.name.task), x_NCHW, scratch / "model.onnx")
         return backbone, None, report
     head = make_head(job.family.task, job.family.channels, job.family.classes, seed=job.seed)
     whole = Whole(backbone, head, job.family.task).eval()
-    _settle(whole, parts[0])
+    _settle(whole, x_NCHW[chosen[0]])
     return backbone, head.eval(), _exported(job, candidate, whole, x_NCHW, scratch / "model.onnx")
 
 

@@ -1,4 +1,4 @@
-"""Resolve: what a name or a folder means - networks of a supernet, or the one of a package - and how to get each."""
+"""Resolve: what a name or a folder means, networks of a supernet or the one of a package, ready to be used.
 
 from __future__ import annotations
 
@@ -177,7 +177,8 @@ class Exportable:
         network = copy.deepcopy(self.network)
         backbone = copy.deepcopy(self.backbone) if network is None else network.backbone
         x_NCHW = center(pixels, resolution_px, how.mean, how.std)
-        recalibrate(backbone if network is None else network, batches(x_NCHW, resolution_px, resolution_px))
+        chosen = batches(len(x_NCHW), resolution_px, resolution_px)
+        recalibrate(backbone if network is None else network, (x_NCHW[rows] for rows in chosen))
         card = replace(
             card,
             architecture=replace(card.architecture, resolution_px=resolution_px),
