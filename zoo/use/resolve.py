@@ -1,4 +1,4 @@
-"""Resolve: what a name or a folder means, networks of a supernet or the one of a package, ready to be used.
+"""Resolve: what a name or a folder means, networks of a supernet or the one of a package, ready to be used."""
 
 from __future__ import annotations
 
