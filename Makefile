@@ -11,7 +11,7 @@ OUT := demo-output
 IMAGES ?=
 TASK ?= cls
 DEVICE ?= this
-BUDGET ?= 1ms
+BUDGET ?= 2ms
 DEMO_IMAGES = $(or $(IMAGES),$(OUT)/images)
 DEMO_SEARCH = search --images "$(DEMO_IMAGES)" --task $(TASK) --device $(DEVICE) --budget $(BUDGET) -o "$(OUT)/package" --overwrite
 

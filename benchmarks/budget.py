@@ -99,9 +99,9 @@ def keep_rows(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             command=f"python benchmarks/budget.py --images DIR --evaluations {args.evaluations} --keep FILE",
             machine=f"{this_device().chip}, ONNX Runtime, 1 thread, fp32, batch 1, at real-time priority",
             date=f"{datetime.now(UTC):%Y-%m-%d}",
-            text="`mobile-photo`: cls at 160 px, det and seg at 224 px with a head of 20 classes, which is part of the"
-            f" budget. A winner may take {LIMIT} times its budget when it is timed again in a process of its own. The"
-            " machine did other work meanwhile, so that some networks measured late at first and others were tried.",
+            text="Classifiers of `resnet-photo-mocov2` at 160 px, detectors and segmenters of `mobile-photo-mocov2` at"
+            f" 224 px with a head of 20 classes, part of the budget. A winner may take {LIMIT} times its budget"
+            " when it is timed again in a process of its own.",
             tables=[
                 Table(caption="", columns=list(fields), rows=[[shown(row[field]) for field in fields] for row in rows])
             ],

@@ -8,7 +8,8 @@ DIR is what ``zoo finetune --data`` takes, with folders ``train`` and ``test``. 
 ``zoo.make.finetune.fit`` with the same recipe on the same number of images; a fifth of ``train`` chooses the weights,
 ``test`` judges them once. What is in ``--out`` is not run again. ``--share`` takes 1 %, 10 % ... of ``train``.
 
-Networks: ``zoo`` (the bundled supernet's smallest kernels and expansions), ``fresh`` (the same without its weights),
+Networks: ``zoo`` and ``zoo-e3`` (kernel 3 and expansion 1 or 3 of `mobile-photo-mocov2`), ``zoo-resnet`` and
+``zoo-resnet-e3`` (of `resnet-photo-mocov2`, as fast), ``fresh`` in place of ``zoo`` (the same without weights),
 ``resnet18``, ``mobilenet_v2``, ``mobilenet_v3_small`` or ``timm:NAME`` under the heads of this project, and
 torchvision's own ``ssdlite`` (det) and ``lraspp`` (seg). None of the others has weights of ImageNet here.
 """
@@ -46,7 +47,7 @@ from search.images.synthesize import dead_leaves
 from search.images.views import center
 from search.labels.arrays import Targets
 from search.labels.read import Split, cut, read_split
-from search.nets import NETS, Backbone
+from search.nets import Backbone
 from search.nets.heads import make_head
 from search.supernet import Supernet
 from search.types import Architecture, Task
@@ -58,9 +59,14 @@ from zoo.supernets import read_supernet
 from zoo.types import HeadCard, no_progress, silent
 from zoo.use.resolve import find_exportable
 
-SUPERNET, NET = "mobile-photo-mocov2", "mobile-photo"
-# Two of the zoo's networks, every layer used: kernel 3 and expansion 1 or 3.
-SIZES = {"": "k3_e1", "-e3": "k3_e3"}
+MOBILE, RESNET = "mobile-photo-mocov2", "resnet-photo-mocov2"
+# Networks of the zoo: every layer used, kernel 3 and expansion 1 or 3; and two ResNets as fast as these with a head.
+SIZES: dict[str, tuple[str, tuple[str | int, ...]]] = {
+    "": (MOBILE, ("k3_e1",) * 22),
+    "-e3": (MOBILE, ("k3_e3",) * 22),
+    "-resnet": (RESNET, (16, 12, 24, 48, 96, 1, 1, 2, 1)),
+    "-resnet-e3": (RESNET, (32, 16, 48, 64, 96, 1, 4, 2, 3)),
+}
 METRICS = {"det": ("mAP50", "mAP"), "seg": ("mIoU",), "cls": ("top-1",)}
 # Nodes of torchvision's networks at strides 8, 16 and 32.
 NODES = {
@@ -193,12 +199,12 @@ def make(name: str, task: Task, classes: tuple[str, ...], size_px: int, seed: in
         return LRASPP(len(classes))
     kind, _, size = name.partition("-")
     if kind in ("zoo", "fresh"):
-        choices = (SIZES[f"-{size}" if size else ""],) * 22
-        architecture = Architecture(net=NET, choices=choices, resolution_px=size_px)
+        supernet, choices = SIZES[f"-{size}" if size else ""]
+        ready = read_supernet(supernet).supernet
+        architecture = Architecture(net=ready.net.name, choices=choices, resolution_px=size_px)
         if kind == "fresh":
-            backbone = NETS[NET].build(architecture)
+            backbone = ready.net.build(architecture)
         else:
-            ready = read_supernet(SUPERNET).supernet
             backbone = Supernet(card=ready.card, weights=ready.weights).subnet(architecture)
         return make_network(backbone, HeadCard(kind=KINDS[task], task=task, classes=classes), size_px, seed=seed)
     backbone = Maps(name, size_px)
@@ -216,7 +222,7 @@ def loss(network: nn.Module, x_NCHW: Tensor, targets: Targets) -> Tensor:
 
 
 def preprocess(task: Task, size_px: int):
-    card = find_exportable(SUPERNET, architecture="smallest", say=silent, progress=no_progress).card
+    card = find_exportable(MOBILE, architecture="smallest", say=silent, progress=no_progress).card
     fit_ = "crop" if task is Task.CLS else "letterbox"
     return replace(card.preprocess, size_px=(size_px, size_px), fit=fit_)
 
@@ -272,7 +278,7 @@ def exported(network: nn.Module, how, path: Path):
         center(pixels, how.size_px[0], how.mean, how.std).contiguous(),
         target=target_at("edge", how.size_px[0]),
         path=path,
-        metadata=metadata_props(how, name="model", net=NET, architecture="[]"),
+        metadata=metadata_props(how, name="model", net="any", architecture="[]"),
         predicted_ms=None,
         device="this",
         threads=1,

@@ -23,26 +23,26 @@ import numpy as np
 import torch
 from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
-from score_quality import LARGEST, Evidence, gather
+from score_quality import LARGEST, Evidence, gather, named
 from score_quality import Run as Judged
 
 from search.labels.read import Split, read_split
 from search.scores import SCORES
-from search.types import Architecture, Task
+from search.types import Task
 from zoo.heads.network import KINDS, make_network
 from zoo.heads.predictions import by_torch, judge
 from zoo.make.finetune import RATES, Recipe, fit, loss_of
-from zoo.supernets import read_supernet
+from zoo.supernets import DEFAULT, read_supernet
 from zoo.types import HeadCard, no_progress, silent
 from zoo.use.resolve import find_exportable
 
-KEPT, PX, NETWORKS, SEEDS = RUNS / "score_quality_cls.jsonl", 64, 12, (0, 1)
+KEPT, PX, NETWORKS, SEEDS = RUNS / f"score_quality_cls_{DEFAULT}.jsonl", 64, 12, (0, 1)
 SCORE = SCORES[Task.CLS]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A fine-tuning: which network of score_quality_cls.jsonl, where, and its accuracy on ``test``."""
+    """A fine-tuning: which network of those that score_quality.py kept, where, and its accuracy on ``test``."""
 
     domain: str
     network: int
@@ -58,11 +58,10 @@ def chosen(evidence: Evidence, domain: str) -> list[int]:
 
 
 def tune(choices: str, split: Split, images: int, seed: int) -> float:
-    ready = find_exportable("mobile-photo-mocov2", architecture="smallest", say=silent, progress=no_progress)
-    supernet = read_supernet("mobile-photo-mocov2").supernet
-    architecture = Architecture(net=supernet.net.name, choices=tuple(choices.split()), resolution_px=PX)
+    ready = find_exportable(DEFAULT, architecture="smallest", say=silent, progress=no_progress)
+    supernet = read_supernet(DEFAULT).supernet
     head = HeadCard(kind=KINDS[Task.CLS], task=Task.CLS, classes=split.train.classes)
-    network = make_network(supernet.subnet(architecture), head, PX, seed=seed)
+    network = make_network(supernet.subnet(named(supernet.net, choices, PX)), head, PX, seed=seed)
     how = replace(ready.card.preprocess, size_px=(PX, PX), fit="crop")
     epochs = max(1, round(images / len(split.train.samples)))
     recipe = Recipe(epochs=epochs, patience=epochs, seed=seed, rate=RATES[Task.CLS])

@@ -20,6 +20,7 @@ from hardware_profiles.fit.calibrate import validate
 from hardware_profiles.tables.find import list_tables
 from hardware_profiles.types import LatencyTable
 from zoo.devices.this_machine import Setting, measure_here
+from zoo.supernets import PHOTO_NETS
 
 GOAL = "goal: mean error <= 4 %, within 10 % >= 95 %, tau >= 0.90"
 
@@ -54,14 +55,14 @@ def shipped(devices: list[str]) -> list[list[str | int | float | None]]:
     """A row a table; the networks that validated it are backbones, detectors and segmenters in turn."""
     rows: list[list[str | int | float | None]] = []
     for file in list_tables():
-        if file.device_id in devices and file.net == "mobile-photo":
+        if file.device_id in devices and file.net in PHOTO_NETS:
             table = file.load()
             every = table.validation
             assert every is not None
             whole = validate(*(np.array(times) for times in zip(*_whole(table), strict=True)))
             rows.append(
                 [
-                    f"{table.size_text} px, {table.device.precision}, {table.device.threads} thread(s)",
+                    f"`{table.net}`, {table.size_text} px, {table.device.precision}, {table.device.threads} thread(s)",
                     every.networks,
                     round(every.mape_percent, 2),
                     round(every.within_10_percent, 1),
@@ -89,11 +90,12 @@ def keep_shipped(devices: list[str]) -> None:
         order=31,
         command=f"python -m zoo.catalogue.build --measure\npython benchmarks/table_error.py"
         f"{''.join(f' --shipped {device}' for device in devices)} --keep",
-        machine="one core of an Intel Xeon (AVX-512, AMX) of 2, ONNX Runtime, at real-time priority beside other work",
-        date="2026-11-28",
-        text="`mobile-photo`, batch 1; unseen networks of all sizes in turn as classifier, detector and segmenter of 20"
+        machine="an Intel Xeon (AVX-512, AMX), ONNX Runtime; `mobile-photo` at real-time priority beside"
+        " other work, `resnet-photo` on an idle machine",
+        date="2026-11-29",
+        text="Batch 1; unseen networks of all sizes in turn as classifier, detector and segmenter of 20"
         " classes, each exported and timed whole, decoding included. The goal at 160 and 224 px, fp32, 1 thread, was a"
-        " mean error of at most 4 %. Two threads shared both cores with other work; that table is the least exact.",
+        " mean error of at most 4 %.",
         tables=[Table(caption="", columns=columns, rows=shipped(devices))],
     )
     keep("photo_tables", section)

@@ -222,7 +222,7 @@ def recipe_for(net: str, objective: str, *, architecture: tuple[str | int, ...] 
       for 0.4 of the steps, then with twice the weight of the others, which learn from it too.
     """
     base = Recipe(net=net, objective=objective, architecture=architecture)
-    if net == "mobile-photo":
+    if net in ("mobile-photo", "resnet-photo"):
         base = replace(
             base,
             queue=1024,

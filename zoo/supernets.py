@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.plain_text import read_plain_json
+from search.types import Task
 from zoo.errors import UnknownName
 from zoo.home import zoo_home
 from zoo.names import Name, nearest, shown
@@ -16,14 +17,19 @@ from zoo.names import Name, nearest, shown
 if TYPE_CHECKING:
     from search.supernet import Supernet
 
-DEFAULT = "mobile-photo-mocov2"
-# The net that names without a size are answered with, where a supernet of it is here, and the least side it takes.
-PHOTO_NET, LEAST_PHOTO_PX = "mobile-photo", 96
+_RESNET, _MOBILE = "resnet-photo-mocov2", "mobile-photo-mocov2"
+# A search takes the first one that has a network within its budget, unless it is told which. Of equal milliseconds the
+# one has the better frozen features, which is what ``cls`` delivers, the other the better fine-tuned whole models.
+PHOTO_SUPERNETS = {Task.CLS: (_RESNET, _MOBILE), Task.DET: (_MOBILE, _RESNET), Task.SEG: (_MOBILE, _RESNET)}
+DEFAULT = _RESNET
+DEFAULT_NET = "resnet-photo"  # that is trained unless told: twice as fast as the other
+# The nets that names without a size are answered with, where a supernet of one is here, and the least side they take.
+PHOTO_NETS, LEAST_PHOTO_PX = ("mobile-photo", "resnet-photo"), 96
 
 
 def usual_px(net: str) -> int:
     """Side of the input that a net's times are taken at unless told otherwise."""
-    return 224 if net == PHOTO_NET else 32
+    return 224 if net in PHOTO_NETS else 32
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,6 +56,11 @@ def read_supernet(name_or_folder: str | Path) -> Ready:
     return Ready(supernet=supernet, folder=folder, sha256=sha256)
 
 
+def photo_supernets(task: Task) -> list[str]:
+    """Those of ``PHOTO_SUPERNETS`` that are here, or the first one, which is missed then."""
+    return [name for name in PHOTO_SUPERNETS[task] if name in supernet_folders()] or [PHOTO_SUPERNETS[task][0]]
+
+
 def find_supernet(name_or_folder: str | Path) -> Path:
     """The folder of a supernet.
 
@@ -71,7 +82,11 @@ def supernets_for(name: Name, asked: str | None = None) -> list[Path]:
         UnknownName: it does not fit the name, or there is none that does.
     """
     small = name.size_px is not None and max(name.size_px) < LEAST_PHOTO_PX
-    names = sorted(supernet_names(), key=lambda one: (one.net == PHOTO_NET) == small)  # photos first, unless too small
+    first = PHOTO_SUPERNETS[name.task]
+    ranks = {name: i for i, name in enumerate(first)}
+    names = sorted(
+        supernet_names(), key=lambda one: ((one.net in PHOTO_NETS) == small, ranks.get(one.name, len(ranks)))
+    )
     known = {one.folder: f"{one.method}-{one.objective}" for one in names}
     if asked is not None:
         from search.supernet import load_supernet

@@ -9,7 +9,7 @@ from search.nets.handcrafted import MOBILES, RESNETS, Handcrafted
 from search.nets.layers import Backbone, Layers, PlainLayers
 from search.nets.mobile import PHOTOS, SMALL_IMAGES, InvertedResidual, Mobile
 from search.nets.net import Choice, Net, Part
-from search.nets.resnet import AR50TO101, SMALL, Bottleneck, ResNet
+from search.nets.resnet import AR50TO101, PHOTO, SMALL, Bottleneck, ResNet
 
 NETS: dict[str, Net] = {
     net.name: net
@@ -17,6 +17,7 @@ NETS: dict[str, Net] = {
         Mobile("mobile", SMALL_IMAGES),
         Mobile("mobile-photo", PHOTOS),
         ResNet(SMALL),
+        ResNet(PHOTO),
         ResNet(AR50TO101),
         CELL,
     )

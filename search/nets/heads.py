@@ -306,7 +306,7 @@ def levels_of(channels: Mapping[str, int]) -> tuple[Level, ...]:
     """
     names = sorted(channels, key=lambda name: int(name[1:]))[-_LEVELS:]
     if len(names) < _LEVELS:
-        raise BadHead(f"the backbone has {len(names)} map(s), a head reads {_LEVELS}; take a net such as mobile-photo")
+        raise BadHead(f"the backbone has {len(names)} map(s), a head reads {_LEVELS}; take a net such as resnet-photo")
     return tuple(Level(name=name, channels=channels[name]) for name in names)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,7 @@ class Net(ABC):
     shares_weights: bool = True
     light_blocks: bool = False  # some are no more work than a 1x1 depthwise convolution
     weights: str | None = None  # nets with the same word here have weights of the same names and shapes
+    map_choices: Mapping[str, int] = MappingProxyType({})  # of maps whose width is chosen: the position in ``space``
     sized_by: int | None = None  # how many choices, the first ones, make a network large or small; None: all do
 
     @abstractmethod

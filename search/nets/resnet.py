@@ -1,7 +1,8 @@
 """ResNet: DATA's dynamic bottleneck ResNet; stem width, stage widths and depths are chosen, prefixes are shared.
 
-Net ``resnet-ar50to101`` has the numbers of the released ar50to101v2 space for 224 px (7x7 stem, max-pool); ``resnet``
-is the same design for 32-96 px (3x3 stem, stride 1). Chang et al., CVPR 2022, section 3; a deeper stage keeps the first
+Net ``resnet-ar50to101`` has the numbers of the released ar50to101v2 space for 224 px (7x7 stem, max-pool);
+``resnet-photo`` is the same design at the width of small devices, its largest network a ResNet-50 of 3/8 of the width;
+``resnet`` is for 32-96 px (3x3 stem, stride 1). Chang et al., CVPR 2022, section 3; a deeper stage keeps the first
 blocks of the shallower one, and the first block of a stage carries the stride on its 3x3 ("pytorch" style).
 """
 
@@ -45,6 +46,11 @@ class ResNetPreset:
         """Of stem and pool together."""
         return 4 if self.stem_kernel == 7 else 1
 
+    @property
+    def first_level(self) -> int:
+        """Log2 of the first stage's stride, which names its map."""
+        return self.stem_stride.bit_length() - 1
+
 
 AR50TO101 = ResNetPreset(
     name="resnet-ar50to101",
@@ -52,6 +58,13 @@ AR50TO101 = ResNetPreset(
     stem_widths=(32, 48, 64),
     widths=((48, 64, 80), (96, 128, 160), (192, 256, 320), (384, 512, 640)),
     depths=((2, 3, 4), (2, 4, 6), tuple(range(5, 30, 2)), (2, 3, 4)),
+)
+PHOTO = ResNetPreset(
+    name="resnet-photo",
+    stem_kernel=7,
+    stem_widths=(16, 24, 32),
+    widths=((12, 16, 20, 24), (24, 32, 40, 48), (48, 64, 80, 96), (96, 128, 160, 192)),
+    depths=((1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5, 6), (1, 2, 3)),
 )
 SMALL = ResNetPreset(
     name="resnet",
@@ -108,7 +121,7 @@ class ResNetBackbone(Backbone):
             self.stages.append(layers.repeat(f"stage{s}.depth", [first, *[rest] * (max(depths) - 1)]))
             c_in = width * EXPANSION
         self.embedding_dim = c_in
-        self._first_level = preset.stem_stride.bit_length() - 1
+        self._first_level = preset.first_level
 
     def features(self, x_BCHW: Tensor) -> dict[str, Tensor]:  # noqa: N803
         """[B,3,H,W] -> p2..p5 (7x7 stem) or p0..p3 (3x3 stem), named by log2 of the stride."""
@@ -132,6 +145,7 @@ class ResNet(Net):
         widths = tuple(Choice(name=f"stage{s}.width", options=w) for s, w in enumerate(preset.widths))
         depths = tuple(Choice(name=f"stage{s}.depth", options=d) for s, d in enumerate(preset.depths))
         self.space = (Choice(name="stem.width", options=preset.stem_widths), *widths, *depths)
+        self.map_choices = {f"p{preset.first_level + s}": 1 + s for s in range(len(widths))}
 
     def values(self, architecture: Architecture) -> dict[str, int]:
         """The choices are the numbers."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -30,6 +33,7 @@ class Framed(Net):
         self._net, self.width_px = net, width_px
         self.name, self.space = net.name, net.space
         self.weights, self.light_blocks, self.sized_by = net.weights, net.light_blocks, net.sized_by
+        self.map_choices = net.map_choices
 
     def values(self, architecture: Architecture) -> dict[str, int]:
         """The backbone's."""
@@ -78,28 +82,74 @@ class Headed(Framed):
         width_px: see ``Framed``.
 
     Raises:
-        BadHead: the maps differ from network to network, are too few, or there is no class.
+        BadHead: the maps are too few, their widths depend on other choices than the net says, or there is no class.
     """
 
     def __init__(self, net: Net, task: Task, classes: int, width_px: int | None = None) -> None:
         super().__init__(net, width_px)
         self.task, self.classes = task, classes
-        self.channels = map_channels(net)
-        head_ops(task, self.channels, classes, 32, 32)
+        self._widths = map_widths(net)
+        self._levels = levels_of({name: widths[-1] for name, widths in self._widths.items()})
+        head_ops(task, self._channels({}), classes, 32, 32)
 
-    def head(self, resolution_px: int) -> tuple[OpKey, ...]:
-        """The head's blocks for an input of this height."""
-        return head_ops(self.task, self.channels, self.classes, *self.size_px(resolution_px))
+    def channels(self, architecture: Architecture) -> dict[str, int]:
+        """Channels of a network's maps by name."""
+        (row,) = self.encode([architecture]).tolist()
+        return self._channels(dict(enumerate(row)))
+
+    def head(self, architecture: Architecture) -> tuple[OpKey, ...]:
+        """The blocks of a network's head."""
+        size_px = self.size_px(architecture.resolution_px)
+        return head_ops(self.task, self.channels(architecture), self.classes, *size_px)
 
     def parts(self, resolution_px: int) -> tuple[Part, ...]:
         """The backbone's and the head's; maps that the head reads stay alive until it has read them."""
-        waiting, size_px = levels_of(self.channels), self.size_px(resolution_px)
-        parts = [_body(part, waiting, size_px) for part in super().parts(resolution_px)]
-        body = [part for part in parts if any(part.ops)]
-        alive = sum(_elements(level, size_px) for level in waiting)
-        ops = self.head(resolution_px)
-        peak = alive + max(count_block(key).peak_elements for key in ops)
-        return (*body, Part(choices=(), ops=(ops,), peaks=(peak,)))
+        size_px = self.size_px(resolution_px)
+        body = [part for part in (self._body(part, size_px) for part in super().parts(resolution_px)) if any(part.ops)]
+        choices = self._choices(self._levels)
+        heads, peaks = [], []
+        for channels in self._every(choices):
+            keys = head_ops(self.task, channels, self.classes, *size_px)
+            alive = sum(_elements(level, channels, size_px) for level in self._levels)
+            heads.append(keys)
+            peaks.append(alive + max(count_block(key).peak_elements for key in keys))
+        return (*body, Part(choices=choices, ops=tuple(heads), peaks=tuple(peaks)))
+
+    def _body(self, part: Part, size_px: tuple[int, int]) -> Part:
+        """A part of the backbone: no pooling, and beside its own maps the finer ones that wait for the head."""
+        ops = tuple(tuple(key for key in keys if key.kind != "head") for keys in part.ops)
+        sides = [key.height_px for keys in ops for key in keys]
+        waiting = [level for level in self._levels if sides and size_px[0] // level.stride > min(sides)]
+        more = tuple(choice for choice in self._choices(waiting) if choice not in part.choices)
+        copies = math.prod(len(self.space[choice].options) for choice in more)
+        peaks = []
+        for at, channels in enumerate(self._every((*part.choices, *more))):
+            keys = part.ops[at // copies]
+            own = [(key.height_px, count_block(key).peak_elements) for key in keys]
+            if part.peaks and keys:
+                own = [(keys[0].height_px, part.peaks[at // copies])]
+            alive = [
+                sum(_elements(one, channels, size_px) for one in waiting if _side(one, size_px) > side)
+                for side, _ in own
+            ]
+            peaks.append(max((peak + beside for (_, peak), beside in zip(own, alive, strict=True)), default=0))
+        repeated = tuple(keys for keys in ops for _ in range(copies))
+        return Part(choices=(*part.choices, *more), ops=repeated, peaks=tuple(peaks))
+
+    def _choices(self, levels: Iterable[Level]) -> tuple[int, ...]:
+        """The choices that the widths of these maps depend on."""
+        found = (self._net.map_choices.get(level.name) for level in levels)
+        return tuple(dict.fromkeys(choice for choice in found if choice is not None))
+
+    def _every(self, choices: tuple[int, ...]) -> Iterator[dict[str, int]]:
+        """Channels of all maps for every combination of these choices' options, the last one varying fastest."""
+        grid = itertools.product(*(range(len(self.space[choice].options)) for choice in choices))
+        return (self._channels(dict(zip(choices, row, strict=True))) for row in grid)
+
+    def _channels(self, options: Mapping[int, int]) -> dict[str, int]:
+        """Channels of the maps, by the option of each choice; of a choice that is not given, the first one."""
+        chosen = {name: options.get(self._net.map_choices.get(name, -1), 0) for name in self._widths}
+        return {name: widths[chosen[name]] for name, widths in self._widths.items()}
 
 
 def build_block(net: Net, key: OpKey) -> nn.Module:
@@ -123,7 +173,7 @@ def takes_heads(net: Net) -> bool:
     if net.size == 1:
         return False
     try:
-        levels_of(map_channels(net))
+        levels_of({name: widths[-1] for name, widths in map_widths(net).items()})
     except BadHead:
         return False
     return True
@@ -135,29 +185,35 @@ def all_head_ops(
     """The blocks of all heads for these numbers of classes; none where the net takes no heads."""
     if not takes_heads(net):
         return ()
-    channels = map_channels(net)
-    size_px = resolution_px, width_px or resolution_px
-    ops = (head_ops(task, channels, n, *size_px) for task in HEADS for n in classes)
-    return tuple(dict.fromkeys(key for keys in ops for key in keys))
+    heads = (Headed(net, task, n, width_px).parts(resolution_px)[-1] for task in HEADS for n in classes)
+    return tuple(dict.fromkeys(key for head in heads for keys in head.ops for key in keys))
 
 
 # As small as every net takes; channels do not depend on it.
 _ANY_PX = 32
 
 
-def map_channels(net: Net) -> Mapping[str, int]:
-    """Channels of each feature map by name, the same for every network of the net.
+def map_widths(net: Net) -> dict[str, tuple[int, ...]]:
+    """Channels of each feature map by name: for every option of the choice that they depend on, or one number.
 
     Raises:
-        BadHead: they differ from network to network.
+        BadHead: they depend on other choices than the net says.
     """
-    ends = (net.smallest(_ANY_PX), net.largest(_ANY_PX))  # of a single network both are that one
-    for one in ends:
+    counts = [len(choice.options) for choice in net.space]
+    steps = max((counts[choice] for choice in net.map_choices.values()), default=1)
+    rows = [np.minimum(i, np.array(counts) - 1) for i in (*range(steps), max(counts))]  # the smallest to the largest
+    found = []
+    for one in net.decode(np.array(rows), _ANY_PX):
         if one not in _CHANNELS:
             _CHANNELS[one] = _channels(net, one)
-    if _CHANNELS[ends[0]] != _CHANNELS[ends[1]]:
-        raise BadHead(f"the maps of {net.name} differ from network to network; a head of blocks needs one width")
-    return _CHANNELS[ends[0]]
+        found.append(_CHANNELS[one])
+    widths = {}
+    for name in found[0]:
+        choice, channels = net.map_choices.get(name), [maps[name] for maps in found]
+        if choice is None and len(set(channels)) > 1:
+            raise BadHead(f"the maps of {net.name} differ from network to network; a head of blocks needs one width")
+        widths[name] = tuple(channels[: 1 if choice is None else counts[choice]])
+    return widths
 
 
 # Building the largest network, even without memory, takes a tenth of a second.
@@ -176,15 +232,10 @@ def _wide(part: Part, height_px: int, width_px: int) -> Part:
     return replace(part, ops=ops, peaks=tuple(peak * width_px // height_px for peak in part.peaks))
 
 
-def _body(part: Part, waiting: Sequence[Level], size_px: tuple[int, int]) -> Part:
-    """A part of the backbone: no pooling, and beside its own maps the finer ones that wait for the head."""
-    ops = tuple(tuple(key for key in keys if key.kind != "head") for keys in part.ops)
-    own = part.peaks or tuple(max((count_block(key).peak_elements for key in keys), default=0) for keys in part.ops)
-    sides = [keys[0].height_px for keys in ops if keys]
-    alive = sum(_elements(one, size_px) for one in waiting if sides and size_px[0] // one.stride > sides[0])
-    return replace(part, ops=ops, peaks=tuple(peak + alive for peak in own))
+def _side(level: Level, size_px: tuple[int, int]) -> int:
+    return -(-size_px[0] // level.stride)
 
 
-def _elements(level: Level, size_px: tuple[int, int]) -> int:
+def _elements(level: Level, channels: Mapping[str, int], size_px: tuple[int, int]) -> int:
     height, width = (-(-side // level.stride) for side in size_px)
-    return level.channels * height * width
+    return channels[level.name] * height * width

@@ -18,5 +18,5 @@ from search.types import Task
 
 SIZE = "MACs"
 """The criterion that looks at no image: of what fits, the network that computes most."""
-SCORES: Mapping[Task, str] = MappingProxyType({Task.CLS: "layouts and size", Task.DET: SIZE, Task.SEG: SIZE})
+SCORES: Mapping[Task, str] = MappingProxyType({Task.CLS: "cosine and size", Task.DET: SIZE, Task.SEG: SIZE})
 """The criterion that a search takes, by task: a key of CRITERIA, or SIZE."""

@@ -29,6 +29,7 @@ from search.images.feed import Pixels, feed
 from search.nets import TRAINED, Backbone
 from search.nets.handcrafted import SMALL_PX, HandcraftedBackbone
 from search.nets.mobile import MobileBackbone
+from search.nets.resnet import ResNetBackbone
 from search.oneshot.pretrain import pretrain
 from search.recipes import Recipe, Stage, recipe_for
 from search.running import Running
@@ -193,7 +194,7 @@ def _cost_model(device: str) -> CostModel:
 
 def early_params(backbone: Backbone) -> int:
     """Parameters of the stem and of what makes the first two maps of four."""
-    if isinstance(backbone, HandcraftedBackbone):
+    if isinstance(backbone, HandcraftedBackbone | ResNetBackbone):
         return _params(backbone.stem, *backbone.stages[:2])
     assert isinstance(backbone, MobileBackbone)
     late = [i for i, (_, c_out, _) in enumerate(backbone.strides.layers) if c_out > 32]

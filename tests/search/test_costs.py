@@ -111,7 +111,7 @@ def test_a_table_without_a_block_names_it() -> None:
         CostModel(TINY, lacking)
 
 
-NAMES = ("mobile", "mobile-photo", "resnet", "resnet-ar50to101", "cell")
+NAMES = ("mobile", "mobile-photo", "resnet", "resnet-photo", "resnet-ar50to101", "cell")
 every_kind = pytest.mark.parametrize("net", [NETS[name] for name in NAMES], ids=NAMES)
 
 

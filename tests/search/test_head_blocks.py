@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from hardware_profiles import OpKey
+from hardware_profiles import OpKey, estimate_ms
 from hardware_profiles.measure.models import to_onnx_bytes
 from search.nets import NETS
 from search.nets.counts import count_block
 from search.nets.heads import HEAD_KINDS, OUTPUTS, BadHead, Whole, build_head_op, head_ops, make_head
+from search.nets.whole import Headed, all_head_ops
+from search.subnets.costs import CostModel
 from search.types import Task
+from tests import small_tables
 
 CHANNELS = {"p2": 24, "p3": 32, "p4": 112, "p5": 352}
 TASKS = (Task.DET, Task.SEG)
@@ -127,3 +130,29 @@ def test_a_whole_model_is_the_same_in_onnx(task):
 def test_what_no_head_can_be_is_refused_in_one_line(call, said):
     with pytest.raises(BadHead, match=said):
         call()
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("name", ["mobile-photo", "resnet", "resnet-photo"])
+def test_a_head_fits_the_maps_of_its_network_and_costs_what_its_blocks_cost(task, name):
+    net, rng = NETS[name], np.random.default_rng(0)
+    family = Headed(net, task, 3)
+    chosen = [net.smallest(64), net.largest(64), *(net.random(64, rng) for _ in range(3))]
+    keys = family.op_keys(64)
+    table = small_tables.table({key: rng.uniform(0.1, 1) for key in keys}, net=name, resolution_px=64)
+    costs = CostModel(family, table)(family.encode(chosen))
+    for i, architecture in enumerate(chosen):
+        with torch.device("meta"):
+            backbone = net.build(architecture).eval()
+            maps = backbone.features(torch.empty(1, 3, 64, 64))
+            head = make_head(task, family.channels(architecture), 3)
+            head({level: m.detach() for level, m in maps.items()})  # of the right widths
+        pooling = sum(p.numel() for p in getattr(backbone, "head", torch.nn.Identity()).parameters())
+        params = sum(p.numel() for module in (backbone, head) for p in module.parameters()) - pooling
+        ops = family.ops(architecture)
+        assert params == costs.params[i] == sum(count_block(key).params for key in ops)
+        assert costs.predicted_ms[i] == pytest.approx(estimate_ms(table, ops))
+        assert costs.macs[i] == sum(count_block(key).macs for key in ops)
+        read = sum(m.numel() for m in list(maps.values())[-3:])  # all of these wait for the head
+        assert costs.peak_memory_bytes[i] > 4 * (read + params)
+    assert {key for key in keys if key.kind in HEAD_KINDS} <= set(all_head_ops(net, 64, (3,)))

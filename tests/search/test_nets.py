@@ -19,7 +19,7 @@ AR50TO101 = NETS["resnet-ar50to101"]
 every_net = pytest.mark.parametrize("net", [*NETS.values(), TINY], ids=lambda net: net.name)
 # A cell's blocks are the edges of a graph, not the links of a chain.
 every_chain = pytest.mark.parametrize("net", [net for net in (*NETS.values(), TINY) if net.name != "cell"])
-SMALL_NETS = [NETS["mobile"], NETS["mobile-photo"], NETS["resnet"], TINY]
+SMALL_NETS = [NETS["mobile"], NETS["mobile-photo"], NETS["resnet"], NETS["resnet-photo"], TINY]
 every_small_net = pytest.mark.parametrize("net", SMALL_NETS, ids=lambda net: net.name)
 
 
@@ -82,6 +82,7 @@ def test_the_documented_maps_exist() -> None:
         "mobile": "p0 p1 p2 p3",
         "mobile-photo": "p2 p3 p4 p5",
         "resnet": "p0 p1 p2 p3",
+        "resnet-photo": "p2 p3 p4 p5",
         "resnet-ar50to101": "p2 p3 p4 p5",
     }
     for name, maps in wanted.items():

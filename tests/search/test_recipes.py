@@ -78,7 +78,7 @@ def test_any_recipe_can_be_made_quick() -> None:
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("net", ["mobile", "mobile-photo", "resnet"])
+@pytest.mark.parametrize("net", ["mobile", "mobile-photo", "resnet", "resnet-photo"])
 def test_every_objective_has_a_recipe_for_every_net(net: str, objective: str) -> None:
     recipe = recipe_for(net, objective)
     assert (recipe.net, recipe.objective) == (net, objective)
@@ -93,8 +93,9 @@ def test_a_recipe_has_what_its_objective_needs_and_nothing_that_it_has_not() -> 
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
-def test_photos_are_seen_by_crops_that_leave_the_last_map_more_than_one_position(objective: str) -> None:
-    recipe = recipe_for("mobile-photo", objective)
+@pytest.mark.parametrize("net", ["mobile-photo", "resnet-photo"])
+def test_photos_are_seen_by_crops_that_leave_the_last_map_more_than_one_position(net: str, objective: str) -> None:
+    recipe = recipe_for(net, objective)
     assert {-(-stage.crop_px // 32) for stage in recipe.stages} == {2} and recipe.resolution_px == 64
     assert recipe.slow_start > 0 and recipe.distill > 0 and recipe.loss_weights[0] > recipe.loss_weights[1]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import MissingEngine, TrainingError
-from search.nets import NETS
+from search.nets import NETS, Net
 from search.study import job, workers
 from search.study.plan import answer_file
 from search.study.workers import ENGINES, locally, on_ray
@@ -57,8 +57,8 @@ def test_an_answer_holds_what_the_network_costs(tmp_path: Path, images: Path) ->
     assert (row["classes"], row["train"], row["test"]) == (2, 12, 12) and 0 <= row["linear"] <= 1
 
 
-def test_a_network_of_a_search_is_priced_and_divided_like_a_variant(tmp_path: Path) -> None:
-    net = NETS["mobile"]
+@pytest.mark.parametrize("net", [NETS["mobile"], NETS["resnet-photo"]], ids=lambda net: net.name)
+def test_a_network_of_a_search_is_priced_and_divided_like_a_variant(tmp_path: Path, net: Net) -> None:
     small, large = (job._costs(a, job_of("v1", tmp_path).protocol) for a in (net.smallest(16), net.largest(16)))
     for what in ("params", "early_params", "macs", "ms"):
         assert 0 < getattr(small, what) < getattr(large, what)

@@ -30,7 +30,7 @@ from zoo.devices.tables import table_of, this_device
 from zoo.errors import StaleEntry
 from zoo.make.job import PHOTO_PX
 from zoo.names import parse_name
-from zoo.supernets import BUNDLED, read_supernet
+from zoo.supernets import BUNDLED, PHOTO_SUPERNETS, read_supernet
 
 SIDE_PX = 16
 
@@ -48,8 +48,9 @@ def test_a_name_without_a_device_is_a_whole_model_for_photos_on_a_measured_serve
     for task in Task:
         name = parse_name(f"data-mocov2-{task}-3ms")
         entry = find_entry(name)
-        assert entry is not None and entry.source == "measured" and entry.net == "mobile-photo"
-        assert entry.resolution_px == PHOTO_PX["mobile-photo"][task]
+        assert entry is not None and entry.source == "measured"
+        assert entry.supernet == PHOTO_SUPERNETS[task][0]
+        assert entry.resolution_px == PHOTO_PX[task]
         assert entry.classes == (None if task is Task.CLS else 20)
 
 

@@ -43,7 +43,7 @@ def test_a_wide_input_has_blocks_of_the_maps_that_its_networks_make() -> None:
     for task in (Task.DET, Task.SEG):
         family = Headed(PHOTO, task, 3, WIDE[0])
         architecture = PHOTO.smallest(WIDE[1])
-        whole = Whole(family.build(architecture).eval(), make_head(task, family.channels, 3).eval(), task)
+        whole = Whole(family.build(architecture).eval(), make_head(task, family.channels(architecture), 3).eval(), task)
         seen = shapes_of_maps(whole, WIDE)
         wanted = {(key.height_px, key.width_px) for key in family.ops(architecture)}
         assert wanted <= seen and all(3 * height == 2 * width for height, width in wanted)
@@ -122,7 +122,7 @@ def test_a_measured_square_is_carried_over_to_a_wide_input_as_an_estimate() -> N
 @pytest.mark.parametrize(
     ("size", "task", "net", "said"),
     [
-        ((320, 100), Task.DET, "mobile-photo", "ask for 320x96"),
+        ((320, 100), Task.DET, "resnet-photo", "ask for 320x96"),
         ((64, 64), Task.CLS, "mobile-photo", "96 to 320 px in multiples of 32, not 64; ask for 96"),
         ((352, 352), Task.SEG, "mobile-photo", "ask for 320"),
         ((320, 192), Task.CLS, "mobile-photo", "sees a center square, not 320x192 px; ask for 320"),
@@ -214,7 +214,7 @@ def test_a_budget_that_limits_nothing_is_said_before_anything_is_scored(photos: 
             [Budget(latency_ms=ms)],
             images=photos,
             task=Task.DET,
-            supernet="mobile-photo-mocov2",
+            supernet="resnet-photo-mocov2",
             resolution_px=96 if not limits else None,
             threads=None,
             seed=0,
@@ -222,6 +222,28 @@ def test_a_budget_that_limits_nothing_is_said_before_anything_is_scored(photos: 
             say=said.append,
         )
         assert any("limits nothing on galaxy-s24" in line for line in said) != limits
+
+
+@pytest.mark.parametrize(("ms", "found"), [(1.0, "resnet-photo"), (0.5, "mobile-photo"), (0.1, "mobile-photo")])
+def test_unless_told_the_first_supernet_with_a_network_within_the_budget_is_searched(
+    photos: Path, ms: float, found: str
+) -> None:
+    said: list[str] = []
+    (job,) = prepare(
+        ["rtx-5090"],
+        [Budget(latency_ms=ms)],
+        images=photos,
+        task=Task.CLS,
+        supernet=None,
+        resolution_px=None,
+        threads=None,
+        seed=0,
+        progress=no_progress,
+        say=said.append,
+    )
+    assert job.ready.supernet.card.net == job.family.name == job.table.latencies.net == found
+    told = "resnet-photo-mocov2 has no network within the budget on rtx-5090, so mobile-photo-mocov2 is searched"
+    assert (told in said) == (found == "mobile-photo")
 
 
 def test_a_table_of_backbones_alone_has_no_detectors_and_says_what_to_do(photos: Path, tmp_path: Path) -> None:

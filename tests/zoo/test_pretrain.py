@@ -26,7 +26,8 @@ DEFAULTS: dict[str, Any] = dict.fromkeys(("net", "objective", "epochs", "batch",
 
 
 def test_without_changes_the_recipe_is_the_default() -> None:
-    assert recipe_of(**DEFAULTS) == Recipe()
+    assert recipe_of(**DEFAULTS) == recipe_for("resnet-photo", "mocov2")
+    assert recipe_of(**{**DEFAULTS, "net": "mobile"}) == Recipe()
 
 
 def test_changes_keep_a_recipe_consistent() -> None:
@@ -46,7 +47,7 @@ def test_recipes_that_cannot_train_are_refused(change: dict[str, object], error:
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_every_objective_gets_its_own_defaults_and_a_queue_that_its_batch_divides(objective: str) -> None:
     recipe = recipe_of(**{**DEFAULTS, "objective": objective, "batch": 48, "resolution_px": 64})
-    wanted = recipe_for("mobile", objective)
+    wanted = recipe_for("resnet-photo", objective)
     assert (recipe.temperature, recipe.ema, recipe.lr) == (wanted.temperature, wanted.ema, wanted.lr)
     assert recipe.queue % 48 == 0 and (recipe.queue > 0) == (wanted.queue > 0)
     assert (recipe.teacher_views is None) == (wanted.teacher_views is None)
@@ -172,7 +173,7 @@ def test_what_is_no_setting_is_one_line(assignment: str, complaint: str) -> None
 
 def test_the_defaults_follow_the_net_and_the_batch() -> None:
     assert recipe_of(**{**DEFAULTS, "net": "resnet-ar50to101"}).resolution_px == 224
-    large, small = (recipe_of(**{**DEFAULTS, "batch": batch}) for batch in (1024, 16))
+    large, small = (recipe_of(**{**DEFAULTS, "net": "mobile", "batch": batch}) for batch in (1024, 16))
     assert (large.queue, round(large.lr, 3)) == (4096, 0.24)
     assert (small.queue, small.lr) == (256, Recipe().lr)
 

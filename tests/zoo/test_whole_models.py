@@ -33,7 +33,7 @@ def test_a_package_holds_the_whole_model_that_was_timed(
     predicted_ms = estimate_ms(own_table, family.ops(card.architecture))
     assert card.reports[0].predicted_ms == pytest.approx(predicted_ms)
     split = card.split
-    assert split is not None and split.predicted_head_ms == len(family.head(SIDE_PX))
+    assert split is not None and split.predicted_head_ms == len(family.head(card.architecture))
     assert split.predicted_backbone_ms + split.predicted_head_ms == pytest.approx(predicted_ms)
     assert split.measured_backbone_ms is not None and split.measured_head_ms is not None
     assert card.reports[0].measured is not None
@@ -54,7 +54,7 @@ def test_a_table_without_the_head_names_the_command_that_measures_it() -> None:
 
 def replace_highs(table: LatencyTable) -> LatencyTable:
     """The table with all blocks of a segmenter but the one that has classes."""
-    first, last = Headed(NETS["mobile"], Task.SEG, 7).head(table.resolution_px)
+    first, last = Headed(NETS["mobile"], Task.SEG, 7).head(NETS["mobile"].largest(table.resolution_px))
     assert last.kind == "seg_predict"
     return replace(table, entries={**table.entries, first: next(iter(table.entries.values()))})
 

@@ -31,7 +31,7 @@ from zoo.make.images import Photos, read_photos
 from zoo.make.job import Job
 from zoo.make.search import Made, package
 from zoo.names import Name, parse_name
-from zoo.supernets import PHOTO_NET, Ready, read_supernet
+from zoo.supernets import PHOTO_NETS, Ready, read_supernet
 from zoo.types import Progress, Say, stage
 
 
@@ -180,10 +180,13 @@ def _entry(
 _NETWORKS = 150  # whole networks that a shipped table is checked on; two of three have a head
 
 
-def measure_reference(*, force: bool, progress: Progress, say: Say, folder: Path = BUNDLED) -> list[Path]:
+def measure_reference(
+    nets: Sequence[str], *, force: bool, progress: Progress, say: Say, folder: Path = BUNDLED
+) -> list[Path]:
     """Measure this machine as the reference device, at every size and use of it, and keep the tables in ``folder``.
 
     Args:
+        nets: for which.
         force: measure although other work runs here.
         progress: called with (stage, done, all).
         say: receives one line a table.
@@ -193,11 +196,9 @@ def measure_reference(*, force: bool, progress: Progress, say: Say, folder: Path
         NoisyMachine: other work runs here, and not ``force``.
     """
     paths = []
-    for one in reference_tables():
+    for one in (table for table in reference_tables() if table.net in nets):
         used = Setting(precision=one.precision, threads=one.threads)
-        table = measure_here(
-            PHOTO_NET, one.size_px, setting=used, force=force, validate_on=_NETWORKS, progress=progress
-        )
+        table = measure_here(one.net, one.size_px, setting=used, force=force, validate_on=_NETWORKS, progress=progress)
         device = replace(table.device, id=one.device, reference="python -m zoo.catalogue.build --measure")
         table = replace(table, device=device)
         paths.append(keep_table(table, folder))
@@ -212,15 +213,21 @@ def main() -> int:
     parser.add_argument("--evaluations", type=int, default=64, help="networks scored for each name")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", default=["*"], help="make names like '*@galaxy-*' anew, and keep the rest")
-    parser.add_argument("--measure", action="store_true", help="measure this machine as the reference device first")
+    parser.add_argument(
+        "--measure",
+        nargs="*",
+        choices=PHOTO_NETS,
+        metavar="NET",
+        help="measure this machine as the reference device first: for all photo nets, or those named",
+    )
     parser.add_argument("--force", action="store_true", help="measure although other work runs here")
     parser.add_argument("--time", action="store_true", help="time the names of this machine's kind; it must be idle")
     args = parser.parse_args()
     talk = Talk(as_json=False, quiet=False)
     try:
         with talk.progress() as progress:
-            if args.measure:
-                measure_reference(force=args.force, progress=progress, say=talk.say)
+            if args.measure is not None:
+                measure_reference(args.measure or PHOTO_NETS, force=args.force, progress=progress, say=talk.say)
             asks = (*wanted(), *cell_asks())
             names = {ask.name for ask in asks}
             kept = [] if args.only == ["*"] else [one for one in load_entries() if one.name in names]

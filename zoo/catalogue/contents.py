@@ -16,12 +16,11 @@ from search.types import Budget, Task
 from zoo.devices.fitted import find_table
 from zoo.make.job import PHOTO_PX
 from zoo.names import Name, parse_name
-from zoo.supernets import BUNDLED, PHOTO_NET, read_supernet, supernet_names
+from zoo.supernets import BUNDLED, PHOTO_NETS, PHOTO_SUPERNETS, read_supernet, supernet_names
 
 REFERENCE_DEVICE = "xeon-amx"
 CELL_DEVICE = "epyc-avx2"
 SUPERNET = "mobile-mocov2"
-PHOTO_SUPERNET = "mobile-photo-mocov2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +45,9 @@ def _today(device: str, *questions: str) -> tuple[Ask, ...]:
     return tuple(_photo(f"data-mocov2-{q}@{device}", device) for q in questions)
 
 
-def _photo(name: str, device: str, resolution_px: int | None = None) -> Ask:
-    px = resolution_px or PHOTO_PX[PHOTO_NET][parse_name(name).task]
-    return Ask(name=name, device=device, resolution_px=px, supernet=PHOTO_SUPERNET)
+def _photo(name: str, device: str) -> Ask:
+    task = parse_name(name).task
+    return Ask(name=name, device=device, resolution_px=PHOTO_PX[task], supernet=PHOTO_SUPERNETS[task][0])
 
 
 # Photo-size names: whole models with heads of 20 classes; budgets lie between the smallest and the largest network.
@@ -82,8 +81,9 @@ def wanted() -> tuple[Ask, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Reference:
-    """A table of the reference machine: the photo net at ``size_px``, and how the machine is used."""
+    """A table of the reference machine: a net at ``size_px``, and how the machine is used."""
 
+    net: str
     size_px: int
     precision: Precision = "fp32"
     threads: int = 1
@@ -98,9 +98,9 @@ class Reference:
 def reference_tables() -> tuple[Reference, ...]:
     """What is measured of the reference machine: more than the names need, for searches at other sizes."""
     return (
-        *(Reference(size_px=px) for px in (96, 128, 160, 224, 320)),
-        Reference(size_px=224, precision="int8"),
-        Reference(size_px=224, threads=2),
+        *(Reference(net=net, size_px=px) for net in PHOTO_NETS for px in (96, 128, 160, 224, 320)),
+        *(Reference(net=net, size_px=224, precision="int8") for net in PHOTO_NETS),
+        *(Reference(net=net, size_px=224, threads=2) for net in PHOTO_NETS),
     )
 
 

@@ -24,7 +24,7 @@ from zoo.home import home_folder
 from zoo.hub.address import Address, find_address, parse_address
 from zoo.names import Name, parse_name, shown
 from zoo.package.card import CONFIG, Packaged, is_package, read_card
-from zoo.supernets import read_supernet, supernets_for
+from zoo.supernets import PHOTO_SUPERNETS, read_supernet, supernet_folder, supernets_for
 from zoo.types import Progress, Say, no_progress, silent
 
 
@@ -150,6 +150,7 @@ def _make(question: Name, images: str | Path | None, supernet: str | None, progr
             return package_entry(entry, out, say=say).path
         except (StaleEntry, BudgetMissed) as error:
             say(f"{error}; searching instead")
+    chosen = fullest(question, supernets_for(question, supernet), progress=progress, say=say)
     made = search(
         images,
         out=out,
@@ -157,7 +158,7 @@ def _make(question: Name, images: str | Path | None, supernet: str | None, progr
         task=question.task,
         device=question.device or REFERENCE,
         resolution_px=question.size_px,
-        supernet=fullest(question, supernets_for(question, supernet), progress=progress, say=say),
+        supernet=None if supernet is None and chosen == supernet_folder(PHOTO_SUPERNETS[question.task][0]) else chosen,
         progress=progress,
         say=say,
     )

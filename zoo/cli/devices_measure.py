@@ -11,7 +11,7 @@ import typer
 from hardware_profiles.types import Kind, Precision
 from zoo.cli.console import Json, Quiet, Talk, Threads, size_text
 from zoo.names import parse_size
-from zoo.supernets import PHOTO_NET, usual_px
+from zoo.supernets import PHOTO_NETS, usual_px
 
 _LEAST_PX = 8  # networks halve their input three times
 _LONGEST_ID = 64  # the file's name holds the id, a net and a size, and stays below 255
@@ -26,7 +26,7 @@ _Resolutions = Annotated[
 
 
 def measure_command(
-    net: Annotated[str, typer.Option(help="The family of networks.")] = PHOTO_NET,
+    net: Annotated[str, typer.Option(help="The family of networks.")] = PHOTO_NETS[0],
     resolution: _Resolutions = None,
     precision: _Precisions = None,
     runtime: Annotated[
@@ -117,7 +117,7 @@ def _check_id(name: str, precisions: list[Precision]) -> None:
 
 def kit_command(
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write.")] = Path("kit.zip"),
-    net: Annotated[str, typer.Option(help="The family of networks.")] = PHOTO_NET,
+    net: Annotated[str, typer.Option(help="The family of networks.")] = PHOTO_NETS[0],
     resolution: Annotated[
         int | None, typer.Option(min=8, help="Side of the input in pixels; of photos 224, else 32.")
     ] = None,

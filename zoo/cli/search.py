@@ -11,7 +11,6 @@ from search.types import Task
 from zoo.cli.console import Json, Quiet, Talk, Threads, columns, ms_text, size_text
 from zoo.errors import BadRequest
 from zoo.names import parse_amount, parse_budget, parse_bytes, parse_size
-from zoo.supernets import DEFAULT
 
 if TYPE_CHECKING:
     from zoo.make.search import MadeEach
@@ -30,7 +29,9 @@ def search_command(
     device: Annotated[
         list[str] | None, typer.Option(help="this, or what `zoo devices list` shows; again for more devices.")
     ] = None,
-    supernet: Annotated[str, typer.Option(help="Name or folder of the supernet to search.")] = DEFAULT,
+    supernet: Annotated[
+        str | None, typer.Option(help="Name or folder of the supernet to search; one for photos unless told.")
+    ] = None,
     resolution: Annotated[str | None, typer.Option(help="The input in pixels: 224, or 320x192 (det, seg).")] = None,
     classes: Annotated[int | None, typer.Option(help="Of a detector's or a segmenter's head, 20.")] = None,
     max_params: Annotated[str | None, typer.Option(help="At most so many parameters, e.g. 500k.")] = None,

@@ -33,7 +33,7 @@ def pretrain_command(
     workers: Annotated[
         int | None, typer.Option(min=0, help="Processes that read images ahead, for each device.")
     ] = None,
-    net: Annotated[str | None, typer.Option(help="The family of networks to train: mobile unless --from says.")] = None,
+    net: Annotated[str | None, typer.Option(help="The family of networks: resnet-photo unless --from says.")] = None,
     objective: Annotated[
         str | None, typer.Option(help="mocov2, densecl (for det and seg), ressl, byol or simclr.")
     ] = None,
@@ -134,14 +134,14 @@ def pretrain_command(
     from zoo.make.dry_run import dry_run
     from zoo.make.pretrain import has_checkpoint, recipe_of, train
     from zoo.make.settings import read_settings
-    from zoo.supernets import read_supernet
+    from zoo.supernets import DEFAULT_NET, read_supernet
 
     talk = Talk(as_json=as_json, quiet=quiet)
     supernet = None if start is None else read_supernet(start).supernet
     chosen = None
     if architecture is not None:
         chosen = read_architecture(
-            architecture, net=net or "mobile", cells=cells, channels=channels, resolution_px=resolution
+            architecture, net=net or DEFAULT_NET, cells=cells, channels=channels, resolution_px=resolution
         )
     given = {
         "lr": lr,

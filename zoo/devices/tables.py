@@ -30,6 +30,7 @@ from zoo.devices.names import this_device as this_device
 from zoo.devices.this_machine import measure_here as measure_here
 from zoo.devices.this_machine import spread as spread
 from zoo.home import home_folder, own_tables
+from zoo.supernets import PHOTO_NETS
 from zoo.types import Progress, Say, no_progress, silent
 
 # A table measured on a quiet machine is 1-3 % off; one far above that was measured among other work.
@@ -101,7 +102,7 @@ def table_of(device: str, net: str, resolution_px: int, width_px: int | None = N
         every = [file for file in list_tables([own_tables()]) if file.width_px is None]
         files = [file for file in every if file.net == net]
         own = [file for file in files if file.device_id == find_device(device, every)]
-        if net == "mobile-photo" and not own and resolution_px >= LEAST_PX:
+        if net in PHOTO_NETS and not own and resolution_px >= LEAST_PX:
             smaller = [file for file in every if (file.device_id, file.net) == (find_device(device, every), "mobile")]
             if smaller:
                 largest = max(smaller, key=lambda file: file.resolution_px)
@@ -115,7 +116,7 @@ def table_of(device: str, net: str, resolution_px: int, width_px: int | None = N
 
 
 def _from_small(file: TableFile, net: str, size_px: tuple[int, int | None], every: Sequence[TableFile]) -> LatencyTable:
-    """The photo net by what the work of the small one's blocks costs; an estimate.
+    """A photo net by what the work of the small one's blocks costs; an estimate.
 
     Its error is the larger one of two: how far off the costs are on those blocks, and on networks of the photo net, or
     of the small one at a larger size, on devices where both tables were measured.
@@ -141,7 +142,7 @@ def shown_by_default(device: str) -> tuple[str, int]:
     """The net and resolution that a device is shown for when nobody says which: 32 px where that was timed."""
     every = list_tables([own_tables()])
     nets = {file.net for file in every if file.device_id == find_device(device, every)}
-    return ("mobile", 32) if "mobile" in nets else ("mobile-photo", 224)
+    return ("mobile", 32) if "mobile" in nets else (PHOTO_NETS[0], 224)
 
 
 def _scaling(files: Sequence[TableFile], net: Net, from_px: int, to_px: int) -> Scaling:

@@ -210,7 +210,8 @@ def _network(family: Net, architecture: Architecture) -> nn.Module:
     backbone = family.build(architecture)
     if not isinstance(family, Headed):
         return backbone
-    return _Joined(Whole(backbone, make_head(family.task, family.channels, family.classes), family.task))
+    head = make_head(family.task, family.channels(architecture), family.classes)
+    return _Joined(Whole(backbone, head, family.task))
 
 
 class _Joined(nn.Module):

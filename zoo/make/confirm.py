@@ -137,7 +137,7 @@ def _made(
     if not isinstance(job.family, Headed):
         report = _exported(job, candidate, deployed(backbone, job.name.task), x_NCHW, scratch / "model.onnx")
         return backbone, None, report
-    head = make_head(job.family.task, job.family.channels, job.family.classes, seed=job.seed)
+    head = make_head(job.family.task, job.family.channels(candidate.architecture), job.family.classes, seed=job.seed)
     whole = Whole(backbone, head, job.family.task).eval()
     _settle(whole, x_NCHW[chosen[0]])
     return backbone, head.eval(), _exported(job, candidate, whole, x_NCHW, scratch / "model.onnx")
@@ -187,12 +187,12 @@ def _split(
     """A whole model's milliseconds, backbone and head apart; measured where the whole was."""
     if not isinstance(job.family, Headed):
         return None
-    table, head = job.table.latencies, job.family.head(candidate.architecture.resolution_px)
+    table, head = job.table.latencies, job.family.head(candidate.architecture)
     head_ms = float(block_ms(table, head).sum())
     split = Split(predicted_backbone_ms=round(candidate.predicted_ms - head_ms, 6), predicted_head_ms=round(head_ms, 6))
     if report.measured is None:
         return split
-    levels = [level.name for level in levels_of(job.family.channels)]
+    levels = [level.name for level in levels_of(job.family.channels(candidate.architecture))]
     alone = _exported(job, candidate, _Maps(backbone, levels), x_NCHW[:_FEW], scratch / "backbone.onnx")
     if alone.measured is None:
         return split

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
 from export.types import Preprocess
-from hardware_profiles.errors import MissingOp
+from hardware_profiles.errors import MissingOp, MissingTable
 from hardware_profiles.estimate import block_ms
 from hardware_profiles.tables.find import list_tables
 from hardware_profiles.types import DeviceProfile, LatencyTable
 from search.images.views import center
 from search.nets import Net
-from search.nets.heads import CLASSES, MOST_CLASSES
+from search.nets.heads import CLASSES, HEAD_KINDS, MOST_CLASSES
 from search.nets.whole import Headed, family_for
 from search.subnets.costs import CostModel, load
 from search.subnets.evolution import images_at
+from search.subnets.proposals import smallest
 from search.types import Budget, Task
 from zoo.devices.names import THIS, device_id
 from zoo.devices.tables import Table, table_for
@@ -27,13 +30,13 @@ from zoo.errors import BadRequest, MissingHeads
 from zoo.home import own_tables
 from zoo.make.images import Photos, read_photos
 from zoo.names import Name, format_size
-from zoo.supernets import LEAST_PHOTO_PX, PHOTO_NET, Ready, method_of, read_supernet
+from zoo.supernets import LEAST_PHOTO_PX, PHOTO_NETS, Ready, method_of, photo_supernets, read_supernet
 from zoo.types import Progress, Say, stage
 
 _SHOWN_SKIPPED = 5  # names of files; the rest is counted
 # A photo keeps what cls needs at 160 px; small objects and borders need more. The price grows with the square.
-PHOTO_PX = {PHOTO_NET: {Task.CLS: 160, Task.DET: 224, Task.SEG: 224}}
-# The net halves its input five times; beyond 320 px a budget of milliseconds is not met, below 96 a map has 2 px.
+PHOTO_PX = {Task.CLS: 160, Task.DET: 224, Task.SEG: 224}
+# Their nets halve their input five times; beyond 320 px a budget of milliseconds is not met, below 96 a map has 2 px.
 PHOTO_STRIDE, PHOTO_MOST = 32, 320
 # Objects and their borders need pixels: dense tasks look at twice the supernet's resolution where that has a table.
 _DENSE_SCALE = 2
@@ -96,7 +99,7 @@ def prepare(
     limits: Budget | None = None,
     images: Path | None,
     task: Task,
-    supernet: str | Path,
+    supernet: str | Path | None,
     resolution_px: int | tuple[int, int] | None,
     threads: int | None,
     seed: int,
@@ -112,7 +115,7 @@ def prepare(
         limits: that hold beside each budget.
         images: a folder; None takes generated images.
         task: what the networks are for.
-        supernet: a name or a folder.
+        supernet: a name or a folder; None takes the first of ``photo_supernets`` with a network within each budget.
         resolution_px: side of the input, or its width and height; None takes ``resolution_for``.
         threads: of the runtime on this machine.
         seed: of the searches.
@@ -135,27 +138,22 @@ def prepare(
     if not ids or len(set(ids)) != len(ids):
         raise BadRequest(f"devices {', '.join(ids) or 'none'}: name at least one, and each once")
     _check_classes(classes, task)
-    ready = read_supernet(supernet)
+    place = partial(
+        _place,
+        task=task,
+        resolution_px=resolution_px,
+        threads=threads,
+        classes=classes,
+        progress=progress,
+        say=say,
+    )
+    allowed = [budget.within(limits) for budget in asked]
+    ready, places = _chosen([supernet] if supernet is not None else photo_supernets(task), devices, allowed, place, say)
     about = ready.supernet.card
-    # One network alone keeps the layers, and so the input, that it was trained with.
-    wanted = Task.CLS if about.architecture is not None else task
-    px = [resolution_px or resolution_for(wanted, device, about.net, about.resolution_px) for device in devices]
-    sizes = [(side, side) if isinstance(side, int) else side for side in px]
-    for size in sizes:
-        check_size(about.net, size, task)
-    photos = {size: _photos(images, size, task, ready, progress, say) for size in dict.fromkeys(sizes)}
+    photos = {size: _photos(images, size, task, ready, progress, say) for size in dict.fromkeys(p.size for p in places)}
     jobs = []
-    for device, budget, size in zip(devices, asked, sizes, strict=True):
-        width_px = None if size[0] == size[1] else size[0]
-        family = family_for(ready.supernet.net, task, classes or CLASSES, width_px)
-        heads = family.classes if isinstance(family, Headed) else None
-        if heads is None and task is not Task.CLS:
-            say(f"heads of blocks do not fit {about.net}: the budget is of the backbone and its maps alone")
-        table = table_for(
-            device, about.net, size[1], width_px=width_px, threads=threads, classes=heads, progress=progress, say=say
-        )
-        if heads is not None:
-            _check_heads(family, table.latencies)
+    for device, budget, at in zip(devices, asked, places, strict=True):
+        size, table = at.size, at.table
         default_px = resolution_for(task, device, about.net, about.resolution_px)
         name = Name(
             method=method_of(about.net),
@@ -174,12 +172,86 @@ def prepare(
                 photos=photos[size],
                 table=table,
                 seed=seed,
-                family=family,
+                family=at.family,
             )
         )
         if (why := limits_nothing(jobs[-1])) is not None:
             say(why)
     return jobs
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Place:
+    """What a network of a supernet is on one device: its input, width and height in pixels, its family and times."""
+
+    size: tuple[int, int]
+    family: Net
+    table: Table
+
+    @property
+    def device(self) -> str:
+        return self.table.latencies.device.id
+
+
+def _chosen(
+    names: Sequence[str | Path],
+    devices: Sequence[str],
+    budgets: Sequence[Budget],
+    place: Callable[..., _Place],
+    say: Say,
+) -> tuple[Ready, list[_Place]]:
+    """The first supernet with a network within the budget of each device, or the last one, and its places."""
+    for name, following in itertools.zip_longest(names, names[1:]):
+        ready = read_supernet(name)
+        try:
+            places = [place(ready, device) for device in devices]
+        except MissingTable as error:
+            if following is None:
+                raise
+            say(f"{error}; so {following} is searched")
+            continue
+        tight = [p.device for p, budget in zip(places, budgets, strict=True) if not _has_room(p, budget)]
+        if following is None or not tight:
+            break
+        say(f"{name} has no network within the budget on {tight[0]}, so {following} is searched")
+    return ready, places
+
+
+def _place(
+    ready: Ready,
+    device: str,
+    *,
+    task: Task,
+    resolution_px: int | tuple[int, int] | None,
+    threads: int | None,
+    classes: int | None,
+    progress: Progress,
+    say: Say,
+) -> _Place:
+    about = ready.supernet.card
+    # One network alone keeps the layers, and so the input, that it was trained with.
+    wanted = Task.CLS if about.architecture is not None else task
+    px = resolution_px or resolution_for(wanted, device, about.net, about.resolution_px)
+    size = (px, px) if isinstance(px, int) else px
+    check_size(about.net, size, task)
+    width_px = None if size[0] == size[1] else size[0]
+    family = family_for(ready.supernet.net, task, classes or CLASSES, width_px)
+    heads = family.classes if isinstance(family, Headed) else None
+    if heads is None and task is not Task.CLS:
+        say(f"heads of blocks do not fit {about.net}: the budget is of the backbone and its maps alone")
+    table = table_for(
+        device, about.net, size[1], width_px=width_px, threads=threads, classes=heads, progress=progress, say=say
+    )
+    if heads is not None:
+        _check_heads(family, table.latencies)
+    return _Place(size=size, family=family, table=table)
+
+
+def _has_room(place: _Place, budget: Budget) -> bool:
+    """Whether a network is within the budget."""
+    net, cost = place.family, CostModel(place.family, place.table.latencies)
+    least = smallest(net.encode([]), cost, budget, net)
+    return float(load(cost(least[None]), budget)[0]) <= 1
 
 
 def limits_nothing(job: Job) -> str | None:
@@ -205,9 +277,9 @@ def _check_heads(family: Net, table: LatencyTable) -> None:
     """
     assert isinstance(family, Headed)
     try:
-        block_ms(table, family.head(table.resolution_px))
+        block_ms(table, [key for key in family.op_keys(table.resolution_px) if key.kind in HEAD_KINDS])
     except MissingOp as error:
-        photos = "" if family.name == PHOTO_NET else "; without --supernet it is estimated for photos"
+        photos = "" if family.name in PHOTO_NETS else "; without --supernet it is estimated for photos"
         raise MissingHeads(f"{error}{photos}") from None
 
 
@@ -218,8 +290,8 @@ def resolution_for(task: Task, device: str, net: str, trained_px: int) -> int:
     measured, and wherever there is a table for it; elsewhere a scaled table would only be an estimate, so they take the
     trained resolution, too.
     """
-    if net in PHOTO_PX:
-        return PHOTO_PX[net][task]
+    if net in PHOTO_NETS:
+        return PHOTO_PX[task]
     if task is Task.CLS:
         return trained_px
     dense_px = _DENSE_SCALE * trained_px
@@ -261,14 +333,14 @@ def check_size(net: str, size: tuple[int, int], task: Task) -> None:
         BadRequest: a photo's side that is no multiple of 32, or outside 96-320 px; an input that is no square, of a
             net for small images or of a classifier, which sees a center square.
     """
-    if net in PHOTO_PX and any(px % PHOTO_STRIDE or not LEAST_PHOTO_PX <= px <= PHOTO_MOST for px in size):
+    if net in PHOTO_NETS and any(px % PHOTO_STRIDE or not LEAST_PHOTO_PX <= px <= PHOTO_MOST for px in size):
         width, height = (min(PHOTO_MOST, max(LEAST_PHOTO_PX, PHOTO_STRIDE * round(px / PHOTO_STRIDE))) for px in size)
         raise BadRequest(
             f"{net} takes {LEAST_PHOTO_PX} to {PHOTO_MOST} px in multiples of {PHOTO_STRIDE}, not {format_size(size)};"
             f" ask for {format_size((width, height))}"
         )
-    if size[0] != size[1] and (net not in PHOTO_PX or task is Task.CLS):
-        which = f"task {task} sees a center square" if net in PHOTO_PX else f"{net} takes squares"
+    if size[0] != size[1] and (net not in PHOTO_NETS or task is Task.CLS):
+        which = f"task {task} sees a center square" if net in PHOTO_NETS else f"{net} takes squares"
         raise BadRequest(f"{which}, not {format_size(size)} px; ask for {max(size)}")
 
 

@@ -28,7 +28,7 @@ from zoo.names import nearest, shown
 from zoo.package.staging import check_free
 from zoo.plots import CURVE_PNG, VALIDATION_PNG, plot_curve, plot_validation
 from zoo.progress import Watch, watching
-from zoo.supernets import read_supernet
+from zoo.supernets import DEFAULT_NET, read_supernet
 from zoo.types import Progress, Say, no_progress, stage, tell
 
 CHECKPOINTS = "checkpoints"
@@ -82,7 +82,7 @@ def recipe_of(
             raise BadRecipe(f"{start.name} is of net {start.net} and says what to train; leave the rest out")
         net, architecture = start.net, start.architecture
         objective, resolution_px = objective or start.objective, resolution_px or start.resolution_px
-    net, objective = net or "mobile", objective or ("mocov2" if architecture is None else "simclr")
+    net, objective = net or DEFAULT_NET, objective or ("mocov2" if architecture is None else "simclr")
     for kind, value, known in (("net", net, tuple(NETS)), ("objective", objective, tuple(OBJECTIVES))):
         if value not in known:
             raise UnknownName(f"no {kind} is called {shown(value)}; nearest: {', '.join(nearest(value, known))}")
@@ -151,7 +151,7 @@ def pretrain(
     Args:
         images: the folder of images.
         out: the supernet's folder.
-        net: ``mobile`` unless ``start`` says.
+        net: ``resnet-photo`` unless ``start`` says.
         objective: ``mocov2`` unless ``start`` says.
         epochs: passes over the images; None takes the recipe's.
         batch: images a step; None takes the recipe's.

@@ -27,7 +27,6 @@ from zoo.package.staging import check_free, staged
 from zoo.plots import plot_fronts
 from zoo.progress import Watch, watching
 from zoo.report.sections import write_beside
-from zoo.supernets import DEFAULT
 from zoo.types import HeadCard, ModelCard, Provenance, Say, TaskName, tell
 
 LICENSE = "apache-2.0"
@@ -58,7 +57,7 @@ def search(
     budget: str | Budget,
     task: TaskName = Task.CLS,
     device: str = "this",
-    supernet: str | Path = DEFAULT,
+    supernet: str | Path | None = None,
     resolution_px: Count | tuple[Count, Count] | None = None,
     limits: Budget | None = None,
     classes: Count | None = None,
@@ -76,7 +75,7 @@ def search(
         budget: ``3ms``, ``20mmacs``, ``1mb``, or a ``Budget`` that has a name.
         task: ``cls``, ``det`` or ``seg``.
         device: ``this``, or the id or alias of a device with a latency table.
-        supernet: a name or a folder.
+        supernet: a name or a folder; None takes the first one for photos that has a network within the budget.
         resolution_px: side of the input, in pixels, or its width and height; None takes 160 of a classifier of photos,
             224 of a detector or a segmenter; of small images the supernet's, and for ``det`` and ``seg`` twice that
             where the device has a table for it.
@@ -134,7 +133,7 @@ def search_each(
     devices: Sequence[str],
     budgets: Sequence[str | Budget],
     task: TaskName = Task.CLS,
-    supernet: str | Path = DEFAULT,
+    supernet: str | Path | None = None,
     resolution_px: Count | tuple[Count, Count] | None = None,
     limits: Budget | None = None,
     classes: Count | None = None,

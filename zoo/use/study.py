@@ -34,6 +34,7 @@ from zoo.errors import BadRequest, one_line
 from zoo.make.pretrain import missing_extra
 from zoo.names import nearest, shown
 from zoo.package.card import read_card
+from zoo.supernets import PHOTO_NETS
 from zoo.types import Progress, Say, no_progress, tell
 
 _LEAST = {"images_seen": 1, "batch": 2, "resolution_px": 8, "seed": 0}
@@ -185,9 +186,13 @@ def _architecture_of(package: Path, resolution_px: int) -> Architecture:
     """A package's network at the size of the study, in the form for small images where those are small."""
     found = read_card(package).architecture
     net = "mobile" if found.net == "mobile-photo" and resolution_px <= SMALL_PX else found.net
-    if net not in ("mobile", "mobile-photo"):
+    if net not in ("mobile", *PHOTO_NETS):
         raise BadRequest(
-            f"{package} is of net {net}; networks of mobile and mobile-photo can be compared with variants"
+            f"{package} is of net {net}; networks of {', '.join(('mobile', *PHOTO_NETS))} can be compared with variants"
+        )
+    if net == "resnet-photo" and resolution_px <= SMALL_PX:
+        raise BadRequest(
+            f"{package} is of net {net}, which has no form for images of {resolution_px} px; ask for --resolution 96"
         )
     return Architecture(net=net, choices=found.choices, resolution_px=resolution_px)
 

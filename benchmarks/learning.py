@@ -1,0 +1,58 @@
+"""How good do the networks of a supernet become as it sees more images?
+
+    python benchmarks/learning.py [resnet-photo-mocov2] [--keep]
+
+What `zoo pretrain --validate` wrote on the supernet's card, largest and smallest network beside each other. --keep
+keeps the section of RESULTS.md and its picture.
+"""
+
+import argparse
+import time
+
+from results import RUNS, Section, Table, keep
+
+from zoo.plots import plot_validation
+from zoo.supernets import DEFAULT, read_supernet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("supernet", nargs="?", default=DEFAULT)
+    parser.add_argument("--keep", action="store_true")
+    args = parser.parse_args()
+    card = read_supernet(args.supernet).supernet.card
+    if "validation" not in card.training:
+        raise SystemExit(f"{card.name} was trained without --validate")
+    looks = card.training["validation"]
+    percents = [f"{name.replace('_', ', ')} network, %" for name in looks["columns"][2:]]
+    rows = [[int(row[1]), *(round(100 * value, 1) for value in row[2:])] for row in looks["rows"]]
+    for row in (["images seen", *percents], *rows):
+        print(*row, sep="  ")
+    if not args.keep:
+        return
+    picture = RUNS / f"learning_{card.name}.svg"
+    plot_validation(looks, picture, title=card.name)
+    text = (
+        f"`{card.name}` ({card.objective}, {card.training['minutes']} minutes of one core), judged on 2,048 labelled"
+        " images of CIFAR-10's test half at 64 px, half of which vote; its training half is among the images without"
+        f" labels. The largest network learns alone for {card.recipe['slow_start']:.0%} of the steps.\n\n"
+        f"![Accuracy against images seen](runs/{picture.name})"
+    )
+    keep(
+        picture.stem,
+        Section(
+            title=f"How good do the networks of `{card.name}` become?",
+            order=53,
+            command="zoo pretrain --images DIR --max-minutes 70 --set queue=4096 --set ema=[0.99,0.998]"
+            " --validate LABELLED --validate-every 1000 -o SUPERNET\n"
+            "python benchmarks/learning.py --keep",
+            machine=card.training["hardware"],
+            date=time.strftime("%Y-%m-%d"),
+            text=text,
+            tables=[Table(caption="", columns=["images seen", *percents], rows=rows)],
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
