@@ -32,11 +32,12 @@ from search.types import Task
 from zoo.heads.network import KINDS, make_network
 from zoo.heads.predictions import by_torch, judge
 from zoo.make.finetune import RATES, Recipe, fit, loss_of
-from zoo.supernets import DEFAULT, read_supernet
+from zoo.supernets import read_supernet
 from zoo.types import HeadCard, no_progress, silent
 from zoo.use.resolve import find_exportable
 
-KEPT, PX, NETWORKS, SEEDS = RUNS / f"score_quality_cls_{DEFAULT}.jsonl", 64, 12, (0, 1)
+SUPERNET = "mobile-photo-mocov2"
+KEPT, PX, NETWORKS, SEEDS = RUNS / f"score_quality_cls_{SUPERNET}.jsonl", 64, 12, (0, 1)
 SCORE = SCORES[Task.CLS]
 
 
@@ -58,8 +59,8 @@ def chosen(evidence: Evidence, domain: str) -> list[int]:
 
 
 def tune(choices: str, split: Split, images: int, seed: int) -> float:
-    ready = find_exportable(DEFAULT, architecture="smallest", say=silent, progress=no_progress)
-    supernet = read_supernet(DEFAULT).supernet
+    ready = find_exportable(SUPERNET, architecture="smallest", say=silent, progress=no_progress)
+    supernet = read_supernet(SUPERNET).supernet
     head = HeadCard(kind=KINDS[Task.CLS], task=Task.CLS, classes=split.train.classes)
     network = make_network(supernet.subnet(named(supernet.net, choices, PX)), head, PX, seed=seed)
     how = replace(ready.card.preprocess, size_px=(PX, PX), fit="crop")
