@@ -477,7 +477,8 @@ def keep_all(evidence: Evidence, tables: list[Table], out: Path) -> None:
             date=time.strftime("%Y-%m-%d"),
             text=TEXT.format(
                 count=evidence.truth.shape[1], band=BAND, best=best[0], tau=best[1], macs=sizes[1], **about
-            ),
+            )
+            + ("" if about["supernet"] != DEFAULT else " The plot is docs/pictures/score_quality_cls.png."),
             tables=tables,
         ),
     )

@@ -24,7 +24,7 @@ def test_images_become_a_supernet_and_a_verified_package_whose_onnx_says_the_sam
         recipe, read_images(image_folder, size_px=32).pixels, tmp_path / "supernet", name="story", data={"name": "made"}
     )
     table = table_for("this", "resnet", recipe.resolution_px).latencies
-    assert set(supernet.net.op_keys(recipe.resolution_px)) == set(table.entries)
+    assert set(supernet.net.op_keys(recipe.resolution_px)) <= set(table.entries)
 
     made = zoo.search(image_folder, budget="1000ms", supernet=tmp_path / "supernet", out=tmp_path / "package")
     (report,) = made.card.reports

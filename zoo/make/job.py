@@ -138,8 +138,17 @@ def prepare(
     if not ids or len(set(ids)) != len(ids):
         raise BadRequest(f"devices {', '.join(ids) or 'none'}: name at least one, and each once")
     _check_classes(classes, task)
+    known: dict[tuple[object, ...], Photos] = {}
+
+    def see(ready: Ready, size: tuple[int, int]) -> Photos:
+        key = (size, ready.folder if images is None else None)  # generated ones are like a supernet's own
+        if key not in known:
+            known[key] = _photos(images, size, task, ready, progress, say)
+        return known[key]
+
     place = partial(
         _place,
+        see=see,
         task=task,
         resolution_px=resolution_px,
         threads=threads,
@@ -150,7 +159,6 @@ def prepare(
     allowed = [budget.within(limits) for budget in asked]
     ready, places = _chosen([supernet] if supernet is not None else photo_supernets(task), devices, allowed, place, say)
     about = ready.supernet.card
-    photos = {size: _photos(images, size, task, ready, progress, say) for size in dict.fromkeys(p.size for p in places)}
     jobs = []
     for device, budget, at in zip(devices, asked, places, strict=True):
         size, table = at.size, at.table
@@ -169,7 +177,7 @@ def prepare(
                 name=name,
                 budget=budget.within(limits),
                 ready=ready,
-                photos=photos[size],
+                photos=at.photos,
                 table=table,
                 seed=seed,
                 family=at.family,
@@ -185,6 +193,7 @@ class _Place:
     """What a network of a supernet is on one device: its input, width and height in pixels, its family and times."""
 
     size: tuple[int, int]
+    photos: Photos
     family: Net
     table: Table
 
@@ -221,6 +230,7 @@ def _place(
     ready: Ready,
     device: str,
     *,
+    see: Callable[[Ready, tuple[int, int]], Photos],
     task: Task,
     resolution_px: int | tuple[int, int] | None,
     threads: int | None,
@@ -234,6 +244,7 @@ def _place(
     px = resolution_px or resolution_for(wanted, device, about.net, about.resolution_px)
     size = (px, px) if isinstance(px, int) else px
     check_size(about.net, size, task)
+    photos = see(ready, size)  # before a table is measured for minutes: they may be none
     width_px = None if size[0] == size[1] else size[0]
     family = family_for(ready.supernet.net, task, classes or CLASSES, width_px)
     heads = family.classes if isinstance(family, Headed) else None
@@ -244,7 +255,7 @@ def _place(
     )
     if heads is not None:
         _check_heads(family, table.latencies)
-    return _Place(size=size, family=family, table=table)
+    return _Place(size=size, photos=photos, family=family, table=table)
 
 
 def _has_room(place: _Place, budget: Budget) -> bool:
