@@ -90,14 +90,14 @@ def test_an_unpacked_kit_runs_too_and_an_interrupted_one_goes_on(kit, bare, tmp_
     with zipfile.ZipFile(kit) as archive:
         archive.extractall(tmp_path / "kit")
     out = tmp_path / "r.json"
-    interrupt = "import onnxruntime as o, itertools as t; make, left = o.InferenceSession, t.count(30, -1)\n"
+    interrupt = "import onnxruntime as o, itertools as t; make, left = o.InferenceSession, t.count(20, -1)\n"
     interrupt += "def stop(*a, **k):\n  if next(left): return make(*a, **k)\n  raise KeyboardInterrupt\n"
     interrupt += "o.InferenceSession = stop"
     arguments = ("-o", str(out), "--rounds", "2", "--force")
     stopped = run_kit(tmp_path / "kit", bare, *arguments, before=interrupt)
     assert stopped.returncode == 1 and "interrupted; the same command goes on" in stopped.stderr
     had = sum(len(turns) for turns in json.loads(out.with_name("r.json.part").read_text())["turns"].values())
-    assert had == 30 and not out.exists()
+    assert had == 20 and not out.exists()  # of 28 turns at least
     other = run_kit(tmp_path / "kit", bare, *arguments, "--threads", "2")
     assert other.returncode == 1 and "started by another kit or with other settings" in other.stderr
     done = run_kit(tmp_path / "kit", bare, *arguments)
