@@ -20,13 +20,13 @@ from search.images.read import read_images
 from search.images.views import center
 from search.nets import NETS
 from search.recalibrate import recalibrate
-from zoo.supernets import DEFAULT, read_supernet
+from zoo.supernets import read_supernet
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, action="append", required=True, help="repeat it for each set")
-    parser.add_argument("--supernet", default=DEFAULT)
+    parser.add_argument("--supernet", default="mobile-photo-mocov2")
     parser.add_argument("--subnets", type=int, default=2)
     parser.add_argument("--limit", type=int, default=400)
     args = parser.parse_args()

@@ -35,7 +35,7 @@ from zoo.heads.network import KINDS, make_network
 from zoo.heads.predictions import by_torch, judge
 from zoo.heads.segmenter import Segmenter
 from zoo.make.finetune import Recipe, fit, loss_of
-from zoo.supernets import DEFAULT, read_supernet
+from zoo.supernets import read_supernet
 from zoo.types import HeadCard
 
 NET, LEVELS, OLD_AT, MOST_AT = NETS["mobile-photo"], 17, 4, 8
@@ -109,7 +109,7 @@ def timed(task: Task, classes: tuple[str, ...], size_px: int) -> dict[str, tuple
 def run(
     kind: str, architecture: Architecture, split: Split, size_px: int, epochs: int, seed: int, **rates: float
 ) -> dict[str, object]:
-    ready = read_supernet(DEFAULT).supernet
+    ready = read_supernet("mobile-photo-mocov2").supernet
     task = split.train.task
     network = make(kind, ready.subnet(architecture), task, split.train.classes, size_px, seed).train()
     how = Preprocess(size_px=(size_px, size_px), mean=ready.card.mean, std=ready.card.std, fit="letterbox")

@@ -44,6 +44,7 @@ from search.oneshot.pretrain import pretrain
 from search.recipes import read_recipe
 from search.running import Running
 from search.scores import SCORES, SIZE
+from search.scores.evidence import EVIDENCE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import find
 from search.subnets.proposals import scattered
@@ -326,6 +327,11 @@ def report(work: Path, *, kept: bool) -> None:
         spread=100 * spread,
         picture=picture.name,
     )
+    if settings["supernet"] == DEFAULT:  # what a search says of itself
+        document = json.loads(EVIDENCE.read_text("utf-8"))
+        gain = [float(gains["searched, 64"].mean()), *map(float, interval(gains["searched, 64"]).split(", "))]
+        document["search"] = {"score": settings["score"], "gain_points": [round(points, 3) for points in gain]}
+        EVIDENCE.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
     chosen = " ".join(f"--domain {domain}" for domain in domains)
     keep(
         name,

@@ -17,11 +17,12 @@ from zoo.names import Name, nearest, shown
 if TYPE_CHECKING:
     from search.supernet import Supernet
 
-_RESNET, _MOBILE = "resnet-photo-mocov2", "mobile-photo-mocov2"
-# A search takes the first one that has a network within its budget, unless it is told which. Of equal milliseconds the
-# one has the better frozen features, which is what ``cls`` delivers, the other the better fine-tuned whole models.
-PHOTO_SUPERNETS = {Task.CLS: (_RESNET, _MOBILE), Task.DET: (_MOBILE, _RESNET), Task.SEG: (_MOBILE, _RESNET)}
-DEFAULT = _RESNET
+_MOBILE = "mobile-photo-mocov2"
+# A search takes the first one that has a network within its budget, unless it is told which. At equal milliseconds
+# ResNets have the better frozen features, which is what ``cls`` delivers, the others the better fine-tuned whole models
+# and networks for smaller budgets.
+PHOTO_SUPERNETS = {Task.CLS: ("resnet-photo-mocov2", _MOBILE), Task.DET: (_MOBILE,), Task.SEG: (_MOBILE,)}
+DEFAULT = PHOTO_SUPERNETS[Task.CLS][0]
 DEFAULT_NET = "resnet-photo"  # that is trained unless told: twice as fast as the other
 # The nets that names without a size are answered with, where a supernet of one is here, and the least side they take.
 PHOTO_NETS, LEAST_PHOTO_PX = ("mobile-photo", "resnet-photo"), 96
@@ -82,11 +83,9 @@ def supernets_for(name: Name, asked: str | None = None) -> list[Path]:
         UnknownName: it does not fit the name, or there is none that does.
     """
     small = name.size_px is not None and max(name.size_px) < LEAST_PHOTO_PX
-    first = PHOTO_SUPERNETS[name.task]
-    ranks = {name: i for i, name in enumerate(first)}
-    names = sorted(
-        supernet_names(), key=lambda one: ((one.net in PHOTO_NETS) == small, ranks.get(one.name, len(ranks)))
-    )
+    first = PHOTO_SUPERNETS[name.task][0]
+    # Photos first, unless it is too small for them; of those the task's own.
+    names = sorted(supernet_names(), key=lambda one: ((one.net in PHOTO_NETS) == small, one.name != first))
     known = {one.folder: f"{one.method}-{one.objective}" for one in names}
     if asked is not None:
         from search.supernet import load_supernet

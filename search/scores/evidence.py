@@ -1,6 +1,6 @@
 """Evidence: what is known of how well each score orders networks, kept beside the scores so that a search can say it.
 
-``evidence.json`` is written by ``python benchmarks/score_quality.py --report --keep``.
+``evidence.json`` is written by ``score_quality.py --report --keep`` and ``search_gain.py report --keep`` of benchmarks.
 """
 
 from __future__ import annotations
@@ -72,7 +72,16 @@ def expectation(task: Task, criterion: str, path: Path = EVIDENCE) -> str:
     how = "the largest network that fits was taken, for no score does better; " if criterion == BASELINE else ""
     better = "better networks" if gain[1] > 0 else "no surely better networks"
     return (
-        f"{how}expect {better} than a random one of equal milliseconds: {gain[0]:+.1f} points ({gain[1]:+.1f} to"
-        f" {gain[2]:+.1f}) on {known.sets} sets, {known.networks} networks of {known.supernet}; tau-b with labels"
-        f" {tau[0]:+.2f} ({tau[1]:+.2f} to {tau[2]:+.2f}){beside}"
+        f"{how}expect {better} than a random one of equal predicted milliseconds: {gain[0]:+.1f} points ({gain[1]:+.1f}"
+        f" to {gain[2]:+.1f}) on {known.sets} sets, {known.networks} networks of {known.supernet}; tau-b with labels"
+        f" {tau[0]:+.2f} ({tau[1]:+.2f} to {tau[2]:+.2f}){beside}{_whole(criterion, path)}"
     )
+
+
+def _whole(criterion: str, path: Path) -> str:
+    """What a whole search by the score gained where all was timed; nothing where that was not measured."""
+    kept = json.loads(path.read_text("utf-8")).get("search")
+    if kept is None or kept["score"] != criterion:
+        return ""
+    gain = kept["gain_points"]
+    return f"; a whole search gained {gain[0]:+.1f} points ({gain[1]:+.1f} to {gain[2]:+.1f}) where blocks were timed"

@@ -190,6 +190,8 @@ def test_what_was_not_measured_is_called_so(tmp_path: Path, task: Task, criterio
 
 def test_the_kept_evidence_is_of_known_scores() -> None:
     found = json.loads(EVIDENCE.read_text("utf-8")) if EVIDENCE.exists() else {}
+    gained = found.pop("search")
+    assert f"a whole search gained {gained['gain_points'][0]:+.1f} points" in expectation(Task.CLS, gained["score"])
     assert found.keys() <= {"cls", "dense"}
     assert all({*of["scores"]} <= {*CRITERIA, "MACs", "parameters", "depth", "milliseconds"} for of in found.values())
     assert all(expectation(task, SCORES[task]) for task in Task)

@@ -102,7 +102,7 @@ def table_of(device: str, net: str, resolution_px: int, width_px: int | None = N
         every = [file for file in list_tables([own_tables()]) if file.width_px is None]
         files = [file for file in every if file.net == net]
         own = [file for file in files if file.device_id == find_device(device, every)]
-        if net in PHOTO_NETS and not own and resolution_px >= LEAST_PX:
+        if net == "mobile-photo" and not own and resolution_px >= LEAST_PX:
             smaller = [file for file in every if (file.device_id, file.net) == (find_device(device, every), "mobile")]
             if smaller:
                 largest = max(smaller, key=lambda file: file.resolution_px)
@@ -116,7 +116,7 @@ def table_of(device: str, net: str, resolution_px: int, width_px: int | None = N
 
 
 def _from_small(file: TableFile, net: str, size_px: tuple[int, int | None], every: Sequence[TableFile]) -> LatencyTable:
-    """A photo net by what the work of the small one's blocks costs; an estimate.
+    """The photo net by what the work of the small one's blocks costs; an estimate.
 
     Its error is the larger one of two: how far off the costs are on those blocks, and on networks of the photo net, or
     of the small one at a larger size, on devices where both tables were measured.

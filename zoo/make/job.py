@@ -209,20 +209,30 @@ def _chosen(
     place: Callable[..., _Place],
     say: Say,
 ) -> tuple[Ready, list[_Place]]:
-    """The first supernet with a network within the budget of each device, or the last one, and its places."""
+    """The first supernet with a network within the budget of each device, or the one that is nearest; its places.
+
+    Raises:
+        MissingTable: of none is there a table.
+    """
+    found: list[tuple[float, Ready, list[_Place]]] = []
     for name, following in itertools.zip_longest(names, names[1:]):
         ready = read_supernet(name)
         try:
             places = [place(ready, device) for device in devices]
         except MissingTable as error:
-            if following is None:
+            if following is None and not found:
                 raise
-            say(f"{error}; so {following} is searched")
+            if following is not None:
+                say(f"{error}; so {following} is searched")
             continue
-        tight = [p.device for p, budget in zip(places, budgets, strict=True) if not _has_room(p, budget)]
-        if following is None or not tight:
+        used = {place.device: _least_used(place, budget) for place, budget in zip(places, budgets, strict=True)}
+        worst = max(used, key=lambda device: used[device])
+        found.append((used[worst], ready, places))
+        if used[worst] <= 1:
             break
-        say(f"{name} has no network within the budget on {tight[0]}, so {following} is searched")
+        if following is not None:
+            say(f"{name} has no network within the budget on {worst}, so {following} is searched")
+    _, ready, places = min(found, key=lambda one: one[0])
     return ready, places
 
 
@@ -258,11 +268,11 @@ def _place(
     return _Place(size=size, photos=photos, family=family, table=table)
 
 
-def _has_room(place: _Place, budget: Budget) -> bool:
-    """Whether a network is within the budget."""
+def _least_used(place: _Place, budget: Budget) -> float:
+    """The share of the budget that its smallest network uses."""
     net, cost = place.family, CostModel(place.family, place.table.latencies)
     least = smallest(net.encode([]), cost, budget, net)
-    return float(load(cost(least[None]), budget)[0]) <= 1
+    return float(load(cost(least[None]), budget)[0])
 
 
 def limits_nothing(job: Job) -> str | None:
