@@ -2,7 +2,7 @@
 
     python benchmarks/search_gain.py train --images DIR --supernet SUPERNET --work FOLDER
     python benchmarks/search_gain.py judge --sets DIR --domain rsscn7 --domain gtsrb ... --limit 3000 --work FOLDER
-    python benchmarks/search_gain.py report --work FOLDER [--keep]
+    python benchmarks/search_gain.py report [--work FOLDER] [--keep]
 
 ``train`` trains the handcrafted networks, MobileNetV2 and ResNet-18 of several widths, each alone and from fresh
 weights, by the recipe of SUPERNET, a name or a folder, and on as many images; DIR is a folder of images, or a ``.pt``
@@ -20,7 +20,7 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -263,10 +263,23 @@ def times(supernet: Supernet, work: Path) -> None:
     (work / "times.json").write_text(json.dumps(ms, indent=1) + "\n", "utf-8")
 
 
-def report(work: Path, *, kept: bool) -> None:
+def timed_runs(work: Path) -> list[str]:
+    """What is kept of them: the settings, and a line a run with its milliseconds."""
     first, *lines = (work / "runs.jsonl").read_text("utf-8").splitlines()
-    runs = [Run(**json.loads(line)) for line in lines]
     ms = json.loads((work / "times.json").read_text("utf-8"))
+    off = load_table(work / "table.yaml").validation
+    assert off is not None
+    runs = (json.loads(line) for line in lines)
+    return [
+        json.dumps({**json.loads(first), "table_off_percent": off.mape_percent}),
+        *(json.dumps({**run, "ms": ms[run["choices"]]}) for run in runs),
+    ]
+
+
+def report(kept_lines: list[str], *, kept: bool) -> None:
+    settings, *found = (json.loads(line) for line in kept_lines)
+    ms = {one["choices"]: one["ms"] for one in found}
+    runs = [Run(**{name: value for name, value in one.items() if name != "ms"}) for one in found]
     domains = list(dict.fromkeys(run.domain for run in runs))
     names = list(dict.fromkeys(run.found_by for run in runs))
     of: dict[tuple[str, float, str], list[Run]] = {}
@@ -313,17 +326,15 @@ def report(work: Path, *, kept: bool) -> None:
         print(table.caption, *(" | ".join(str(cell) for cell in row) for row in (table.columns, *table.rows)), sep="\n")
     if not kept:
         return
-    settings, off = json.loads(first), load_table(work / "table.yaml").validation
     name = f"search_gain_{settings['supernet']}"
     picture = RUNS / f"{name}.svg"
     plot(of, ms, domains, picture)
-    lines = [first, *(json.dumps({**asdict(run), "ms": ms[run.choices]}) for run in runs)]
-    (RUNS / f"{name}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    (RUNS / f"{name}.jsonl").write_text("\n".join(kept_lines) + "\n", "utf-8")
     text = TEXT.format(
         supernet=settings["supernet"],
         seen=settings["images"],
         score=settings["score"],
-        off=off.mape_percent if off else float("nan"),
+        off=settings["table_off_percent"],
         spread=100 * spread,
         picture=picture.name,
     )
@@ -403,16 +414,20 @@ def main() -> None:
     parser.add_argument("--domain", action="append")
     parser.add_argument("--limit", type=int, help="images of a domain")
     parser.add_argument("--most", type=int, default=SEARCHES[-1][0], help="networks that a search may score")
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--work", type=Path, help="of a report: the kept runs of --supernet unless told")
     parser.add_argument("--keep", action="store_true")
     args = parser.parse_args()
+    if args.what == "report":
+        kept = RUNS / f"search_gain_{args.supernet}.jsonl"
+        report(timed_runs(args.work) if args.work else kept.read_text("utf-8").splitlines(), kept=args.keep)
+        return
+    if args.work is None:
+        parser.error("name the folder to work in, --work")
     args.work.mkdir(parents=True, exist_ok=True)
     if args.what == "train":
         train(args.images, args.supernet, args.work)
-    elif args.what == "judge":
-        judge(args)
     else:
-        report(args.work, kept=args.keep)
+        judge(args)
 
 
 if __name__ == "__main__":
