@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from search.supernet import Supernet
 
 _MOBILE = "mobile-photo-mocov2"
-# A search takes the first one that has a network within its budget, unless it is told which. At equal milliseconds
-# ResNets have the better frozen features, which is what ``cls`` delivers, the others the better fine-tuned whole models
-# and networks for smaller budgets.
+# A search takes the first one with a choice of networks within its budget, unless it is told which. At equal
+# milliseconds ResNets have the better frozen features, which is what ``cls`` delivers, the others the better fine-tuned
+# whole models and networks for smaller budgets.
 PHOTO_SUPERNETS = {Task.CLS: ("resnet-photo-mocov2", _MOBILE), Task.DET: (_MOBILE,), Task.SEG: (_MOBILE,)}
 DEFAULT = PHOTO_SUPERNETS[Task.CLS][0]
 DEFAULT_NET = "resnet-photo"  # that is trained unless told: twice as fast as the other

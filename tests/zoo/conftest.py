@@ -82,6 +82,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, supernet: Path, own_ta
     (folder / "supernets").mkdir(parents=True)
     (folder / "entries.json").write_text('{"schema": 1, "entries": []}')
     shutil.copytree(supernet, folder / "supernets" / "mobile-mocov2")
-    (folder / "supernets" / zoo.supernets.DEFAULT).symlink_to("mobile-mocov2")  # what a search takes unless told
+    for name in {name for names in zoo.supernets.PHOTO_SUPERNETS.values() for name in names}:
+        (folder / "supernets" / name).symlink_to("mobile-mocov2")  # what a search takes unless told
     keep_table(own_table, folder / "devices")
     return folder

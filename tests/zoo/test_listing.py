@@ -83,6 +83,7 @@ def test_all_that_can_be_had_is_in_one_list_what_is_here_first(packages: Path, c
         ("data-mocov2-cls-1ms@bench", "package"),
         ("data-mocov2-det-3ms", "catalogue"),
         ("mobile-mocov2", "supernet"),
+        ("mobile-photo-mocov2", "supernet"),
         ("resnet-photo-mocov2", "supernet"),
     ]
 

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from export.types import Preprocess
@@ -115,7 +116,7 @@ def prepare(
         limits: that hold beside each budget.
         images: a folder; None takes generated images.
         task: what the networks are for.
-        supernet: a name or a folder; None takes the first of ``photo_supernets`` with a network within each budget.
+        supernet: a name or a folder; None takes the first of ``photo_supernets`` with a choice within each budget.
         resolution_px: side of the input, or its width and height; None takes ``resolution_for``.
         threads: of the runtime on this machine.
         seed: of the searches.
@@ -209,7 +210,7 @@ def _chosen(
     place: Callable[..., _Place],
     say: Say,
 ) -> tuple[Ready, list[_Place]]:
-    """The first supernet with a network within the budget of each device, or the one that is nearest; its places.
+    """The first supernet with a choice of networks within each budget, or the one that reaches lowest; its places.
 
     Raises:
         MissingTable: of none is there a table.
@@ -225,15 +226,19 @@ def _chosen(
             if following is not None:
                 say(f"{error}; so {following} is searched")
             continue
-        used = {place.device: _least_used(place, budget) for place, budget in zip(places, budgets, strict=True)}
-        worst = max(used, key=lambda device: used[device])
-        found.append((used[worst], ready, places))
-        if used[worst] <= 1:
+        used = {p.device: _used(p, budget) for p, budget in zip(places, budgets, strict=True)}
+        worst = max(used, key=lambda device: used[device][0])
+        found.append((used[worst][0], ready, places))
+        if all(1 >= least + _ROOM * (most - least) for least, most in used.values()):
             break
         if following is not None:
-            say(f"{name} has no network within the budget on {worst}, so {following} is searched")
+            say(f"{name} has hardly a network within the budget on {worst}, so {following} is searched")
     _, ready, places = min(found, key=lambda one: one[0])
     return ready, places
+
+
+# Of the way from the smallest to the largest network: below it a search has no choice, nor faster ones if one is late.
+_ROOM = 0.1
 
 
 def _place(
@@ -268,11 +273,13 @@ def _place(
     return _Place(size=size, photos=photos, family=family, table=table)
 
 
-def _least_used(place: _Place, budget: Budget) -> float:
-    """The share of the budget that its smallest network uses."""
+def _used(place: _Place, budget: Budget) -> tuple[float, float]:
+    """The shares of the budget that its smallest and its largest network use."""
     net, cost = place.family, CostModel(place.family, place.table.latencies)
     least = smallest(net.encode([]), cost, budget, net)
-    return float(load(cost(least[None]), budget)[0])
+    (most,) = net.encode([net.largest(place.table.latencies.resolution_px)])
+    shares = load(cost(np.stack([least, most])), budget)
+    return float(shares[0]), float(shares[1])
 
 
 def limits_nothing(job: Job) -> str | None:

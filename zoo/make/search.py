@@ -75,7 +75,7 @@ def search(
         budget: ``3ms``, ``20mmacs``, ``1mb``, or a ``Budget`` that has a name.
         task: ``cls``, ``det`` or ``seg``.
         device: ``this``, or the id or alias of a device with a latency table.
-        supernet: a name or a folder; None takes the first one for photos that has a network within the budget.
+        supernet: a name or a folder; None takes the first one for photos with a choice of networks within it.
         resolution_px: side of the input, in pixels, or its width and height; None takes 160 of a classifier of photos,
             224 of a detector or a segmenter; of small images the supernet's, and for ``det`` and ``seg`` twice that
             where the device has a table for it.
