@@ -226,11 +226,13 @@ def _chosen(
             if following is not None:
                 say(f"{error}; so {following} is searched")
             continue
+        if following is None and not found:
+            return ready, places
         used = {p.device: _used(p, budget) for p, budget in zip(places, budgets, strict=True)}
         worst = max(used, key=lambda device: used[device][0])
-        found.append((used[worst][0], ready, places))
         if all(1 >= least + _ROOM * (most - least) for least, most in used.values()):
-            break
+            return ready, places
+        found.append((used[worst][0], ready, places))
         if following is not None:
             say(f"{name} has hardly a network within the budget on {worst}, so {following} is searched")
     _, ready, places = min(found, key=lambda one: one[0])
