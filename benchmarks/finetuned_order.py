@@ -3,11 +3,11 @@
     python benchmarks/finetuned_order.py --sets DIR --domain gtsrb --domain rsscn7 --domain flowers --out RUNS.jsonl
     python benchmarks/finetuned_order.py --report --out RUNS.jsonl [--keep]
 
-Of the networks that score_quality.py kept, 12 spread evenly over the order of the default score are fine-tuned on
-``DIR/NAME/train`` by the recipe of `zoo finetune` at 64 px, on --images images, with two seeds, and judged on ``test``.
-Every training is a line in --out, and the same command goes on where it stopped. The report: tau-b of the fine-tuned
-accuracies with those of the linear classifier, with the score, and between the two seeds, which is as much as the truth
-can be ordered at all; and what the better half by score gains over the other.
+Of the networks of --supernet that score_quality.py kept, 12 spread evenly over the order of its default score are
+fine-tuned on ``DIR/NAME/train`` by the recipe of `zoo finetune` at 64 px, on --images images, with two seeds, and
+judged on ``test``. Every training is a line in --out, and the same command goes on where it stopped. The report: tau-b
+of the fine-tuned accuracies with those of the linear classifier, with the score, and between the two seeds, which is as
+much as the truth can be ordered at all; and what the better half by score gains over the other.
 """
 
 import argparse
@@ -23,22 +23,21 @@ import numpy as np
 import torch
 from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
-from score_quality import LARGEST, Evidence, gather, named
+from score_quality import LARGEST, Evidence, gather
 from score_quality import Run as Judged
+from truth import named
 
 from search.labels.read import Split, read_split
-from search.scores import SCORES
+from search.scores import LEARNED, SCORES
 from search.types import Task
 from zoo.heads.network import KINDS, make_network
 from zoo.heads.predictions import by_torch, judge
 from zoo.make.finetune import RATES, Recipe, fit, loss_of
-from zoo.supernets import read_supernet
+from zoo.supernets import DEFAULT, read_supernet
 from zoo.types import HeadCard, no_progress, silent
 from zoo.use.resolve import find_exportable
 
-SUPERNET = "mobile-photo-mocov2"
-KEPT, PX, NETWORKS, SEEDS = RUNS / f"score_quality_cls_{SUPERNET}.jsonl", 64, 12, (0, 1)
-SCORE = SCORES[Task.CLS]
+PX, NETWORKS, SEEDS = 64, 12, (0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +51,24 @@ class Run:
     minutes: float
 
 
-def chosen(evidence: Evidence, domain: str) -> list[int]:
+def kept_runs(supernet: str) -> Path:
+    return RUNS / f"score_quality_cls_{supernet}.jsonl"
+
+
+def score_of(evidence: Evidence) -> str:
+    """The one that a search among these networks takes."""
+    return LEARNED if LEARNED in evidence.scores else SCORES[Task.CLS]
+
+
+def chosen(evidence: Evidence, domain: str, score: str) -> list[int]:
     """Networks spread evenly over the order of the score."""
-    order = np.argsort(evidence.scores[SCORE][evidence.domains.index(domain)])
+    order = np.argsort(evidence.scores[score][evidence.domains.index(domain)])
     return [int(order[i]) for i in np.linspace(0, len(order) - 1, NETWORKS).round().astype(int)]
 
 
-def tune(choices: str, split: Split, images: int, seed: int) -> float:
-    ready = find_exportable(SUPERNET, architecture="smallest", say=silent, progress=no_progress)
-    supernet = read_supernet(SUPERNET).supernet
+def tune(name: str, choices: str, split: Split, images: int, seed: int) -> float:
+    ready = find_exportable(name, architecture="smallest", say=silent, progress=no_progress)
+    supernet = read_supernet(name).supernet
     head = HeadCard(kind=KINDS[Task.CLS], task=Task.CLS, classes=split.train.classes)
     network = make_network(supernet.subnet(named(supernet.net, choices, PX)), head, PX, seed=seed)
     how = replace(ready.card.preprocess, size_px=(PX, PX), fit="crop")
@@ -72,17 +80,20 @@ def tune(choices: str, split: Split, images: int, seed: int) -> float:
 
 
 def measure(args: argparse.Namespace) -> None:
-    evidence = gather(KEPT)
-    lines = [Judged(**json.loads(line)) for line in KEPT.read_text("utf-8").splitlines()[1:]]
+    kept = kept_runs(args.supernet)
+    evidence = gather(kept)
+    lines = [Judged(**json.loads(line)) for line in kept.read_text("utf-8").splitlines()[1:]]
     choices = {line.network: line.choices for line in lines if line.network > LARGEST}
-    done = {(run.domain, run.network, run.seed) for run in read_runs(args.out, {"images": args.images, "px": PX}, Run)}
+    score = score_of(evidence)
+    settings = {"supernet": args.supernet, "score": score, "images": args.images, "px": PX}
+    done = {(run.domain, run.network, run.seed) for run in read_runs(args.out, settings, Run)}
     for domain in args.domain:
         split = read_split(args.sets / domain, Task.CLS, seed=0)
-        for seed, network in product(SEEDS, chosen(evidence, domain)):
+        for seed, network in product(SEEDS, chosen(evidence, domain, score)):
             if (domain, network, seed) in done:
                 continue
             started = time.monotonic()
-            accuracy = tune(choices[network], split, args.images, seed)
+            accuracy = tune(args.supernet, choices[network], split, args.images, seed)
             minutes = round((time.monotonic() - started) / 60, 2)
             add_run(
                 args.out, Run(domain=domain, network=network, seed=seed, accuracy=round(accuracy, 5), minutes=minutes)
@@ -92,17 +103,18 @@ def measure(args: argparse.Namespace) -> None:
 def report(out: Path, *, kept: bool) -> None:
     from scipy.stats import kendalltau
 
-    evidence = gather(KEPT)
     first, *lines = out.read_text("utf-8").splitlines()
-    runs = [Run(**json.loads(line)) for line in lines]
+    settings, runs = json.loads(first), [Run(**json.loads(line)) for line in lines]
+    evidence = gather(kept_runs(settings["supernet"]))
+    score_name = settings["score"]
     rows: list[list[str | int | float | None]] = []
     for domain in dict.fromkeys(run.domain for run in runs):
-        d, networks = evidence.domains.index(domain), chosen(evidence, domain)
+        d, networks = evidence.domains.index(domain), chosen(evidence, domain, score_name)
         of = {(run.network, run.seed): 100 * run.accuracy for run in runs if run.domain == domain}
         if not all((n, seed) in of for n in networks for seed in SEEDS):
             continue
         seeds = np.array([[of[n, seed] for n in networks] for seed in SEEDS])
-        tuned, linear, score = seeds.mean(0), evidence.truth[d][networks], evidence.scores[SCORE][d][networks]
+        tuned, linear, score = seeds.mean(0), evidence.truth[d][networks], evidence.scores[score_name][d][networks]
         half = len(networks) // 2
         rows.append(
             [
@@ -121,18 +133,21 @@ def report(out: Path, *, kept: bool) -> None:
     print(*(" | ".join(str(cell) for cell in row) for row in (table.columns, *table.rows)), sep="\n")
     if not kept:
         return
-    shutil.copyfile(out, RUNS / "finetuned_order.jsonl")
+    name = f"finetuned_order_{settings['supernet']}"
+    if out.resolve() != (RUNS / f"{name}.jsonl").resolve():
+        shutil.copyfile(out, RUNS / f"{name}.jsonl")
     domains = " ".join(f"--domain {row[0]}" for row in rows)
     keep(
-        "finetuned_order",
+        name,
         Section(
-            title="Do networks of equal milliseconds keep their order when they are fine-tuned?",
+            title=f"Do networks of `{settings['supernet']}` of equal milliseconds keep their order when fine-tuned?",
             order=56,
-            command=f"python benchmarks/finetuned_order.py --sets DIR {domains} --out RUNS.jsonl\n"
+            command=f"python benchmarks/finetuned_order.py --sets DIR {domains} --supernet {settings['supernet']}"
+            " --out RUNS.jsonl\n"
             "python benchmarks/finetuned_order.py --report --out RUNS.jsonl --keep",
             machine="2 cores of an Intel Xeon (AVX-512, AMX), torch, 1 thread, fp32, 64 px, busy",
             date=time.strftime("%Y-%m-%d"),
-            text=TEXT.format(score=SCORE, images=json.loads(first)["images"]),
+            text=TEXT.format(score=score_name, images=settings["images"]),
             tables=[table],
         ),
     )
@@ -147,6 +162,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", type=Path)
     parser.add_argument("--domain", action="append")
+    parser.add_argument("--supernet", default=DEFAULT)
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--report", action="store_true")

@@ -7,12 +7,12 @@
 ``train`` trains the handcrafted networks, MobileNetV2 and ResNet-18 of several widths, each alone and from fresh
 weights, by the recipe of SUPERNET, a name or a folder, and on as many images; DIR is a folder of images, or a ``.pt``
 of uint8 pixels [N, 3, 64, 64]. Without it there are none. ``judge``, which takes --supernet, too, measures this
-machine's table at 64 px, and for each domain and budget
-searches with the default score on the domain's unlabelled images (64 networks with two seeds, 256, 1,000), takes the
-largest that fits by multiply-accumulates, and draws 8 random networks of the band just below the budget. Domains and
-truth, a ridge classifier on frozen features, are those of score_quality.py; statistics of all networks are recalibrated
-on the same 256 images. All networks are timed in turns at the end. Every network and domain is a line in FOLDER, and
-the same command goes on where it stopped.
+machine's table at 64 px, and for each domain and budget searches with the default score on the domain's unlabelled
+images (64 networks with two seeds, 256, 1,000; 30 times as many where the score is an accuracy table, which is then one
+without the domain's own labels), takes the largest that fits by multiply-accumulates, and draws 8 random networks of
+the band just below the budget. Domains and truth, a ridge classifier on frozen features, are those of truth.py;
+statistics of all networks are recalibrated on the same 256 images. All networks are timed in turns at the end. Every
+network and domain is a line in FOLDER, and the same command goes on where it stopped.
 """
 
 import argparse
@@ -27,28 +27,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from accuracy_table import table_without
 from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
-from score_quality import BATCH, BOOTSTRAPS, PENALTIES, SEEN, Domain, fast, named, read_domain, ridge
-from torch import Tensor, nn
+from torch import Tensor
+from truth import BOOTSTRAPS, Domain, Floats, judged, named, read_domain
 
 from hardware_profiles import LatencyTable, OnnxRunner, load_table, save_table
 from hardware_profiles.measure.models import to_onnx_bytes
 from hardware_profiles.timing.timing import time_runners
 from search.images.read import read_images
-from search.images.views import center
 from search.nets import HANDCRAFTED, Backbone, Net
 from search.nets.handcrafted import Handcrafted, MobileShape, ResNetShape
 from search.oneshot.pretrain import pretrain
 from search.recipes import read_recipe
 from search.running import Running
-from search.scores import SCORES, SIZE
+from search.scores import SIZE, criterion_for
 from search.scores.evidence import EVIDENCE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import find
 from search.subnets.proposals import scattered
-from search.supernet import Supernet, SupernetCard
+from search.supernet import Supernet
 from search.types import Architecture, Budget, Task
 from zoo.devices.this_machine import measure_here
 from zoo.plots import new_figure, save_figure
@@ -71,7 +70,6 @@ SHAPES: dict[str, tuple[ResNetShape | MobileShape, int]] = {
     "ResNet-18 1/2": (ResNetShape(depths=(2, 2, 2, 2), block="basic"), 2),
     "ResNet-18 1/4": (ResNetShape(depths=(2, 2, 2, 2), block="basic"), 4),
 }
-Floats = NDArray[np.float64]
 
 
 class Strided(Handcrafted):
@@ -109,7 +107,7 @@ def train(images: Path, supernet: str, work: Path) -> None:
     else:
         pixels = read_images(images, size_px=PX).pixels
     card = read_supernet(supernet).supernet.card
-    steps = int(card.training["steps"])
+    steps = card.images_seen // int(card.recipe["batch"])
     for name in BY_HAND:
         file = work / f"{slug(name)}.pt"
         if file.exists():
@@ -146,8 +144,8 @@ def judge(args: argparse.Namespace) -> None:
     settings = {
         "supernet": card.name,
         "sha256": ready.sha256,
-        "images": int(card.training["steps"]) * int(card.recipe["batch"]),
-        "score": SCORES[Task.CLS],
+        "images": card.images_seen,
+        "score": criterion_for(Task.CLS, ready.supernet.accuracy),
         "limit": args.limit,
         "budgets_ms": list(BUDGETS_MS),
         "table": table.device.id,
@@ -156,15 +154,18 @@ def judge(args: argparse.Namespace) -> None:
     done = {(r.domain, r.budget_ms, r.found_by, r.seed) for r in read_runs(out, settings, Run)}
     for name in args.domain:
         domain: Domain | None = None
+        supernet = ready.supernet
+        if supernet.accuracy is not None:  # a set is not judged by what was learned from it
+            supernet = replace(supernet, accuracy=table_without(card.name, ready.sha256, supernet.net, name))
         accuracy: dict[str, float] = {}
         for budget_ms, found_by, seed in contenders():
             absent = found_by in BY_HAND and not (args.work / f"{slug(found_by)}.pt").exists()
             if absent or (name, budget_ms, found_by, seed) in done or scored(found_by) > args.most:
                 continue
             domain = domain or read_domain(args.sets / name, PX, args.limit)
-            choices, seconds = look_for(ready.supernet, table, domain, budget_ms, found_by, seed)
+            choices, seconds = look_for(supernet, table, domain, budget_ms, found_by, seed)
             if choices not in accuracy:
-                accuracy[choices] = judged(backbone_of(ready.supernet, choices, args.work), card, domain)
+                accuracy[choices] = judged(backbone_of(ready.supernet, choices, args.work), card, domain, PX)
             run = Run(
                 domain=name,
                 budget_ms=budget_ms,
@@ -227,24 +228,6 @@ def backbone_of(supernet: Supernet, choices: str, work: Path) -> Backbone:
         backbone.load_state_dict(torch.load(work / f"{slug(choices)}.pt", weights_only=True)["weights"])
         return backbone
     return supernet.subnet(named(supernet.net, choices, PX))
-
-
-def judged(backbone: Backbone, card: SupernetCard, domain: Domain) -> float:
-    """Accuracy of a ridge classifier on its features, of held-out images."""
-
-    def seen(pixels: Tensor) -> Tensor:
-        return center(pixels, PX, card.mean, card.std).contiguous(memory_format=torch.channels_last)
-
-    for norm in (part for part in backbone.modules() if isinstance(part, nn.BatchNorm2d)):
-        norm.reset_running_stats()
-        norm.momentum = None
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        backbone.train()(seen(domain.pixels[torch.randperm(domain.train, generator=generator)[:SEEN]]))
-    run = fast(backbone.eval(), seen(domain.pixels[:BATCH]))
-    x_ND = torch.cat([run(seen(part))[0] for part in domain.pixels.split(BATCH)])
-    found = ridge(x_ND, domain.labels, domain.folds, PENALTIES, balanced=False)
-    return max(accuracy for accuracy, *_ in found.values())
 
 
 def times(supernet: Supernet, work: Path) -> None:

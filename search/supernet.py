@@ -25,6 +25,7 @@ from search.errors import BadSupernet, WriteFailed
 from search.nets import TRAINED, Backbone, Net, PlainLayers
 from search.nets.layers import projector_of
 from search.nets.net import Fixed
+from search.scores.accuracy import AccuracyTable, load_accuracy, save_accuracy
 from search.types import Architecture
 
 SCHEMA = 2
@@ -86,6 +87,15 @@ class SupernetCard:
             return net
         return Fixed(net, Architecture(net=self.net, choices=self.architecture, resolution_px=self.resolution_px))
 
+    @property
+    def images_seen(self) -> int:
+        """Images that its weights learned from, each as often as it was seen, in trainings that it began from, too."""
+        seen = self.training.get("images_seen")
+        if isinstance(seen, int):
+            return seen
+        steps, batch = self.training.get("steps"), self.recipe.get("batch")
+        return steps * batch if isinstance(steps, int) and isinstance(batch, int) else 0
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Supernet:
@@ -94,10 +104,12 @@ class Supernet:
     Args:
         card: its story.
         weights: tensors of the largest network by plain names, ``backbone.*`` and ``projector.*``.
+        accuracy: what each choice adds to its networks' accuracy; None where nobody has measured it.
     """
 
     card: SupernetCard
     weights: Mapping[str, Tensor]
+    accuracy: AccuracyTable | None = None
 
     @property
     def net(self) -> Net:
@@ -167,7 +179,7 @@ def load_supernet(folder: Path) -> Supernet:
             f"{folder / WEIGHTS} is no supernet of {card.net}: {len(wrong)} tensors differ, first {wrong[0]};"
             " train or install the supernet again"
         )
-    return Supernet(card=card, weights=weights)
+    return Supernet(card=card, weights=weights, accuracy=load_accuracy(folder, card.family, sha256))
 
 
 def load_card(folder: Path) -> SupernetCard:
@@ -186,16 +198,21 @@ def load_card(folder: Path) -> SupernetCard:
 def save_supernet(supernet: Supernet, folder: Path) -> None:
     """Write ``model.safetensors`` (fp16) and ``card.json``; what is there stays whole until both are on the disk.
 
+    An accuracy table goes with them where it is of these very weights; one of earlier weights is removed.
+
     Raises:
         WriteFailed: they cannot be written.
     """
     data = save({name: tensor.half().contiguous() for name, tensor in supernet.weights.items()})
-    fields = {"schema": SCHEMA, "sha256": hashlib.sha256(data).hexdigest(), **vars(supernet.card)}
+    sha256 = hashlib.sha256(data).hexdigest()
+    accuracy = supernet.accuracy if supernet.accuracy and supernet.accuracy.supernet_sha256 == sha256 else None
+    fields = {"schema": SCHEMA, "sha256": sha256, **vars(supernet.card)}
     text = json.dumps(fields, indent=1) + "\n"
     try:
         with replaced(folder / CARD) as card:  # the card last: it names the weights' sha256
             card.write_text(text, "utf-8")
             replace_file(folder / WEIGHTS, data)
+            save_accuracy(accuracy, folder)
     except OSError as error:
         raise WriteFailed(f"the supernet cannot be written to {folder} ({error.strerror}); free some space") from error
 

@@ -155,7 +155,7 @@ def plot_fronts(results: Sequence[SearchResult], path: Path, *, sources: Sequenc
         MissingExtra: matplotlib is not installed.
     """
     figure = new_figure(7, 4.5)
-    axes = figure.add_subplot(xlabel="predicted ms", ylabel="score (no labels)")
+    axes = figure.add_subplot(xlabel="predicted ms", ylabel="score (without your labels)")
     for i, (result, source) in enumerate(zip(results, sources, strict=True)):
         color = f"C{i}"
         axes.scatter(

@@ -22,7 +22,7 @@ from search.allocator import keep_memory
 from search.errors import BadSupernet, NotEnoughImages, WrongTable
 from search.images.views import center
 from search.nets import Net
-from search.scores import CRITERIA, SCORES, SIZE, Look, look
+from search.scores import CRITERIA, LEARNED, SIZE, Look, criterion_for, look
 from search.scores.criteria import OF_VIEWS, Criterion
 from search.subnets.costs import CostModel, Rows
 from search.subnets.proposals import Goal, Key, Proposals
@@ -31,8 +31,8 @@ from search.types import Budget, Candidate, SearchResult, Task
 
 _FEWEST_IMAGES, _MOST_IMAGES = 32, 128  # fewer large ones, so that a search takes as long
 _PIXELS = 128 * 32 * 32  # of 128 images at 32 px
-# Size costs nothing to tell, so many more networks are looked at before one is called the largest that fits: with 64
-# of them 15 to 30 % of its arithmetic was missed.
+# Without images a score costs nothing, so many more networks are looked at before one is called the best that fits:
+# with 64 of them 15 to 30 % of the largest one's arithmetic was missed.
 _FREE_NETWORKS, _FREE_ROUNDS = 30, 4
 # Larger inputs are scored at about this side: networks come in the same order as at 224 px (tau-b .88, where two draws
 # of images at 224 px agree by .95) in half the time.
@@ -62,10 +62,11 @@ def find(
         pixels: uint8 [N, 3, S, S], the user's unlabelled images.
         budget: the limits.
         task: what the features are for; decides which of them are compared (``search.scores``).
-        criterion: what scores, a key of ``search.scores.CRITERIA`` that needs no views, or ``SIZE``, which is the share
-            of the largest network's multiply-accumulates and looks at no image; None takes the task's.
+        criterion: what scores, a key of ``search.scores.CRITERIA`` that needs no views, or one that looks at no image:
+            ``SIZE``, the share of the largest network's multiply-accumulates, or ``LEARNED``, what the supernet's
+            accuracy table says; None takes the task's.
         resolution_px: input size; None takes the table's.
-        evaluations: networks scored in all; 30 times as many where the criterion is ``SIZE``.
+        evaluations: networks scored in all; 30 times as many where no image is looked at.
         generations: rounds of evolution among them, after the first draw; four times as many then.
         images: at most this many are looked at, the same for every network; None takes 128 of 32 px, fewer larger ones.
         seed: of the search and of the choice of images.
@@ -138,16 +139,16 @@ def find_each(
     size_px = scored_at(tables[0].resolution_px, tables[0].width_px or tables[0].resolution_px)
     batch_BCHW = center(pixels[torch.from_numpy(chosen)], size_px, card.mean, card.std)  # noqa: N806
     proposals = [Proposals(goal.family or supernet.net, goal, seed, len(pixels)) for goal in goals]
-    name = SCORES[task] if criterion is None else criterion
-    if name != SIZE and name not in CRITERIA.keys() - OF_VIEWS:
-        raise ValueError(f"criterion is {name!r}; known are {SIZE}, {', '.join(sorted(CRITERIA.keys() - OF_VIEWS))}")
-    scorer = (
-        _sizer(goals[0].family or supernet.net, tables[0])
-        if name == SIZE
-        else _Scorer(supernet, batch_BCHW, CRITERIA[name])
-    )
-    if name == SIZE:
+    name = criterion_for(task, supernet.accuracy) if criterion is None else criterion
+    scorer: Callable[[Rows], float]
+    if name in (SIZE, LEARNED):
+        scorer = _learned(supernet) if name == LEARNED else _sizer(goals[0].family or supernet.net, tables[0])
         evaluations, generations = _FREE_NETWORKS * evaluations, _FREE_ROUNDS * generations
+    elif name in CRITERIA.keys() - OF_VIEWS:
+        scorer = _Scorer(supernet, batch_BCHW, CRITERIA[name])
+    else:
+        known = [SIZE, LEARNED, *sorted(CRITERIA.keys() - OF_VIEWS)]
+        raise ValueError(f"criterion is {name!r}; known are {', '.join(known)}")
     scores: dict[Key, float] = {}
     per_round = -(-evaluations // (generations + 1))
     for _ in range(generations + 1):
@@ -177,6 +178,13 @@ def _sizer(net: Net, table: LatencyTable) -> Callable[[Rows], float]:
     cost = CostModel(net, table)
     (most,) = cost(net.encode([net.largest(table.resolution_px)])).macs
     return lambda row: float(cost(row[None]).macs[0] / most)
+
+
+def _learned(supernet: Supernet) -> Callable[[Rows], float]:
+    """Scores a network by the supernet's accuracy table."""
+    if (table := supernet.accuracy) is None:
+        raise ValueError(f"{supernet.card.name} has no accuracy table; take another criterion than {LEARNED}")
+    return lambda row: float(table(row[None])[0])
 
 
 class _Scorer:

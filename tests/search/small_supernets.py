@@ -11,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from hardware_profiles.types import LatencyTable
-from search.nets import NETS
+from search.nets import NETS, Net
 from search.nets.layers import projector_of
 from search.nets.resnet import ResNet, ResNetPreset
+from search.scores import AccuracyTable
 from search.supernet import Supernet, SupernetCard
 from search.types import Architecture
 from tests.small_tables import DEVICE, table
 
+SHA256 = "a" * 64
 TINY = ResNet(
     ResNetPreset(name="tiny", stem_kernel=3, stem_widths=(4, 8), widths=((2, 4), (4, 6)), depths=((1, 2), (1, 2, 3)))
 )
@@ -63,6 +65,13 @@ def random_supernet(net: str, px: int) -> Supernet:
     randomize_norms(backbone)
     changed = {f"backbone.{name}": p.detach() for name, p in backbone.named_parameters()}
     return replace(made, weights={**made.weights, **changed})
+
+
+def accuracy_of(net: Net, *, sha256: str = SHA256) -> AccuracyTable:
+    """An accuracy table of made-up points."""
+    rng = np.random.default_rng(0)
+    points = {choice.name: (0.0, *rng.normal(size=len(choice.options) - 1).round(4).tolist()) for choice in net.space}
+    return AccuracyTable(supernet_sha256=sha256, points=points, sets=("some", "other"), networks=48, resolution_px=64)
 
 
 def made_up_table(net: str, px: int, *, overhead_ms: float = 0.25, scale: float = 1.5) -> LatencyTable:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from hardware_profiles import Latency, LatencyTable, estimate_ms
 from search.errors import BadSupernet, InfeasibleBudget, NotEnoughImages, WrongTable
-from search.scores import SCORES, SIZE
+from search.scores import LEARNED, SCORES, SIZE
 from search.subnets.costs import CostModel
 from search.subnets.evolution import find, find_each, front, scored_at
 from search.subnets.proposals import Goal
 from search.supernet import Supernet
 from search.types import Budget, Candidate, SearchResult, Task
-from tests.search.small_supernets import made_up_table, random_supernet, stripes
+from tests.search.small_supernets import accuracy_of, made_up_table, random_supernet, stripes
 
 PX = 16
 
@@ -38,10 +38,14 @@ def pixels() -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def all_costs(supernet: Supernet, table: LatencyTable) -> dict[str, np.ndarray]:
-    net = supernet.net
-    grid = np.meshgrid(*[np.arange(len(choice.options)) for choice in net.space], indexing="ij")
-    return dict(vars(CostModel(net, table)(np.stack([g.ravel() for g in grid], axis=1))))
+def all_rows(supernet: Supernet) -> np.ndarray:
+    grid = np.meshgrid(*[np.arange(len(choice.options)) for choice in supernet.net.space], indexing="ij")
+    return np.stack([g.ravel() for g in grid], axis=1)
+
+
+@pytest.fixture(scope="module")
+def all_costs(supernet: Supernet, table: LatencyTable, all_rows: np.ndarray) -> dict[str, np.ndarray]:
+    return dict(vars(CostModel(supernet.net, table)(all_rows)))
 
 
 def search(supernet: Supernet, table: LatencyTable, pixels: Tensor, budget: Budget, **options: Any) -> SearchResult:
@@ -60,6 +64,33 @@ def test_by_size_the_network_that_computes_most_wins_whatever_the_images(
     assert search(supernet, table, 255 - pixels, Budget(latency_ms=5), criterion=SIZE).evaluated == (
         search(supernet, table, pixels, Budget(latency_ms=5), criterion=SIZE).evaluated
     )
+
+
+@pytest.fixture(scope="module")
+def learned(supernet: Supernet) -> Supernet:
+    return dataclasses.replace(supernet, accuracy=accuracy_of(supernet.net))
+
+
+def test_by_its_accuracy_table_the_network_of_most_points_wins_whatever_the_images(
+    learned: Supernet, table: LatencyTable, pixels: Tensor, all_rows: np.ndarray, all_costs: dict[str, np.ndarray]
+) -> None:
+    assert learned.accuracy is not None
+    found = search(learned, table, pixels, Budget(latency_ms=5))
+    assert found.criterion == LEARNED
+    points = learned.accuracy(all_rows)
+    assert found.best.score == pytest.approx(points[all_costs["predicted_ms"] <= 5].max()), "of all that fit"
+    for candidate in found.evaluated:
+        assert candidate.score == pytest.approx(learned.accuracy(learned.net.encode([candidate.architecture]))[0])
+    assert search(learned, table, 255 - pixels, Budget(latency_ms=5)).evaluated == found.evaluated
+
+
+def test_a_table_decides_for_classifiers_alone_and_where_there_is_one(
+    supernet: Supernet, learned: Supernet, table: LatencyTable, pixels: Tensor
+) -> None:
+    by_task = {task: search(learned, table, pixels, Budget(latency_ms=5), task=task).criterion for task in Task}
+    assert by_task == {**SCORES, Task.CLS: LEARNED}
+    with pytest.raises(ValueError, match="has no accuracy table"):
+        search(supernet, table, pixels, Budget(latency_ms=5), criterion=LEARNED)
 
 
 @pytest.mark.parametrize("criterion", ["pooled CKA", "together", "RankMe"])

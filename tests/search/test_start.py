@@ -35,7 +35,9 @@ def test_training_goes_on_from_another_supernet_s_weights(
     recipe = tiny(objective=objective, lr=1e-9, epochs=0.5, weight_decay=0)
     made = train(recipe, pixels, tmp_path, start=start, running={"checkpoint_steps": 1})
     assert all(torch.allclose(made.weights[name], tensor, atol=1e-5) for name, tensor in start.weights.items())
-    assert made.card.training["from"] == "untrained"
+    own = made.card.training["steps"] * recipe.batch
+    assert made.card.training["from"] == "untrained" and made.card.images_seen == own
+    assert train(recipe, pixels, tmp_path / "more", start=made).card.images_seen == 2 * own
     teacher = "training_module.objective.teacher."
     state = checkpoint(tmp_path)["state_dict"]
     assert all(torch.allclose(state[teacher + name], tensor, atol=1e-5) for name, tensor in start.weights.items())

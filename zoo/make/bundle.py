@@ -68,7 +68,7 @@ def bundle(
         training={**training, "curve": curve},
         evaluation=evaluation,
     )
-    save_supernet(Supernet(card=card, weights=made.weights), out)
+    save_supernet(replace(made, card=card), out)
     plot_curve(curve, out / CURVE_PNG, title=f"{card.name}, {card.objective}")
     keep_statistics(images, out)
     if (genotype := run / GENOTYPE).is_file():

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from search.nets.whole import Headed
-from search.scores import SCORES
 from search.scores.evidence import expectation
 from search.types import Budget, Candidate, SearchResult, Task
 from zoo.checks import Count, Seed, Threads
@@ -121,7 +120,7 @@ def search(
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch:
         winner = find_winner(job, scratch=Path(scratch), progress=progress, say=say)
         made = package(job, winner, out, overwrite=overwrite)
-    say(expectation(job.name.task, SCORES[job.name.task]))
+    say(expectation(job.name.task, winner.result.criterion))
     write_beside(made.path, say=say)
     return made
 
@@ -182,7 +181,7 @@ def search_each(
         say=say,
     )
     results = search_jobs(jobs, progress=progress, say=say)
-    say(expectation(jobs[0].name.task, SCORES[jobs[0].name.task]))
+    say(expectation(jobs[0].name.task, results[0].criterion))
     cards = []
     with tempfile.TemporaryDirectory(prefix="zoo-") as scratch, staged(out, mark=FRONTS, overwrite=overwrite) as draft:
         for job, found in zip(jobs, results, strict=True):

@@ -64,6 +64,8 @@ def score_words(criterion: str | None) -> str:
     """
     if criterion == "MACs":
         return "size alone, the share of the largest network's multiply-accumulates"
+    if criterion == "accuracy table":
+        return "points above the smallest network, learned from labelled sets that are not yours (accuracy table)"
     agreement = "agreement with the largest network on the images"
     if criterion is None or not _CRITERION.fullmatch(criterion):
         return agreement

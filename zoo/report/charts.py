@@ -12,7 +12,7 @@ Spec = dict[str, Any]
 # More points than this are drawn as one picture rather than as shapes.
 MOST_SHAPES = 2_000
 
-_SCORE = "score (no labels)"
+_SCORE = "score (without your labels)"
 _MS: Spec = {"field": "ms", "type": "quantitative", "title": "predicted ms", "scale": {"zero": False, "padding": 14}}
 _SCORES: Spec = {"field": "score", "type": "quantitative", "title": _SCORE, "scale": {"zero": False, "padding": 10}}
 _BELOW: Spec = {"orient": "bottom", "columns": 1, "labelLimit": 300}
