@@ -24,7 +24,7 @@ from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
 from truth import Floats, judged, named, read_domain, taus
 
-from search.nets import Net
+from search.nets import NETS, Net
 from search.nets.counts import count_block
 from search.scores.accuracy import AccuracyTable, fit_points, save_accuracy
 from search.subnets.proposals import scattered
@@ -45,7 +45,8 @@ class Run:
 def measure(args: argparse.Namespace) -> None:
     ready = read_supernet(args.supernet)
     net, card = ready.supernet.net, ready.supernet.card
-    settings = {"supernet": card.name, "sha256": ready.sha256, "resolution_px": PX, "limit": args.limit}
+    settings = {"supernet": card.name, "net": card.net, "sha256": ready.sha256, "resolution_px": PX}
+    settings["limit"] = args.limit
     done = {(run.domain, run.choices) for run in read_runs(args.out, settings, Run)}
     rng = np.random.default_rng(SEED)
     rows = scattered(net, rng)
@@ -63,55 +64,59 @@ def measure(args: argparse.Namespace) -> None:
 class Judged:
     """Accuracies of D sets and N networks, in percent; ``rows`` [N, l] are the networks."""
 
+    net: Net
     sha256: str
     sets: list[str]
     rows: NDArray[np.int64]
     accuracy: Floats
 
-    def table(self, net: Net, *, without: str | None = None) -> AccuracyTable:
+    def table(self, *, without: str | None = None) -> AccuracyTable:
         """Of all sets but one."""
         own = [i for i, name in enumerate(self.sets) if name != without]
         return AccuracyTable(
             supernet_sha256=self.sha256,
-            points=fit_points(net, self.rows, self.accuracy[own]),
+            points=fit_points(self.net, self.rows, self.accuracy[own]),
             sets=[self.sets[i] for i in own],
             networks=len(self.rows),
             resolution_px=PX,
         )
 
 
-def read_judged(path: Path, net: Net) -> Judged:
+def read_judged(path: Path) -> Judged:
     """The networks of ``path`` that were judged on all its sets."""
-    settings, *lines = path.read_text("utf-8").splitlines()
+    first, *lines = path.read_text("utf-8").splitlines()
+    settings = json.loads(first)
+    net = NETS[settings["net"]]
     runs = [Run(**json.loads(line)) for line in lines]
     of = {(run.domain, run.choices): 100 * run.accuracy for run in runs}
     sets = list(dict.fromkeys(run.domain for run in runs))
     choices = [c for c in dict.fromkeys(run.choices for run in runs) if all((name, c) in of for name in sets)]
     return Judged(
-        sha256=json.loads(settings)["sha256"],
+        net=net,
+        sha256=settings["sha256"],
         sets=sets,
         rows=net.encode([named(net, c, PX) for c in choices]),
         accuracy=np.array([[of[name, c] for c in choices] for name in sets]),
     )
 
 
-def table_without(supernet: str, sha256: str, net: Net, name: str) -> AccuracyTable | None:
+def table_without(supernet: str, sha256: str, name: str) -> AccuracyTable | None:
     """The table of the kept runs but those on the set ``name``; None where none are kept of these weights."""
     path = RUNS / f"accuracy_table_{supernet}.jsonl"
     if not path.exists():
         return None
-    judged = read_judged(path, net)
-    return judged.table(net, without=name) if judged.sha256 == sha256 else None
+    judged = read_judged(path)
+    return judged.table(without=name) if judged.sha256 == sha256 else None
 
 
 def report(out: Path, supernet: str, *, kept: bool) -> None:
     ready = read_supernet(supernet)
-    net = ready.supernet.net
-    judged = read_judged(out, net)
+    judged = read_judged(out)
+    net = judged.net
     blocks = (net.ops(architecture) for architecture in net.decode(judged.rows, PX))
     macs = np.array([float(sum(count_block(key).macs for key in ops)) for ops in blocks])
-    table, everyone = judged.table(net), np.arange(len(judged.rows))[None]
-    learned = np.stack([judged.table(net, without=name)(judged.rows) for name in judged.sets])
+    table, everyone = judged.table(), np.arange(len(judged.rows))[None]
+    learned = np.stack([judged.table(without=name)(judged.rows) for name in judged.sets])
     tau = taus(learned, judged.accuracy, everyone)[0]
     beside = taus(np.tile(macs, (len(judged.sets), 1)), judged.accuracy, everyone)[0]
     tables = [

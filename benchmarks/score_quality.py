@@ -269,17 +269,16 @@ def gather(path: Path) -> Evidence:
     )
 
 
-def _learned(about: dict[str, Any], evidence_domains: list[str], choices: list[str]) -> Floats | None:
+def _learned(about: dict[str, Any], domains: list[str], choices: list[str]) -> Floats | None:
     """Points by the supernet's accuracy table, for each domain one without it; None where none is kept."""
     path = RUNS / f"accuracy_table_{about['supernet']}.jsonl"
     if not path.exists():
         return None
-    net = read_supernet(about["supernet"]).supernet.net
-    judged = read_judged(path, net)
+    judged = read_judged(path)
     if judged.sha256 != about["sha256"]:
         return None
-    rows = net.encode([named(net, c, about["resolution_px"]) for c in choices])
-    return np.stack([judged.table(net, without=domain)(rows) for domain in evidence_domains])
+    rows = judged.net.encode([named(judged.net, c, about["resolution_px"]) for c in choices])
+    return np.stack([judged.table(without=domain)(rows) for domain in domains])
 
 
 def _values(run: Run) -> list[float]:
@@ -292,8 +291,8 @@ def report(evidence: Evidence) -> list[Table]:
     count = truth.shape[1]
     everyone = np.arange(count)[None]
     rows = np.random.default_rng(0).integers(count, size=(BOOTSTRAPS, count))
-    macs_B = taus(evidence.scores["MACs"], truth, rows).mean(1)
-    macs = float(taus(evidence.scores["MACs"], truth, everyone).mean())
+    sizes = {name: evidence.scores[name] for name in ("MACs", "parameters")}
+    sizes_B = {name: taus(size, truth, rows).mean(1) for name, size in sizes.items()}
     lines = []
     for name, score in evidence.scores.items():
         tau, drawn = taus(score, truth, everyone)[0], taus(score, truth, rows)
@@ -302,14 +301,18 @@ def report(evidence: Evidence) -> list[Table]:
         cells = [
             name,
             f"{tau.mean():+.2f} [{_interval(drawn.mean(1))}]",
-            f"{tau.mean() - macs:+.2f} [{_interval(drawn.mean(1) - macs_B)}]",
-            "" if name in TRIVIAL or not wrong else f"{np.mean(wrong):+.2f}",
+            *(
+                f"{tau.mean() - taus(size, truth, everyone).mean():+.2f} [{_interval(drawn.mean(1) - sizes_B[of])}]"
+                for of, size in sizes.items()
+            ),
+            "" if name in (*TRIVIAL, LEARNED) or not wrong else f"{np.mean(wrong):+.2f}",
             f"{_regret(score, truth):.2f}",
             f"{gains.mean():+.2f} [{_interval(gains)}]",
             *(f"{t:+.2f} [{_interval(drawn[:, d])}]" for d, t in enumerate(tau)),
         ]
         lines.append((float(tau.mean()), cells))
-    first = ["score", "mean tau-b", "less that of MACs", "of other domains", "regret of top 5", "gain of the best"]
+    first = ["score", "mean tau-b", "less that of MACs", "of parameters", "of other domains", "regret of top 5"]
+    first.append("gain of the best")
     return [
         Table(
             caption=f"Truth: {count} networks of equal milliseconds",

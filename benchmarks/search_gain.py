@@ -156,7 +156,7 @@ def judge(args: argparse.Namespace) -> None:
         domain: Domain | None = None
         supernet = ready.supernet
         if supernet.accuracy is not None:  # a set is not judged by what was learned from it
-            supernet = replace(supernet, accuracy=table_without(card.name, ready.sha256, supernet.net, name))
+            supernet = replace(supernet, accuracy=table_without(card.name, ready.sha256, name))
         accuracy: dict[str, float] = {}
         for budget_ms, found_by, seed in contenders():
             absent = found_by in BY_HAND and not (args.work / f"{slug(found_by)}.pt").exists()
