@@ -4,10 +4,10 @@
     python benchmarks/accuracy_table.py --report --out RUNS.jsonl [--keep]
 
 --networks (48) networks of --supernet, a name or a folder, are drawn from all sizes and judged on labelled sets, laid
-out as truth.py says: a ridge classifier on frozen features at 64 px, of images that it has not seen. Every
-network and domain is a line in --out, and the same command goes on where it stopped. The report fits the table, and
-tells how it orders the networks of a set that it was fitted without. --keep keeps the runs, the section of RESULTS.md
-and, in the supernet's folder, the table of all sets.
+out as truth.py says: a ridge classifier on frozen features at --resolution (64) px, of images that it has not seen.
+Every network and domain is a line in --out, and the same command goes on where it stopped. The report fits the table,
+and tells how it orders the networks of a set that it was fitted without. --keep keeps the runs, the section of
+RESULTS.md and, in the supernet's folder, the points of all sets at this resolution.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from truth import Floats, judged, named, read_domain, taus
 
 from search.nets import NETS, Net
 from search.nets.counts import count_block
-from search.scores.accuracy import AccuracyTable, fit_points, save_accuracy
+from search.scores.accuracy import AccuracyTable, Learned, fit_points, save_accuracy
 from search.subnets.proposals import scattered
 from zoo.supernets import DEFAULT, read_supernet
 
@@ -45,18 +45,18 @@ class Run:
 def measure(args: argparse.Namespace) -> None:
     ready = read_supernet(args.supernet)
     net, card = ready.supernet.net, ready.supernet.card
-    settings = {"supernet": card.name, "net": card.net, "sha256": ready.sha256, "resolution_px": PX}
+    settings = {"supernet": card.name, "net": card.net, "sha256": ready.sha256, "resolution_px": args.resolution}
     settings["limit"] = args.limit
     done = {(run.domain, run.choices) for run in read_runs(args.out, settings, Run)}
     rng = np.random.default_rng(SEED)
     rows = scattered(net, rng)
-    architectures = net.decode(rows[rng.permutation(len(rows))[: args.networks]], PX)
-    domains = [read_domain(args.sets / name, PX, args.limit) for name in args.domain]
+    architectures = net.decode(rows[rng.permutation(len(rows))[: args.networks]], args.resolution)
+    domains = [read_domain(args.sets / name, args.resolution, args.limit) for name in args.domain]
     for architecture in architectures:
         choices = " ".join(map(str, architecture.choices))
         for domain in domains:
             if (domain.name, choices) not in done:
-                accuracy = judged(ready.supernet.subnet(architecture), card, domain, PX)
+                accuracy = judged(ready.supernet.subnet(architecture), card, domain, args.resolution)
                 add_run(args.out, Run(domain=domain.name, choices=choices, accuracy=round(accuracy, 5)))
 
 
@@ -66,19 +66,20 @@ class Judged:
 
     net: Net
     sha256: str
+    resolution_px: int
+    limit: int | None
     sets: list[str]
     rows: NDArray[np.int64]
     accuracy: Floats
 
-    def table(self, *, without: str | None = None) -> AccuracyTable:
+    def learned(self, *, without: str | None = None) -> Learned:
         """Of all sets but one."""
         own = [i for i, name in enumerate(self.sets) if name != without]
-        return AccuracyTable(
-            supernet_sha256=self.sha256,
+        return Learned(
+            resolution_px=self.resolution_px,
             points=fit_points(self.net, self.rows, self.accuracy[own]),
             sets=[self.sets[i] for i in own],
             networks=len(self.rows),
-            resolution_px=PX,
         )
 
 
@@ -94,19 +95,29 @@ def read_judged(path: Path) -> Judged:
     return Judged(
         net=net,
         sha256=settings["sha256"],
+        resolution_px=settings["resolution_px"],
+        limit=settings["limit"],
         sets=sets,
         rows=net.encode([named(net, c, PX) for c in choices]),
         accuracy=np.array([[of[name, c] for c in choices] for name in sets]),
     )
 
 
+def kept_runs(supernet: str, px: int) -> Path:
+    return RUNS / f"accuracy_table_{supernet}_{px}px.jsonl"
+
+
 def table_without(supernet: str, sha256: str, name: str) -> AccuracyTable | None:
     """The table of the kept runs but those on the set ``name``; None where none are kept of these weights."""
-    path = RUNS / f"accuracy_table_{supernet}.jsonl"
+    path = kept_runs(supernet, PX)
     if not path.exists():
         return None
     judged = read_judged(path)
-    return judged.table(without=name) if judged.sha256 == sha256 else None
+    return (
+        AccuracyTable(supernet_sha256=sha256, learned=[judged.learned(without=name)])
+        if judged.sha256 == sha256
+        else None
+    )
 
 
 def report(out: Path, supernet: str, *, kept: bool) -> None:
@@ -115,8 +126,8 @@ def report(out: Path, supernet: str, *, kept: bool) -> None:
     net = judged.net
     blocks = (net.ops(architecture) for architecture in net.decode(judged.rows, PX))
     macs = np.array([float(sum(count_block(key).macs for key in ops)) for ops in blocks])
-    table, everyone = judged.table(), np.arange(len(judged.rows))[None]
-    learned = np.stack([judged.table(without=name)(judged.rows) for name in judged.sets])
+    table, everyone = judged.learned(), np.arange(len(judged.rows))[None]
+    learned = np.stack([judged.learned(without=name)(judged.rows) for name in judged.sets])
     tau = taus(learned, judged.accuracy, everyone)[0]
     beside = taus(np.tile(macs, (len(judged.sets), 1)), judged.accuracy, everyone)[0]
     tables = [
@@ -141,21 +152,26 @@ def report(out: Path, supernet: str, *, kept: bool) -> None:
         print(one.caption, *(" | ".join(str(cell) for cell in row) for row in (one.columns, *one.rows)), sep="\n")
     if not kept:
         return
-    name = f"accuracy_table_{ready.supernet.card.name}"
-    if out.resolve() != (RUNS / f"{name}.jsonl").resolve():
-        shutil.copyfile(out, RUNS / f"{name}.jsonl")
-    save_accuracy(table, ready.folder)
-    chosen = " ".join(f"--domain {name}" for name in judged.sets)
+    path = kept_runs(ready.supernet.card.name, judged.resolution_px)
+    if out.resolve() != path.resolve():
+        shutil.copyfile(out, path)
+    known = ready.supernet.accuracy.learned if ready.supernet.accuracy is not None else ()
+    others = [one for one in known if one.resolution_px != judged.resolution_px]
+    learned = sorted([*others, table], key=lambda one: one.resolution_px)
+    save_accuracy(AccuracyTable(supernet_sha256=ready.sha256, learned=learned), ready.folder)
+    about = f"--supernet SUPERNET --resolution {judged.resolution_px} --networks {len(judged.rows)}"
+    sets = " ".join(f"--domain {name}" for name in judged.sets)
     keep(
-        name,
+        path.stem,
         Section(
-            title=f"What does each choice of `{ready.supernet.card.name}` add to accuracy?",
+            title=f"What do the choices of `{ready.supernet.card.name}` add to accuracy at {judged.resolution_px} px?",
             order=53,
-            command=f"python benchmarks/accuracy_table.py --sets DIR {chosen} --limit 3000 --supernet SUPERNET --out"
-            " RUNS.jsonl\npython benchmarks/accuracy_table.py --report --supernet SUPERNET --out RUNS.jsonl --keep",
+            command=f"python benchmarks/accuracy_table.py {about} --sets DIR {sets} --limit {judged.limit}"
+            " --out RUNS.jsonl\n"
+            "python benchmarks/accuracy_table.py --report --supernet SUPERNET --out RUNS.jsonl --keep",
             machine="2 cores of an Intel Xeon (AVX-512, AMX), ONNX Runtime for the features, 1 thread, fp32",
             date=time.strftime("%Y-%m-%d"),
-            text=TEXT.format(count=len(judged.rows), sets=len(judged.sets), px=PX),
+            text=TEXT.format(count=len(judged.rows), sets=len(judged.sets), px=judged.resolution_px),
             tables=tables,
         ),
     )
@@ -173,6 +189,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="images of a domain")
     parser.add_argument("--supernet", default=DEFAULT)
     parser.add_argument("--networks", type=int, default=48)
+    parser.add_argument("--resolution", type=int, default=PX)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--keep", action="store_true")

@@ -14,6 +14,8 @@ from results import RUNS, Section, Table, keep
 from zoo.plots import plot_validation
 from zoo.supernets import DEFAULT, read_supernet
 
+PRETRAIN = "zoo pretrain --images DIR --set queue=4096 --set ema=[0.99,0.998] --validate LABELLED --validate-every 1000"
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,9 +53,9 @@ def main() -> None:
         Section(
             title=f"How good do the networks of `{card.name}` become?",
             order=53,
-            command="zoo pretrain --images DIR --max-minutes 70 --set queue=4096 --set ema=[0.99,0.998]"
-            " --validate LABELLED --validate-every 1000 -o SUPERNET\n"
-            "python benchmarks/learning.py --keep",
+            command=f"{PRETRAIN} --max-minutes 70 --precision fp32 -o FIRST\n"
+            f"{PRETRAIN} --from FIRST --max-minutes 78 --precision bf16 --seed 2 -o SUPERNET\n"
+            "python benchmarks/learning.py SUPERNET --before FIRST --keep",
             machine=card.training["hardware"],
             date=time.strftime("%Y-%m-%d"),
             text=text,

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accuracy_table import read_judged
+from accuracy_table import kept_runs, read_judged
 from numpy.typing import NDArray
 from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
@@ -271,14 +271,14 @@ def gather(path: Path) -> Evidence:
 
 def _learned(about: dict[str, Any], domains: list[str], choices: list[str]) -> Floats | None:
     """Points by the supernet's accuracy table, for each domain one without it; None where none is kept."""
-    path = RUNS / f"accuracy_table_{about['supernet']}.jsonl"
+    path = kept_runs(about["supernet"], about["resolution_px"])
     if not path.exists():
         return None
     judged = read_judged(path)
     if judged.sha256 != about["sha256"]:
         return None
     rows = judged.net.encode([named(judged.net, c, about["resolution_px"]) for c in choices])
-    return np.stack([judged.table(without=domain)(rows) for domain in domains])
+    return np.stack([judged.learned(without=domain)(rows) for domain in domains])
 
 
 def _values(run: Run) -> list[float]:
@@ -376,7 +376,7 @@ def keep_expectation(evidence: Evidence) -> None:
     count, about = evidence.truth.shape[1], evidence.about
     rows = np.random.default_rng(0).integers(count, size=(BOOTSTRAPS, count))
     scores = {}
-    for score in (name for name in evidence.scores if name in CRITERIA or name in TRIVIAL):
+    for score in (name for name in evidence.scores if name in (*CRITERIA, *TRIVIAL, LEARNED)):
         drawn = taus(evidence.scores[score], evidence.truth, rows).mean(1)
         gains = _gains(evidence.scores[score], evidence.truth, rows).mean(1)
         tau = taus(evidence.scores[score], evidence.truth, np.arange(count)[None]).mean()
@@ -472,7 +472,8 @@ def main() -> None:
     if args.keep:
         keep_all(evidence, tables, args.out)
     if args.plot:
-        plot(evidence, ["cosine and size", "projected cosine", "MACs"], args.plot)
+        first = LEARNED if LEARNED in evidence.scores else "cosine and size"
+        plot(evidence, [first, "projected cosine", "MACs"], args.plot)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from search.scores.accuracy import AccuracyTable as AccuracyTable
+from search.scores.accuracy import Learned as Learned
 from search.scores.criteria import CRITERIA as CRITERIA
 from search.scores.criteria import Look as Look
 from search.scores.criteria import look as look

@@ -3,7 +3,8 @@
 A linear predictor of accuracy, learned once for a supernet from some of its networks on labelled sets that anyone can
 have (Nayman et al., BINAS, ACML 2022, which measures the contribution of each choice; Cai et al., Once-for-all, ICLR
 2020, section 3.4, for the predictor). The user's images have no part in it: what it knows is which shapes of networks
-serve images in general. It is not of the supernet alone, so a set that judges it must not have been among its own.
+serve images in general. A set that judges it must not have been among its own. What depth is worth depends on the
+size of the input, so there may be points for several sizes, and the nearest ones speak.
 
 Symbols: D sets, N networks, l choices, L numbers that a network is made of.
 """
@@ -11,6 +12,7 @@ Symbols: D sets, N networks, l choices, L numbers that a network is made of.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,22 +35,20 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccuracyTable:
-    """The points of every option of every choice.
+class Learned:
+    """The points of every option of every choice at one size of the input.
 
     Args:
-        supernet_sha256: of the weights whose networks were judged.
+        resolution_px: its side.
         points: by choice, in the order of the net's options; those of the first option are 0.
         sets: of labelled images, by name.
         networks: how many were judged on each.
-        resolution_px: at which.
     """
 
-    supernet_sha256: str
+    resolution_px: int
     points: Mapping[str, Sequence[float]]
     sets: Sequence[str]
     networks: int
-    resolution_px: int
 
     def __call__(self, rows_nl: NDArray[np.int64]) -> Floats:
         """Option positions [N, l] -> points of accuracy [N], up to a constant that all networks share."""
@@ -56,15 +56,38 @@ class AccuracyTable:
         return np.asarray(sum(columns, np.zeros(len(rows_nl))))
 
 
+@dataclass(frozen=True, kw_only=True)
+class AccuracyTable:
+    """All that was learned about the networks of one supernet.
+
+    Args:
+        supernet_sha256: of the weights.
+        learned: at least one size of the input, the smallest first.
+    """
+
+    supernet_sha256: str
+    learned: Sequence[Learned]
+
+    def at(self, resolution_px: float) -> Learned:
+        """Of the size nearest to this one, by their ratio."""
+        return min(self.learned, key=lambda one: abs(math.log(one.resolution_px / resolution_px)))
+
+
+class _Learned(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    resolution_px: Annotated[int, Field(gt=0)]
+    points: dict[str, tuple[FiniteFloat, ...]]
+    sets: tuple[str, ...]
+    networks: int
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     schema_number: Annotated[Literal[1], Field(alias="schema")]
     supernet_sha256: str
-    points: dict[str, tuple[FiniteFloat, ...]]
-    sets: tuple[str, ...]
-    networks: int
-    resolution_px: int
+    learned: Annotated[tuple[_Learned, ...], Field(min_length=1)]
 
 
 def fit_points(net: Net, rows_nl: NDArray[np.int64], accuracy_DN: Floats) -> dict[str, list[float]]:
@@ -122,9 +145,12 @@ def save_accuracy(table: AccuracyTable | None, folder: Path) -> None:
     if table is None:
         (folder / ACCURACY).unlink(missing_ok=True)
         return
-    fields = {"schema": 1, **vars(table)}
-    fields["points"] = {name: [round(p, 4) for p in points] for name, points in table.points.items()}
-    replace_file(folder / ACCURACY, (json.dumps(fields, indent=1) + "\n").encode())
+    learned = [
+        {**vars(one), "points": {name: [round(p, 4) for p in points] for name, points in one.points.items()}}
+        for one in table.learned
+    ]
+    fields = {"schema": 1, "supernet_sha256": table.supernet_sha256, "learned": learned}
+    replace_file(folder / ACCURACY, (json.dumps(fields) + "\n").encode())
 
 
 def load_accuracy(folder: Path, net: Net, sha256: str) -> AccuracyTable | None:
@@ -144,6 +170,7 @@ def load_accuracy(folder: Path, net: Net, sha256: str) -> AccuracyTable | None:
     if read.supernet_sha256 != sha256:
         raise BadSupernet(f"{path} is of other weights; delete it, or install the supernet again")
     expected = [(choice.name, len(choice.options)) for choice in net.space]
-    if [(name, len(points)) for name, points in read.points.items()] != expected:
+    if any([(name, len(points)) for name, points in one.points.items()] != expected for one in read.learned):
         raise BadSupernet(f"{path} is not of {net.name}; delete it, or install the supernet again")
-    return AccuracyTable(**read.model_dump(exclude={"schema_number"}))
+    learned = tuple(Learned(**one.model_dump()) for one in read.learned)
+    return AccuracyTable(supernet_sha256=sha256, learned=learned)

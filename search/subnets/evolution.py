@@ -9,6 +9,7 @@ A score does not depend on a device: where several are asked for, each network i
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -142,7 +143,8 @@ def find_each(
     name = criterion_for(task, supernet.accuracy) if criterion is None else criterion
     scorer: Callable[[Rows], float]
     if name in (SIZE, LEARNED):
-        scorer = _learned(supernet) if name == LEARNED else _sizer(goals[0].family or supernet.net, tables[0])
+        family = goals[0].family or supernet.net
+        scorer = _sizer(family, tables[0]) if name == SIZE else _learner(supernet, tables[0])
         evaluations, generations = _FREE_NETWORKS * evaluations, _FREE_ROUNDS * generations
     elif name in CRITERIA.keys() - OF_VIEWS:
         scorer = _Scorer(supernet, batch_BCHW, CRITERIA[name])
@@ -180,11 +182,12 @@ def _sizer(net: Net, table: LatencyTable) -> Callable[[Rows], float]:
     return lambda row: float(cost(row[None]).macs[0] / most)
 
 
-def _learned(supernet: Supernet) -> Callable[[Rows], float]:
+def _learner(supernet: Supernet, table: LatencyTable) -> Callable[[Rows], float]:
     """Scores a network by the supernet's accuracy table."""
-    if (table := supernet.accuracy) is None:
+    if supernet.accuracy is None:
         raise ValueError(f"{supernet.card.name} has no accuracy table; take another criterion than {LEARNED}")
-    return lambda row: float(table(row[None])[0])
+    points = supernet.accuracy.at(math.sqrt(table.resolution_px * (table.width_px or table.resolution_px)))
+    return lambda row: float(points(row[None])[0])
 
 
 class _Scorer:

@@ -14,7 +14,7 @@ from hardware_profiles.types import LatencyTable
 from search.nets import NETS, Net
 from search.nets.layers import projector_of
 from search.nets.resnet import ResNet, ResNetPreset
-from search.scores import AccuracyTable
+from search.scores import AccuracyTable, Learned
 from search.supernet import Supernet, SupernetCard
 from search.types import Architecture
 from tests.small_tables import DEVICE, table
@@ -71,7 +71,8 @@ def accuracy_of(net: Net, *, sha256: str = SHA256) -> AccuracyTable:
     """An accuracy table of made-up points."""
     rng = np.random.default_rng(0)
     points = {choice.name: (0.0, *rng.normal(size=len(choice.options) - 1).round(4).tolist()) for choice in net.space}
-    return AccuracyTable(supernet_sha256=sha256, points=points, sets=("some", "other"), networks=48, resolution_px=64)
+    learned = Learned(resolution_px=64, points=points, sets=("some", "other"), networks=48)
+    return AccuracyTable(supernet_sha256=sha256, learned=(learned,))
 
 
 def made_up_table(net: str, px: int, *, overhead_ms: float = 0.25, scale: float = 1.5) -> LatencyTable:

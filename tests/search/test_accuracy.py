@@ -38,7 +38,7 @@ def test_what_was_planted_is_found_on_other_networks_through_noise_and_sets_of_a
     truth, rng = planted(net, rows), np.random.default_rng(2)
     sets = np.stack([50 + 4 * truth, 80 + 0.5 * truth, 20 + truth])
     points = fit_points(net, rows, sets + sets.std(1, keepdims=True) * rng.normal(scale=0.3, size=sets.shape))
-    found = replace(accuracy_of(net), points=points)(others)
+    found = replace(accuracy_of(net).at(64), points=points)(others)
     assert np.corrcoef(found, planted(net, others))[0, 1] > 0.95
     assert all(of[0] == 0 for of in points.values()) and [*points] == [choice.name for choice in net.space]
 
@@ -65,9 +65,15 @@ def test_too_few_networks_and_accuracies_of_others_are_refused(net: Net) -> None
 
 
 def test_the_points_of_a_network_are_the_sum_over_its_choices(net: Net) -> None:
-    table, rows = accuracy_of(net), drawn(net, 20)
+    table, rows = accuracy_of(net).at(64), drawn(net, 20)
     one_by_one = [sum(table.points[c.name][i] for c, i in zip(net.space, row, strict=True)) for row in rows]
     assert table(rows) == pytest.approx(one_by_one) and table(rows[:0]).shape == (0,)
+
+
+def test_the_points_of_the_nearest_size_speak(net: Net) -> None:
+    (one,) = accuracy_of(net).learned
+    table = replace(accuracy_of(net), learned=(one, replace(one, resolution_px=256)))
+    assert [table.at(px).resolution_px for px in (16, 100, 127, 129, 1000)] == [64, 64, 64, 256, 256]
 
 
 def test_what_was_saved_loads_back_equal(net: Net, tmp_path: Path) -> None:
@@ -92,12 +98,14 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         lambda text: "",
         edit(lambda fields: fields.update(schema=2)),
         edit(lambda fields: fields.update(supernet_sha256="b" * 64)),
-        edit(lambda fields: fields.update(networks="many")),
+        edit(lambda fields: fields.update(learned=[])),
+        edit(lambda fields: fields["learned"][0].update(networks="many")),
+        edit(lambda fields: fields["learned"][0].update(resolution_px=0)),
         edit(lambda fields: fields.update(more=1)),
-        edit(lambda fields: fields.pop("sets")),
-        edit(lambda fields: fields["points"].pop("stem.width")),
-        edit(lambda fields: fields["points"].update({"stem.width": [0.0]})),
-        edit(lambda fields: fields["points"].update({"stem.width": [0.0, float("nan"), 1.0]})),
+        edit(lambda fields: fields["learned"][0].pop("sets")),
+        edit(lambda fields: fields["learned"][0]["points"].pop("stem.width")),
+        edit(lambda fields: fields["learned"][0]["points"].update({"stem.width": [0.0]})),
+        edit(lambda fields: fields["learned"][0]["points"].update({"stem.width": [0.0, float("nan"), 1.0]})),
     ],
 )
 def test_a_damaged_table_and_one_of_another_supernet_are_refused_in_one_line(

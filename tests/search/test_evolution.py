@@ -77,10 +77,11 @@ def test_by_its_accuracy_table_the_network_of_most_points_wins_whatever_the_imag
     assert learned.accuracy is not None
     found = search(learned, table, pixels, Budget(latency_ms=5))
     assert found.criterion == LEARNED
-    points = learned.accuracy(all_rows)
+    by_table = learned.accuracy.at(PX)
+    points = by_table(all_rows)
     assert found.best.score == pytest.approx(points[all_costs["predicted_ms"] <= 5].max()), "of all that fit"
     for candidate in found.evaluated:
-        assert candidate.score == pytest.approx(learned.accuracy(learned.net.encode([candidate.architecture]))[0])
+        assert candidate.score == pytest.approx(by_table(learned.net.encode([candidate.architecture]))[0])
     assert search(learned, table, 255 - pixels, Budget(latency_ms=5)).evaluated == found.evaluated
 
 

@@ -21,6 +21,7 @@ from search.images.views import center
 from search.nets import Net
 from search.nets.heads import CLASSES, HEAD_KINDS, MOST_CLASSES
 from search.nets.whole import Headed, family_for
+from search.scores import CRITERIA, criterion_for
 from search.subnets.costs import CostModel, load
 from search.subnets.evolution import images_at
 from search.subnets.proposals import smallest
@@ -347,7 +348,8 @@ def _photos(
         progress=stage(progress, "images"),
     )
     scored = images_at(max(size))
-    few = f"; networks are scored on {scored} of them" if scored < photos.about.count else ""
+    looks = criterion_for(task, ready.supernet.accuracy) in CRITERIA  # the others ask no image
+    few = f"; networks are scored on {scored} of them" if looks and scored < photos.about.count else ""
     say(f"{photos.about.count:,} images at {format_size(size)} px, {photos.about.skipped} skipped{few}")
     for line in photos.left_out:
         say(f"  {line}")
