@@ -30,7 +30,7 @@ from search.nets import Net
 
 ACCURACY = "accuracy.json"
 """The file of a supernet's table, in its folder."""
-_PENALTIES = tuple(10.0**p for p in range(-1, 4))
+_PENALTIES = tuple(10.0**p for p in range(-1, 4))  # from hardly any to one that leaves little of 48 networks' spread
 Floats = NDArray[np.float64]
 
 
@@ -110,9 +110,8 @@ def fit_points(net: Net, rows_nl: NDArray[np.int64], accuracy_DN: Floats) -> dic
     varied = std_L > 1e-9
     x_NL = (x_NL[:, varied] - mean_L[varied]) / std_L[varied]
     weight_L = np.zeros(len(mean_L))
-    weight_L[varied] = (
-        min((_ridge(x_NL, y_N, penalty) for penalty in _PENALTIES), key=lambda fit: fit[0])[1] / std_L[varied]
-    )
+    _, best_L = min((_ridge(x_NL, y_N, penalty) for penalty in _PENALTIES), key=lambda fit: fit[0])
+    weight_L[varied] = best_L / std_L[varied]
     return {choice.name: [float(p) for p in of @ weight_L] for choice, of in zip(net.space, numbers, strict=True)}
 
 
