@@ -14,7 +14,7 @@ from results import RUNS, Section, Table, keep
 from zoo.plots import plot_validation
 from zoo.supernets import DEFAULT, read_supernet
 
-PRETRAIN = "zoo pretrain --images DIR --set queue=4096 --set ema=[0.99,0.998] --validate LABELLED --validate-every 1000"
+PRETRAIN = "zoo pretrain --images DIR --set queue=4096 --set ema=[0.99,0.998] --validate LABELLED"
 
 
 def main() -> None:
@@ -53,8 +53,8 @@ def main() -> None:
         Section(
             title=f"How good do the networks of `{card.name}` become?",
             order=53,
-            command=f"{PRETRAIN} --max-minutes 70 --precision fp32 -o FIRST\n"
-            f"{PRETRAIN} --from FIRST --max-minutes 78 --precision bf16 --seed 2 -o SUPERNET\n"
+            command=f"{PRETRAIN} --validate-every 1000 --max-minutes 70 --precision fp32 -o FIRST\n"
+            f"{PRETRAIN} --validate-every 2000 --from FIRST --max-minutes 78 --precision bf16 --seed 2 -o SUPERNET\n"
             "python benchmarks/learning.py SUPERNET --before FIRST --keep",
             machine=card.training["hardware"],
             date=time.strftime("%Y-%m-%d"),

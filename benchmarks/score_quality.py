@@ -64,6 +64,7 @@ classifier on frozen features, five folds; r and tau-b of its halves say how wel
 all. Best of the scores: {best}, mean tau-b {tau}; multiply-accumulates: {macs}. A score is worth its
 time where the interval of the third column lies above zero. The share of size in the scores "and size"
 (.1 of the log of parameters) was chosen on the embeddings of `mobile-photo-mocov2`; from .05 to .2 it orders as well.
+The accuracy table, where there is one, is for each domain fitted without it.
 Fine-tuned networks are the matter of finetuned_order.py."""
 
 
