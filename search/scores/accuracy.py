@@ -163,9 +163,16 @@ def load_accuracy(folder: Path, net: Net, sha256: str) -> AccuracyTable | None:
         return None
     try:
         read = _File.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error.errors(include_url=False)[0]["msg"]
-        raise BadSupernet(f"{path} cannot be read ({reason}); delete it, or install the supernet again") from error
+    except OSError as error:
+        raise BadSupernet(
+            f"{path} cannot be read ({error.strerror}); delete it, or install the supernet again"
+        ) from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise BadSupernet(
+            f"{path} is no accuracy table ({where}: {first['msg'][:200]}); delete it, or install the supernet again"
+        ) from error
     if read.supernet_sha256 != sha256:
         raise BadSupernet(f"{path} is of other weights; delete it, or install the supernet again")
     expected = [(choice.name, len(choice.options)) for choice in net.space]
