@@ -78,7 +78,7 @@ class Judged:
         return Learned(
             resolution_px=self.resolution_px,
             points=fit_points(self.net, self.rows, self.accuracy[own]),
-            sets=[self.sets[i] for i in own],
+            sets=tuple(self.sets[i] for i in own),
             networks=len(self.rows),
         )
 
@@ -113,18 +113,18 @@ def table_without(supernet: str, sha256: str, name: str) -> AccuracyTable | None
     if not path.exists():
         return None
     judged = read_judged(path)
-    return (
-        AccuracyTable(supernet_sha256=sha256, learned=[judged.learned(without=name)])
-        if judged.sha256 == sha256
-        else None
-    )
+    if judged.sha256 != sha256:
+        return None
+    return AccuracyTable(supernet_sha256=sha256, learned=(judged.learned(without=name),))
 
 
 def report(out: Path, supernet: str, *, kept: bool) -> None:
     ready = read_supernet(supernet)
     judged = read_judged(out)
+    if judged.sha256 != ready.sha256:
+        raise SystemExit(f"{out} is of other weights than those of {supernet}; name the supernet that it is of")
     net = judged.net
-    blocks = (net.ops(architecture) for architecture in net.decode(judged.rows, PX))
+    blocks = (net.ops(architecture) for architecture in net.decode(judged.rows, judged.resolution_px))
     macs = np.array([float(sum(count_block(key).macs for key in ops)) for ops in blocks])
     table, everyone = judged.learned(), np.arange(len(judged.rows))[None]
     learned = np.stack([judged.learned(without=name)(judged.rows) for name in judged.sets])
@@ -157,7 +157,7 @@ def report(out: Path, supernet: str, *, kept: bool) -> None:
         shutil.copyfile(out, path)
     known = ready.supernet.accuracy.learned if ready.supernet.accuracy is not None else ()
     others = [one for one in known if one.resolution_px != judged.resolution_px]
-    learned = sorted([*others, table], key=lambda one: one.resolution_px)
+    learned = tuple(sorted([*others, table], key=lambda one: one.resolution_px))
     save_accuracy(AccuracyTable(supernet_sha256=ready.sha256, learned=learned), ready.folder)
     about = f"--supernet SUPERNET --resolution {judged.resolution_px} --networks {len(judged.rows)}"
     sets = " ".join(f"--domain {name}" for name in judged.sets)

@@ -1,9 +1,9 @@
 """How good do the networks of a supernet become as it sees more images?
 
-    python benchmarks/learning.py [resnet-photo-mocov2] [--before SUPERNET] [--keep]
+    python benchmarks/learning.py [resnet-photo-mocov2] [--keep]
 
-What `zoo pretrain --validate` wrote on the supernet's card, largest and smallest network beside each other; --before
-names the one whose weights it began from. --keep keeps the section of RESULTS.md and its picture.
+What `zoo pretrain --validate` wrote on the supernet's card, largest and smallest network beside each other, from the
+first training on where it began from another's weights. --keep keeps the section of RESULTS.md and its picture.
 """
 
 import argparse
@@ -20,32 +20,24 @@ PRETRAIN = "zoo pretrain --images DIR --set queue=4096 --set ema=[0.99,0.998] --
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("supernet", nargs="?", default=DEFAULT)
-    parser.add_argument("--before", help="the supernet whose weights it began from, a name or a folder")
     parser.add_argument("--keep", action="store_true")
     args = parser.parse_args()
     card = read_supernet(args.supernet).supernet.card
     if "validation" not in card.training:
         raise SystemExit(f"{card.name} was trained without --validate")
-    looks, minutes = dict(card.training["validation"]), int(card.training["minutes"])
-    if args.before is not None:
-        first = read_supernet(args.before).supernet.card
-        at = looks["columns"].index("images")
-        after = [[*row[:at], row[at] + first.images_seen, *row[at + 1 :]] for row in looks["rows"]]
-        looks["rows"] = [*first.training["validation"]["rows"], *after]
-        minutes += int(first.training.get("minutes") or first.training["seconds"] / 60)
+    looks = card.training["validation"]
     percents = [f"{name.replace('_', ', ')} network, %" for name in looks["columns"][2:]]
     rows = [[int(row[1]), *(round(100 * value, 1) for value in row[2:])] for row in looks["rows"]]
     for row in (["images seen", *percents], *rows):
         print(*row, sep="  ")
     if not args.keep:
         return
-    of_each = "" if args.before is None else " of each of two trainings, the second from the weights of the first"
     picture = RUNS / f"learning_{card.name}.svg"
     plot_validation(looks, picture, title=card.name)
     text = (
-        f"`{card.name}` ({card.objective}, {minutes} minutes of one core), judged on 2,048 labelled"
+        f"`{card.name}` ({card.objective}, {card.images_seen:,} images), judged on 2,048 labelled"
         " images of CIFAR-10's test half at 64 px, half of which vote; its training half is among the images without"
-        f" labels. The largest network learns alone for {card.recipe['slow_start']:.0%} of the steps{of_each}.\n\n"
+        f" labels. The largest network learns alone in the first {card.recipe['slow_start']:.0%} of each training.\n\n"
         f"![Accuracy against images seen](runs/{picture.name})"
     )
     keep(
@@ -55,7 +47,7 @@ def main() -> None:
             order=53,
             command=f"{PRETRAIN} --validate-every 1000 --max-minutes 70 --precision fp32 -o FIRST\n"
             f"{PRETRAIN} --validate-every 2000 --from FIRST --max-minutes 78 --precision bf16 --seed 2 -o SUPERNET\n"
-            "python benchmarks/learning.py SUPERNET --before FIRST --keep",
+            "python benchmarks/learning.py SUPERNET --keep",
             machine=card.training["hardware"],
             date=time.strftime("%Y-%m-%d"),
             text=text,

@@ -108,8 +108,8 @@ def pretrain(
             f"{len(wrong)} tensors are not finite after the last step, first {wrong[0]}; nothing was saved: train anew"
             f" with a lower learning rate than {recipe.lr:g}"
         )
-    before = 0 if start is None else start.card.images_seen
-    supernet = Supernet(card=_card(ssl, name, data, job, before), weights=weights)
+    card = _card(ssl, name, data, job, None if start is None else start.card)
+    supernet = Supernet(card=card, weights=weights)
     if is_first():
         save_supernet(supernet, out)
     return supernet
@@ -167,17 +167,17 @@ def check_start(recipe: Recipe, start: Supernet) -> None:
             raise TrainingError(f"the {what} of {card.name} is {theirs}, not {ours}; start from one that has the same")
 
 
-def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job, seen_before: int) -> SupernetCard:
+def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job, start: SupernetCard | None) -> SupernetCard:
     steps, count = ssl.plan.steps, len(ssl.pixels)
     recipe = ssl.recipe
     training: dict[str, Any] = {"steps": steps, "seconds": round(ssl.run.seconds)}
-    if job.start is not None:
-        training["from"], training["images_seen"] = job.start, seen_before + steps * recipe.batch
+    if start is not None:
+        training["from"], training["images_seen"] = start.name, start.images_seen + steps * recipe.batch
     if job.max_minutes is not None:  # which decided how many epochs there were
         recipe = replace(recipe, epochs=steps / (count // recipe.batch))
         training["max_minutes"] = job.max_minutes
     if (job.out / VALIDATION).exists():
-        training["validation"] = read_validation(job.out / VALIDATION)
+        training["validation"] = read_validation(job.out / VALIDATION, start)
     if ranks.count() > 1:
         training["processes"] = ranks.count()
     if (job.out / METRICS).exists():  # a run that goes on from a checkpoint alone may have none

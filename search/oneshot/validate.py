@@ -22,7 +22,7 @@ from search.images.feed import Pixels, take
 from search.oneshot.engine.watch import MetricsFile
 from search.oneshot.ssl import family
 from search.recipes import Recipe
-from search.supernet import load_slices
+from search.supernet import SupernetCard, load_slices
 from search.types import Architecture
 
 VALIDATION = "validation.csv"
@@ -90,8 +90,16 @@ class Validate(Callback):
         return knn_accuracy(*data, k=_NEIGHBORS), linear_accuracy(*data)
 
 
-def read_validation(path: Path) -> dict[str, Any]:
-    """``columns`` and ``rows``, one a look; None where there is no smallest network."""
+def read_validation(path: Path, start: SupernetCard | None = None) -> dict[str, Any]:
+    """``columns`` and ``rows``, one a look; None where there is no smallest network.
+
+    Of a training that began from the weights of ``start``: its looks come first, and their images count.
+    """
     with path.open(encoding="utf-8", newline="") as file:
         rows = [[float(value) if value else None for value in row] for row in csv.reader(file) if row[0] != "step"]
+    if start is not None:
+        rows = [[step, (images or 0) + start.images_seen, *found] for step, images, *found in rows]
+        match start.training.get("validation"):
+            case {"columns": columns, "rows": [*earlier]} if columns == list(_COLUMNS):
+                rows = [*earlier, *rows]
     return {"columns": list(_COLUMNS), "rows": rows}

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -45,9 +44,9 @@ class Learned:
         networks: how many were judged on each.
     """
 
-    resolution_px: int
-    points: Mapping[str, Sequence[float]]
-    sets: Sequence[str]
+    resolution_px: Annotated[int, Field(gt=0)]
+    points: dict[str, tuple[FiniteFloat, ...]]
+    sets: tuple[str, ...]
     networks: int
 
     def __call__(self, rows_nl: NDArray[np.int64]) -> Floats:
@@ -66,20 +65,11 @@ class AccuracyTable:
     """
 
     supernet_sha256: str
-    learned: Sequence[Learned]
+    learned: tuple[Learned, ...]
 
     def at(self, resolution_px: float) -> Learned:
         """Of the size nearest to this one, by their ratio."""
         return min(self.learned, key=lambda one: abs(math.log(one.resolution_px / resolution_px)))
-
-
-class _Learned(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    resolution_px: Annotated[int, Field(gt=0)]
-    points: dict[str, tuple[FiniteFloat, ...]]
-    sets: tuple[str, ...]
-    networks: int
 
 
 class _File(BaseModel):
@@ -87,10 +77,10 @@ class _File(BaseModel):
 
     schema_number: Annotated[Literal[1], Field(alias="schema")]
     supernet_sha256: str
-    learned: Annotated[tuple[_Learned, ...], Field(min_length=1)]
+    learned: Annotated[tuple[Learned, ...], Field(min_length=1)]
 
 
-def fit_points(net: Net, rows_nl: NDArray[np.int64], accuracy_DN: Floats) -> dict[str, list[float]]:
+def fit_points(net: Net, rows_nl: NDArray[np.int64], accuracy_DN: Floats) -> dict[str, tuple[float, ...]]:
     """Points by choice from networks and their accuracies in percent.
 
     Sets count alike: each is brought to the mean spread of all before they are averaged. The fit is ridge regression
@@ -112,7 +102,7 @@ def fit_points(net: Net, rows_nl: NDArray[np.int64], accuracy_DN: Floats) -> dic
     weight_L = np.zeros(len(mean_L))
     _, best_L = min((_ridge(x_NL, y_N, penalty) for penalty in _PENALTIES), key=lambda fit: fit[0])
     weight_L[varied] = best_L / std_L[varied]
-    return {choice.name: [float(p) for p in of @ weight_L] for choice, of in zip(net.space, numbers, strict=True)}
+    return {choice.name: tuple(map(float, of @ weight_L)) for choice, of in zip(net.space, numbers, strict=True)}
 
 
 def _ridge(x_NL: Floats, y_N: Floats, penalty: float) -> tuple[float, Floats]:
@@ -178,5 +168,4 @@ def load_accuracy(folder: Path, net: Net, sha256: str) -> AccuracyTable | None:
     expected = [(choice.name, len(choice.options)) for choice in net.space]
     if any([(name, len(points)) for name, points in one.points.items()] != expected for one in read.learned):
         raise BadSupernet(f"{path} is not of {net.name}; delete it, or install the supernet again")
-    learned = tuple(Learned(**one.model_dump()) for one in read.learned)
-    return AccuracyTable(supernet_sha256=sha256, learned=learned)
+    return AccuracyTable(supernet_sha256=sha256, learned=read.learned)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -138,15 +138,15 @@ def find_each(
     chosen = np.sort(np.random.default_rng(seed).permutation(len(pixels))[:count])
     card = supernet.card
     size_px = scored_at(tables[0].resolution_px, tables[0].width_px or tables[0].resolution_px)
-    batch_BCHW = center(pixels[torch.from_numpy(chosen)], size_px, card.mean, card.std)  # noqa: N806
     proposals = [Proposals(goal.family or supernet.net, goal, seed, len(pixels)) for goal in goals]
     name = criterion_for(task, supernet.accuracy) if criterion is None else criterion
-    scorer: Callable[[Rows], float]
+    scorer: Callable[[Rows], Iterable[float]]
     if name in (SIZE, LEARNED):
         family = goals[0].family or supernet.net
         scorer = _sizer(family, tables[0]) if name == SIZE else _learner(supernet, tables[0])
         evaluations, generations = _FREE_NETWORKS * evaluations, _FREE_ROUNDS * generations
     elif name in CRITERIA.keys() - OF_VIEWS:
+        batch_BCHW = center(pixels[torch.from_numpy(chosen)], size_px, card.mean, card.std)  # noqa: N806
         scorer = _Scorer(supernet, batch_BCHW, CRITERIA[name])
     else:
         known = [SIZE, LEARNED, *sorted(CRITERIA.keys() - OF_VIEWS)]
@@ -155,8 +155,9 @@ def find_each(
     per_round = -(-evaluations // (generations + 1))
     for _ in range(generations + 1):
         for one in proposals:
-            for row in one.fresh(scores)[: min(per_round, evaluations - one.asked)]:
-                scores[tuple(row.tolist())] = scorer(row)
+            rows = one.fresh(scores)[: min(per_round, evaluations - one.asked)]
+            for row, score in zip(rows, scorer(np.stack(rows)) if rows else (), strict=True):
+                scores[tuple(row.tolist())] = float(score)
                 one.asked += 1
                 if progress is not None:
                     progress(len(scores), evaluations * len(proposals))
@@ -175,19 +176,18 @@ def front(candidates: tuple[Candidate, ...]) -> tuple[Candidate, ...]:
     return tuple(best)
 
 
-def _sizer(net: Net, table: LatencyTable) -> Callable[[Rows], float]:
-    """Scores a network by its share of the largest one's multiply-accumulates."""
+def _sizer(net: Net, table: LatencyTable) -> Callable[[Rows], Iterable[float]]:
+    """Scores networks by their share of the largest one's multiply-accumulates."""
     cost = CostModel(net, table)
     (most,) = cost(net.encode([net.largest(table.resolution_px)])).macs
-    return lambda row: float(cost(row[None]).macs[0] / most)
+    return lambda rows: cost(rows).macs / most
 
 
-def _learner(supernet: Supernet, table: LatencyTable) -> Callable[[Rows], float]:
-    """Scores a network by the supernet's accuracy table."""
+def _learner(supernet: Supernet, table: LatencyTable) -> Callable[[Rows], Iterable[float]]:
+    """Scores networks by the supernet's accuracy table."""
     if supernet.accuracy is None:
         raise ValueError(f"{supernet.card.name} has no accuracy table; take another criterion than {LEARNED}")
-    points = supernet.accuracy.at(math.sqrt(table.resolution_px * (table.width_px or table.resolution_px)))
-    return lambda row: float(points(row[None])[0])
+    return supernet.accuracy.at(math.sqrt(table.resolution_px * (table.width_px or table.resolution_px)))
 
 
 class _Scorer:
@@ -198,8 +198,8 @@ class _Scorer:
         largest = supernet.net.largest(batch_BCHW.shape[-2])
         self._teacher = self._look(supernet.net.encode([largest])[0])
 
-    def __call__(self, row: Rows) -> float:
-        return self._compare(self._look(row), self._teacher)
+    def __call__(self, rows: Rows) -> Iterator[float]:
+        return (self._compare(self._look(row), self._teacher) for row in rows)
 
     def _look(self, row: Rows) -> Look:
         (architecture,) = self._supernet.net.decode(row[None], self._batch.shape[-2])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         edit(lambda fields: fields["learned"][0].update(networks="many")),
         edit(lambda fields: fields["learned"][0].update(resolution_px=0)),
         edit(lambda fields: fields.update(more=1)),
+        edit(lambda fields: fields["learned"][0].update(more=1)),
         edit(lambda fields: fields["learned"][0].pop("sets")),
         edit(lambda fields: fields["learned"][0]["points"].pop("stem.width")),
         edit(lambda fields: fields["learned"][0]["points"].update({"stem.width": [0.0]})),
@@ -125,8 +127,6 @@ def supernet() -> Supernet:
 
 
 def sha256_of(folder: Path) -> str:
-    from hashlib import sha256
-
     return sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 

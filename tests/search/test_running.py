@@ -56,6 +56,10 @@ def test_neighbors_are_asked_and_told_and_change_nothing(plain: Path, tmp_path: 
         {name: float(value) for name, value in row.items()} for row in rows
     ]
     assert len([line for line in said if "k-NN" in line and "of 24 labelled images" in line]) == 2
+    more = train(tiny(), stripes(64, 20), tmp_path / "more", start=made, running=options)
+    looks = more.card.training["validation"]["rows"]
+    assert looks[:2] == kept["rows"], "a training that goes on from another goes on with its curve"
+    assert [row[1] for row in looks] == [count * tiny().batch for count in (4, 6, 10, 12)]
 
 
 def test_tensorboard_gets_the_numbers_of_every_step(plain: Path, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ import zoo.catalogue.entries
 from hardware_profiles.types import Scaling
 from search.images.statistics import load_statistics
 from search.nets import Backbone
-from search.types import Budget, Candidate, SearchResult
+from search.scores import LEARNED, SCORES, SIZE
+from search.types import Budget, Candidate, SearchResult, Task
 from tests.zoo.test_listing import ENTRY
 from zoo.catalogue.entries import entries_text
 from zoo.cli.app import program
@@ -28,7 +29,7 @@ from zoo.cli.facts import artefact_notes, artefact_rows, card_facts, entry_facts
 from zoo.errors import UnknownName
 from zoo.make.bundle import keep_statistics
 from zoo.package.folder import Attachment, write_package
-from zoo.package.history import HISTORY, history_text
+from zoo.package.history import HISTORY, history_text, score_words
 from zoo.types import ModelCard
 
 
@@ -54,6 +55,12 @@ def test_the_facts_of_a_card_hold_where_every_number_comes_from(card: ModelCard)
         "apache-2.0",
     ):
         assert fact in text, fact
+
+
+def test_every_score_that_a_search_takes_has_words_of_its_own() -> None:
+    taken = [LEARNED, SIZE, SCORES[Task.CLS]]
+    assert len({score_words(criterion) for criterion in taken}) == len(taken)
+    assert "learned" in score_words(LEARNED) and "size alone" in score_words(SIZE)
 
 
 def test_a_scaled_table_a_missing_evaluation_and_generated_images_are_said_plainly(card: ModelCard) -> None:
