@@ -5,8 +5,8 @@
     python benchmarks/search_gain.py report [--work FOLDER] [--keep]
 
 ``train`` trains the handcrafted networks, MobileNetV2 and ResNet-18 of several widths, each alone and from fresh
-weights, by the recipe of SUPERNET, a name or a folder, and on as many images; DIR is a folder of images, or a ``.pt``
-of uint8 pixels [N, 3, 64, 64]. Without it there are none. ``judge``, which takes --supernet, too, measures this
+weights, by the recipe of SUPERNET, a name or a folder, its outside teacher's too where it has one, and on as many
+images of DIR. Without it there are none. ``judge``, which takes --supernet, too, measures this
 machine's table at 64 px, and for each domain and budget searches with the default score on the domain's unlabelled
 images (64 networks with two seeds, 256, 1,000; 30 times as many where the score is an accuracy table, which is then one
 without the domain's own labels), takes the largest that fits by multiply-accumulates, and draws 8 random networks of
@@ -30,13 +30,12 @@ import torch
 from accuracy_table import table_without
 from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
-from torch import Tensor
 from truth import BOOTSTRAPS, Domain, Floats, judged, named, read_domain
 
 from hardware_profiles import LatencyTable, OnnxRunner, load_table, save_table
 from hardware_profiles.measure.models import to_onnx_bytes
 from hardware_profiles.timing.timing import time_runners
-from search.images.read import read_images
+from search.images.feed import feed
 from search.nets import HANDCRAFTED, Backbone, Net
 from search.nets.handcrafted import Handcrafted, MobileShape, ResNetShape
 from search.oneshot.pretrain import pretrain
@@ -48,8 +47,10 @@ from search.subnets.costs import CostModel
 from search.subnets.evolution import find
 from search.subnets.proposals import scattered
 from search.supernet import Supernet
+from search.teachers import outside
 from search.types import Architecture, Budget, Task
 from zoo.devices.this_machine import measure_here
+from zoo.home import home_folder
 from zoo.plots import new_figure, save_figure
 from zoo.supernets import DEFAULT, read_supernet
 
@@ -102,27 +103,28 @@ def by_hand(name: str) -> Architecture:
 
 
 def train(images: Path, supernet: str, work: Path) -> None:
-    pixels: Tensor
-    if images.suffix == ".pt":
-        pixels = torch.load(images, weights_only=True)
-    else:
-        pixels = read_images(images, size_px=PX).pixels
     card = read_supernet(supernet).supernet.card
-    steps = card.images_seen // int(card.recipe["batch"])
+    recipe = read_recipe(card.recipe)
+    steps = card.images_seen // recipe.batch
+    # As `zoo pretrain` reads them, so that an outside teacher's features of them are found again.
+    pixels = feed(images, size_px=2 * PX, crop_px=PX, folder=home_folder("images")).pixels
+    teacher = None
+    if recipe.teacher is not None:
+        teacher = outside(recipe.teacher, pixels, home_folder("features"), sees=recipe.teacher_sees, say=print)
     for name in BY_HAND:
         file = work / f"{slug(name)}.pt"
         if file.exists():
             continue
-        recipe = read_recipe(card.recipe)
         epochs = (steps + 0.5) / (len(pixels) // recipe.batch)
-        recipe = replace(recipe, net=NET.name, architecture=by_hand(name).choices, epochs=epochs, precision="fp32")
+        own = replace(recipe, net=NET.name, architecture=by_hand(name).choices, epochs=epochs)
         started = time.perf_counter()
         made = pretrain(
-            recipe,
+            own,
             pixels,
             work / slug(name),
             name=slug(name),
             data={},
+            outside=teacher,
             running=Running(checkpoint_steps=200),
             resume=True,
         )

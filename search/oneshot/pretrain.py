@@ -115,6 +115,14 @@ def pretrain(
     return supernet
 
 
+def _taught_by(recipe: Recipe, start: SupernetCard | None) -> dict[str, Any]:
+    """The outside teacher, this training's or an earlier one's: it may have learned from labels, and has terms."""
+    if recipe.teacher is not None:
+        name = Path(recipe.teacher).name if Path(recipe.teacher).is_file() else recipe.teacher
+        return {"teacher": f"{name}, {recipe.teacher_weight:.0%} of the loss"}
+    return {} if start is None or "teacher" not in start.data else {"teacher": start.data["teacher"]}
+
+
 def _watchers(
     recipe: Recipe,
     out: Path,
@@ -191,7 +199,7 @@ def _card(ssl: SSL, name: str, data: Mapping[str, Any], job: Job, start: Superne
         mean=recipe.views.mean,
         std=recipe.views.std,
         recipe=asdict(recipe),
-        data={"images": count, **data},
+        data={"images": count, **data, **_taught_by(recipe, start)},
         training=training,
         evaluation={},
         versions={"torch": torch.__version__},

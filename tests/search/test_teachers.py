@@ -120,6 +120,17 @@ def test_the_student_comes_to_resemble_the_teacher(onnx_file: Path, tmp_path: Pa
     assert losses[-8:].mean() < losses[:8].mean() - 0.1
 
 
+def test_the_card_names_the_teacher_and_so_do_those_that_begin_from_its_weights(
+    onnx_file: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(teacher=str(onnx_file), teacher_weight=0.5)
+    first = train(recipe, stripes(64, 20), tmp_path / "a", outside=taught(onnx_file, tmp_path)[0])
+    assert first.card.data["teacher"] == "teacher.onnx, 50% of the loss"
+    second = train(tiny(), stripes(64, 20), tmp_path / "b", start=first)
+    assert second.card.data["teacher"] == first.card.data["teacher"]
+    assert "teacher" not in train(tiny(), stripes(64, 20), tmp_path / "c").card.data
+
+
 def test_a_recipe_and_what_it_is_given_must_agree(onnx_file: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the recipe's teacher is a\.onnx, and another is given"):
         train(tiny(teacher="a.onnx"), stripes(64, 20), tmp_path)

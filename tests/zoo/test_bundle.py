@@ -50,8 +50,13 @@ def test_a_bundled_supernet_has_the_same_weights_and_tells_all(run: Path, image_
     shown = CliRunner().invoke(program(), ["info", str(out)]).stdout
     assert "a test" in shown and "largest 0.5" in shown and "loss" in shown
     assert json.loads(CliRunner().invoke(program(), ["info", str(out), "--json"]).stdout)["name"] == "mine"
+    assert "teacher" not in after.card.data
     with pytest.raises(OutputExists):
         bundle(run, out, images=image_folder, **ABOUT, evaluation={})
+    told = bundle(run, out, images=image_folder, **ABOUT, evaluation={}, teacher="a large one", overwrite=True)
+    assert load_supernet(told).card.data["teacher"] == "a large one"
+    kept = bundle(told, tmp_path / "again", images=image_folder, **ABOUT, evaluation={})
+    assert load_supernet(kept).card.data["teacher"] == "a large one"
 
 
 def test_a_bundled_network_of_cells_keeps_how_they_were_found(image_folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Bundle: a finished training as a supernet that others can judge: what its images are, what it ran on, how good it is.
 
 python -m zoo.make.bundle RUN -o zoo/weights/NAME --images DIR --data TEXT --terms TEXT --hardware TEXT
-    [--evaluation FILE]
+    [--teacher TEXT] [--evaluation FILE]
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def bundle(
     terms: str,
     hardware: str,
     evaluation: Mapping[str, Any],
+    teacher: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the supernet of ``run`` to ``out``, with a card that says all, its loss curve and its images' statistics.
@@ -47,6 +48,7 @@ def bundle(
         terms: on which they may be used.
         hardware: what the training ran on.
         evaluation: of its networks, on labelled images that trained nothing; as ``zoo evaluate --json`` has it.
+        teacher: what its outside teacher is, where it has one; None keeps what the training wrote.
         overwrite: replace what is at ``out``.
 
     Raises:
@@ -64,7 +66,7 @@ def bundle(
     card = replace(
         made.card,
         name=out.resolve().name,
-        data={"images": made.card.data["images"], "name": data, "terms": terms, **_cells(made)},
+        data={"images": made.card.data["images"], "name": data, "terms": terms, **_origin(made, teacher)},
         training={**training, "curve": curve},
         evaluation=evaluation,
     )
@@ -86,6 +88,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True)
     for name in ("data", "terms", "hardware"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--teacher", help="what the outside teacher is")
     parser.add_argument("--evaluation", type=Path, help="a JSON object, kept as it is")
     parser.add_argument("--overwrite", action="store_true")
     args = vars(parser.parse_args())
@@ -98,9 +101,10 @@ def main() -> int:
     return 0
 
 
-def _cells(made: Supernet) -> dict[str, Any]:
-    """How the cells of a network were found; nothing for networks of other nets."""
-    return {key: made.card.data[key] for key in ("cells",) if key in made.card.data}
+def _origin(made: Supernet, teacher: str | None) -> dict[str, Any]:
+    """How the cells of a network were found, and what taught it; nothing for the others."""
+    found = {key: made.card.data[key] for key in ("cells", "teacher") if key in made.card.data}
+    return found if teacher is None else {**found, "teacher": teacher}
 
 
 def _object(path: Path) -> dict[str, Any]:

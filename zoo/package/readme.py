@@ -93,7 +93,8 @@ def render_readme(card: ModelCard, *, params: int, embedding_dim: int, repo: str
 
 def card_head(card: ModelCard) -> dict[str, Any]:
     """The YAML head: what the Hub sorts and searches by, and the evaluation in its ``model-index``."""
-    tags = [LIBRARY, "onnx", "neural-architecture-search", "self-supervised"]
+    learned = "knowledge-distillation" if "teacher" in card.recipe.supernet_data else "self-supervised"
+    tags = [LIBRARY, "onnx", "neural-architecture-search", learned]
     head: dict[str, Any] = {
         "library_name": LIBRARY,
         "pipeline_tag": _pipeline(card),
