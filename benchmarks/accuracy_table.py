@@ -24,6 +24,7 @@ from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
 from truth import Floats, judged, named, read_domain, taus
 
+from hardware_profiles.measure.processor import processor
 from search.nets import NETS, Net
 from search.nets.counts import count_block
 from search.scores.accuracy import AccuracyTable, Learned, fit_points, save_accuracy
@@ -169,7 +170,7 @@ def report(out: Path, supernet: str, *, kept: bool) -> None:
             command=f"python benchmarks/accuracy_table.py {about} --sets DIR {sets} --limit {judged.limit}"
             " --out RUNS.jsonl\n"
             "python benchmarks/accuracy_table.py --report --supernet SUPERNET --out RUNS.jsonl --keep",
-            machine="2 cores of an Intel Xeon (AVX-512, AMX), ONNX Runtime for the features, 1 thread, fp32",
+            machine=f"{processor()}, ONNX Runtime for the features, 1 thread, fp32",
             date=time.strftime("%Y-%m-%d"),
             text=TEXT.format(count=len(judged.rows), sets=len(judged.sets), px=judged.resolution_px),
             tables=tables,

@@ -22,6 +22,7 @@ from results import Section, Table, keep
 from torch import Tensor
 from torchvision.transforms import v2
 
+from hardware_profiles.measure.processor import processor
 from search.images import views as own
 from search.images.synthesize import dead_leaves
 
@@ -150,7 +151,7 @@ def section(
         title="Our views against torchvision v2, kornia and lightly",
         order=62,
         command="python benchmarks/augmentations.py --keep",
-        machine="2 cores of an Intel Xeon (AVX-512, AMX), torch, 1 thread, fp32",
+        machine=f"{processor()}, torch, 1 thread, fp32",
         date=time.strftime("%Y-%m-%d"),
         text=(
             "Crop, flip, colors and normalization of MoCo v2, with parameters of its own for each image; seconds are"

@@ -13,9 +13,8 @@ much as the truth can be ordered at all; and what the better half by score gains
 import argparse
 import json
 import shutil
-import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -25,17 +24,13 @@ from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
 from score_quality import LARGEST, Evidence, gather
 from score_quality import Run as Judged
-from truth import named
+from truth import named, tuned
 
-from search.labels.read import Split, read_split
+from hardware_profiles.measure.processor import processor
+from search.labels.read import read_split
 from search.scores import LEARNED, SCORES
 from search.types import Task
-from zoo.heads.network import KINDS, make_network
-from zoo.heads.predictions import by_torch, judge
-from zoo.make.finetune import RATES, Recipe, fit, loss_of
 from zoo.supernets import DEFAULT, read_supernet
-from zoo.types import HeadCard, no_progress, silent
-from zoo.use.resolve import find_exportable
 
 PX, NETWORKS, SEEDS = 64, 12, (0, 1)
 
@@ -66,25 +61,12 @@ def chosen(evidence: Evidence, domain: str, score: str) -> list[int]:
     return [int(order[i]) for i in np.linspace(0, len(order) - 1, NETWORKS).round().astype(int)]
 
 
-def tune(name: str, choices: str, split: Split, images: int, seed: int) -> float:
-    ready = find_exportable(name, architecture="smallest", say=silent, progress=no_progress)
-    supernet = read_supernet(name).supernet
-    head = HeadCard(kind=KINDS[Task.CLS], task=Task.CLS, classes=split.train.classes)
-    network = make_network(supernet.subnet(named(supernet.net, choices, PX)), head, PX, seed=seed)
-    how = replace(ready.card.preprocess, size_px=(PX, PX), fit="crop")
-    epochs = max(1, round(images / len(split.train.samples)))
-    recipe = Recipe(epochs=epochs, patience=epochs, seed=seed, rate=RATES[Task.CLS])
-    with tempfile.TemporaryDirectory() as work:
-        fit(network, split, how, recipe, work=Path(work), loss=loss_of, progress=no_progress, say=silent)
-        return float(judge(by_torch(network), split.test or split.val, how).values["top-1"])
-
-
 def measure(args: argparse.Namespace) -> None:
     kept = kept_runs(args.supernet)
     evidence = gather(kept)
     lines = [Judged(**json.loads(line)) for line in kept.read_text("utf-8").splitlines()[1:]]
     choices = {line.network: line.choices for line in lines if line.network > LARGEST}
-    score = score_of(evidence)
+    score, supernet = score_of(evidence), read_supernet(args.supernet).supernet
     settings = {"supernet": args.supernet, "score": score, "images": args.images, "px": PX}
     done = {(run.domain, run.network, run.seed) for run in read_runs(args.out, settings, Run)}
     for domain in args.domain:
@@ -93,7 +75,8 @@ def measure(args: argparse.Namespace) -> None:
             if (domain, network, seed) in done:
                 continue
             started = time.monotonic()
-            accuracy = tune(args.supernet, choices[network], split, args.images, seed)
+            backbone = supernet.subnet(named(supernet.net, choices[network], PX))
+            accuracy = tuned(backbone, supernet.card, split, args.images, PX, seed)
             minutes = round((time.monotonic() - started) / 60, 2)
             add_run(
                 args.out, Run(domain=domain, network=network, seed=seed, accuracy=round(accuracy, 5), minutes=minutes)
@@ -145,7 +128,7 @@ def report(out: Path, *, kept: bool) -> None:
             command=f"python benchmarks/finetuned_order.py --sets DIR {domains} --supernet {settings['supernet']}"
             " --out RUNS.jsonl\n"
             "python benchmarks/finetuned_order.py --report --out RUNS.jsonl --keep",
-            machine="2 cores of an Intel Xeon (AVX-512, AMX), torch, 1 thread, fp32, 64 px, busy",
+            machine=f"{processor()}, torch, 1 thread, fp32, 64 px, busy",
             date=time.strftime("%Y-%m-%d"),
             text=TEXT.format(score=score_name, images=settings["images"]),
             tables=[table],

@@ -20,6 +20,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from runs import add_run, read_runs
 
+from hardware_profiles.measure.processor import processor
+
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 from tests.zoo.attacks import ATTACKS, Bases, Outcome, attack, make_bases, shortened  # noqa: E402
@@ -117,7 +119,7 @@ def _document(chunks: list[Chunk]) -> dict[str, object]:
         "title": "Strangers' files",
         "order": 90,
         "command": f"python benchmarks/fuzz.py --cases {sum(one.cases for one in chunks)} --keep",
-        "machine": "2 cores of an Intel Xeon (AVX-512, AMX), ONNX Runtime 1.31.1, 1 thread, beside other work",
+        "machine": f"{processor()}, ONNX Runtime 1.31.1, 1 thread, beside other work",
         "date": f"{date.today():%Y-%m-%d}",
         "text": "Packages, latency tables, supernets' cards and CSVs with values, keys, bytes and files changed at"
         " random, most packages sealed anew as their author would, and the commands that read such. A fault is a"

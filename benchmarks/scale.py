@@ -33,6 +33,7 @@ from PIL import Image
 from results import RUNS, Section, Table, keep
 
 import search.oneshot  # noqa: F401 - first
+from hardware_profiles.measure.processor import processor
 from search.images.feed import feed
 from search.images.synthesize import dead_leaves
 from search.oneshot.engine.loader import Loader
@@ -226,7 +227,7 @@ def section() -> Section:
         title="Training that scales with the images",
         order=61,
         command="python benchmarks/scale.py jpegs photos imagenet --work FOLDER --keep",
-        machine="2 cores of an Intel Xeon (AVX-512, AMX), torch, 1 thread, fp32, beside other work",
+        machine=f"{processor()}, torch, 1 thread, fp32, beside other work",
         date=datetime.now(UTC).date().isoformat(),
         text="Generated images, `resnet`. Start: from the command to the end of its first step, with the cache filled"
         " or the shards known; memory: of all its processes, shared pages once; the loader alone has two workers;"

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from truth import BATCH, BOOTSTRAPS, PENALTIES, SEEN, Domain, Floats, fast, named, read_domain, ridge, taus
 
+from hardware_profiles.measure.processor import processor
 from hardware_profiles.tables.find import find_costs
 from search.images.views import Views, center, views
 from search.nets import Backbone, Net
@@ -361,7 +362,7 @@ def keep_all(evidence: Evidence, tables: list[Table], out: Path) -> None:
             command=f"python benchmarks/score_quality.py --sets DIR {domains}{limit} --supernet SUPERNET"
             " --out RUNS.jsonl\n"
             "python benchmarks/score_quality.py --report --out RUNS.jsonl --keep",
-            machine="2 cores of an Intel Xeon (AVX-512, AMX), ONNX Runtime for the features, 1 thread, fp32",
+            machine=f"{processor()}, ONNX Runtime for the features, 1 thread, fp32",
             date=time.strftime("%Y-%m-%d"),
             text=TEXT.format(
                 count=evidence.truth.shape[1], band=BAND, best=best[0], tau=best[1], macs=sizes[1], **about

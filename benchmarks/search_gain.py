@@ -2,17 +2,20 @@
 
     python benchmarks/search_gain.py train --images DIR --supernet SUPERNET --work FOLDER
     python benchmarks/search_gain.py judge --sets DIR --domain rsscn7 --domain gtsrb ... --limit 3000 --work FOLDER
+    python benchmarks/search_gain.py judge --finetune 3000 --sets DIR --domain rsscn7 ... --work ANOTHER-FOLDER
     python benchmarks/search_gain.py report [--work FOLDER] [--keep]
 
 ``train`` trains the handcrafted networks, MobileNetV2 and ResNet-18 of several widths, each alone and from fresh
 weights, by the recipe of SUPERNET, a name or a folder, its outside teacher's too where it has one, and on as many
-images of DIR. Without it there are none. ``judge``, which takes --supernet, too, measures this
-machine's table at 64 px, and for each domain and budget searches with the default score on the domain's unlabelled
-images (64 networks with two seeds, 256, 1,000; 30 times as many where the score is an accuracy table, which is then one
-without the domain's own labels), takes the largest that fits by multiply-accumulates, and draws 8 random networks of
-the band just below the budget. Domains and truth, a ridge classifier on frozen features, are those of truth.py;
-statistics of all networks are recalibrated on the same 256 images. All networks are timed in turns at the end. Every
-network and domain is a line in FOLDER, and the same command goes on where it stopped.
+images of DIR. Without it there are none. ``judge``, which takes --supernet, too, measures this machine's table at 64
+px, and for each domain and budget searches with the default score on the domain's unlabelled images (64 networks with
+two seeds, 256, 1,000; 30 times as many where the score is an accuracy table, which is then one without the domain's own
+labels), takes the largest that fits by multiply-accumulates, and draws 8 random networks of the band just below the
+budget. Domains and truth, a ridge classifier on frozen features, are those of truth.py; statistics of all networks are
+recalibrated on the same 256 images. With --finetune the truth is another: what the default search finds with two seeds,
+4 random networks and the others are trained with a head on that many images of ``train`` and judged on ``test``. All
+networks are timed in turns at the end. Every network and domain is a line in FOLDER, and the same command goes on where
+it stopped.
 """
 
 import argparse
@@ -30,12 +33,14 @@ import torch
 from accuracy_table import table_without
 from results import RUNS, Section, Table, keep
 from runs import add_run, read_runs
-from truth import BOOTSTRAPS, Domain, Floats, judged, named, read_domain
+from truth import BOOTSTRAPS, Domain, Floats, judged, named, read_domain, tuned
 
 from hardware_profiles import LatencyTable, OnnxRunner, load_table, save_table
 from hardware_profiles.measure.models import to_onnx_bytes
+from hardware_profiles.measure.processor import processor
 from hardware_profiles.timing.timing import time_runners
 from search.images.feed import feed
+from search.labels.read import read_split
 from search.nets import HANDCRAFTED, Backbone, Net
 from search.nets.handcrafted import Handcrafted, MobileShape, ResNetShape
 from search.oneshot.pretrain import pretrain
@@ -57,6 +62,7 @@ from zoo.supernets import DEFAULT, read_supernet
 PX = 64
 BUDGETS_MS = (0.33, 0.76, 1.0)
 RANDOM, BAND = 8, 0.05
+TUNED = 4  # random networks that are fine-tuned
 SEARCHES = ((64, 0), (64, 1), (256, 0), (1000, 0))  # networks scored, seed
 BEST = "searched, 64"  # by the defaults
 # Those of about a budget's milliseconds; widths relative to the published ones.
@@ -150,6 +156,7 @@ def judge(args: argparse.Namespace) -> None:
         "images": card.images_seen,
         "score": criterion_for(Task.CLS, ready.supernet.accuracy),
         "limit": args.limit,
+        "finetune": args.finetune,
         "budgets_ms": list(BUDGETS_MS),
         "table": table.device.id,
     }
@@ -160,22 +167,32 @@ def judge(args: argparse.Namespace) -> None:
         supernet = ready.supernet
         if supernet.accuracy is not None:  # a set is not judged by what was learned from it
             supernet = replace(supernet, accuracy=table_without(card.name, ready.sha256, name))
-        accuracy: dict[str, float] = {}
+        accuracy: dict[tuple[str, int], float] = {}
+        split = None if args.finetune is None else read_split(args.sets / name, Task.CLS, seed=0)
         for budget_ms, found_by, seed in contenders():
+            if split is not None and (seed >= TUNED or scored(found_by) > 64):
+                continue
             absent = found_by in BY_HAND and not (args.work / f"{slug(found_by)}.pt").exists()
             if absent or (name, budget_ms, found_by, seed) in done or scored(found_by) > args.most:
                 continue
             domain = domain or read_domain(args.sets / name, PX, args.limit)
             choices, seconds = look_for(supernet, table, domain, budget_ms, found_by, seed)
-            if choices not in accuracy:
-                accuracy[choices] = judged(backbone_of(ready.supernet, choices, args.work), card, domain, PX)
+            # Frozen features know no seed; fine-tuning is another one each time.
+            key = choices, 0 if split is None else seed
+            if key not in accuracy:
+                backbone = backbone_of(ready.supernet, choices, args.work)
+                accuracy[key] = (
+                    judged(backbone, card, domain, PX)
+                    if split is None
+                    else tuned(backbone, card, split, args.finetune, PX, seed)
+                )
             run = Run(
                 domain=name,
                 budget_ms=budget_ms,
                 found_by=found_by,
                 seed=seed,
                 choices=choices,
-                accuracy=round(accuracy[choices], 5),
+                accuracy=round(accuracy[key], 5),
                 seconds=round(seconds, 2),
             )
             add_run(out, run)
@@ -300,7 +317,8 @@ def report(kept_lines: list[str], *, kept: bool) -> None:
             rows=rows,
         ),
         Table(
-            caption="Accuracy of frozen features, %; random ones: mean",
+            caption=f"Accuracy {'of frozen features' if settings.get('finetune') is None else 'after fine-tuning'}, %;"
+            " random ones: mean",
             columns=["domain", "budget, ms", *names],
             rows=[
                 [d, b, *(f"{mean(of[d, b, n]):.1f}" if (d, b, n) in of else "" for n in names)]
@@ -324,11 +342,13 @@ def report(kept_lines: list[str], *, kept: bool) -> None:
         print(table.caption, *(" | ".join(str(cell) for cell in row) for row in (table.columns, *table.rows)), sep="\n")
     if not kept:
         return
-    name = f"search_gain_{settings['supernet']}"
+    images = settings.get("finetune")
+    name = f"search_gain_{settings['supernet']}{'' if images is None else '_finetuned'}"
     picture = RUNS / f"{name}.svg"
     plot(of, ms, domains, picture)
     (RUNS / f"{name}.jsonl").write_text("\n".join(kept_lines) + "\n", "utf-8")
-    text = TEXT.format(
+    text = (TEXT if images is None else TEXT + TUNED_TEXT).format(
+        images=images,
         supernet=settings["supernet"],
         seen=settings["images"],
         score=settings["score"],
@@ -336,7 +356,7 @@ def report(kept_lines: list[str], *, kept: bool) -> None:
         spread=100 * spread,
         picture=picture.name,
     )
-    if settings["supernet"] == DEFAULT:  # what a search says of itself
+    if settings["supernet"] == DEFAULT and images is None:  # what a search says of itself
         document = json.loads(EVIDENCE.read_text("utf-8"))
         gain = [float(gains[BEST].mean()), *map(float, interval(gains[BEST]).split(", "))]
         document["search"] = {"score": settings["score"], "gain_points": [round(points, 3) for points in gain]}
@@ -345,13 +365,14 @@ def report(kept_lines: list[str], *, kept: bool) -> None:
     keep(
         name,
         Section(
-            title=f"What does a search in `{settings['supernet']}` gain over random, largest and handcrafted networks?",
+            title=f"What does a search in `{settings['supernet']}` gain over random, largest and handcrafted networks"
+            f"{'?' if images is None else ' after fine-tuning?'}",
             order=54,
             command="python benchmarks/search_gain.py train --images DIR --supernet SUPERNET --work FOLDER\n"
-            f"python benchmarks/search_gain.py judge --sets DIR {chosen} --limit 3000 --supernet SUPERNET"
-            " --work FOLDER\n"
+            f"python benchmarks/search_gain.py judge --sets DIR {chosen} --limit 3000"
+            f"{'' if images is None else f' --finetune {images}'} --supernet SUPERNET --work FOLDER\n"
             "python benchmarks/search_gain.py report --work FOLDER --keep",
-            machine="2 cores of an Intel Xeon (AVX-512, AMX), ONNX Runtime, 1 thread, fp32, 64 px, busy",
+            machine=f"{processor()}, ONNX Runtime, 1 thread, fp32, 64 px, busy",
             date=time.strftime("%Y-%m-%d"),
             text=text,
             tables=tables,
@@ -366,6 +387,10 @@ are any, take about a budget's milliseconds and were trained alone from fresh we
 images.
 
 ![Accuracy against measured milliseconds](runs/{picture})"""
+TUNED_TEXT = """
+
+Every network was fine-tuned on {images:,} images by `zoo finetune`'s recipe, a search's finds and the random ones each
+with another seed, and judged on the test half."""
 
 
 def mean(runs: list[Run]) -> float:
@@ -411,6 +436,7 @@ def main() -> None:
     parser.add_argument("--sets", type=Path)
     parser.add_argument("--domain", action="append")
     parser.add_argument("--limit", type=int, help="images of a domain")
+    parser.add_argument("--finetune", type=int, metavar="IMAGES", help="seen in each fine-tuning; without it, none")
     parser.add_argument("--most", type=int, default=SEARCHES[-1][0], help="networks that a search may score")
     parser.add_argument("--work", type=Path, help="of a report: the kept runs of --supernet unless told")
     parser.add_argument("--keep", action="store_true")

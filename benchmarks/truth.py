@@ -1,10 +1,11 @@
-"""Truth: how well networks serve labelled images, by a ridge classifier on frozen features; benchmarks share it.
+"""Truth: how well networks serve labelled images, frozen under a ridge classifier or fine-tuned; benchmarks share it.
 
 A domain is a folder with train and test, each with a sub-folder a class, or with images/ and masks/ of the same file
 names, a mask's values being classes and 255 nothing.
 """
 
 import io
+import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +20,17 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.types import Preprocess
 from search.images.read import read_images
 from search.images.views import center
+from search.labels.read import Split
 from search.nets import Backbone, Net
 from search.supernet import SupernetCard
-from search.types import Architecture
+from search.types import Architecture, Task
+from zoo.heads.network import KINDS, make_network
+from zoo.heads.predictions import by_torch, judge
+from zoo.make.finetune import RATES, Recipe, fit, loss_of
+from zoo.types import HeadCard, no_progress, silent
 
 SEEN, BATCH = 256, 16
 FOLDS, BOOTSTRAPS = 5, 1000
@@ -113,6 +120,18 @@ def judged(backbone: Backbone, card: SupernetCard, domain: Domain, px: int) -> f
     x_ND = torch.cat([run(seen(part))[0] for part in domain.pixels.split(BATCH)])
     found = ridge(x_ND, domain.labels, domain.folds, PENALTIES, balanced=False)
     return max(accuracy for accuracy, *_ in found.values())
+
+
+def tuned(backbone: Backbone, card: SupernetCard, split: Split, images: int, px: int, seed: int) -> float:
+    """Accuracy on ``test`` after `zoo finetune`'s recipe has seen ``images`` images of ``train``."""
+    head = HeadCard(kind=KINDS[Task.CLS], task=Task.CLS, classes=split.train.classes)
+    network = make_network(backbone, head, px, seed=seed)
+    how = Preprocess(size_px=(px, px), mean=card.mean, std=card.std)
+    epochs = max(1, round(images / len(split.train.samples)))
+    recipe = Recipe(epochs=epochs, patience=epochs, seed=seed, rate=RATES[Task.CLS])
+    with tempfile.TemporaryDirectory() as work:
+        fit(network, split, how, recipe, work=Path(work), loss=loss_of, progress=no_progress, say=silent)
+        return float(judge(by_torch(network), split.test or split.val, how).values["top-1"])
 
 
 def fast(module: nn.Module, example_BCHW: Tensor) -> Callable[[Tensor], list[Tensor]]:

@@ -14,6 +14,7 @@ from search.nets.genotype import Origin, read_genotype, read_origin, write_genot
 from search.supernet import load_supernet, save_supernet
 from tests.search.small_cells import DARTS_V2, single_network
 from zoo.cli.app import program
+from zoo.cli.facts import supernet_facts
 from zoo.errors import OutputExists
 from zoo.make import bundle as module
 from zoo.make.bundle import bundle, main
@@ -82,3 +83,21 @@ def test_a_bad_evaluation_is_refused_in_one_line_and_nothing_is_written(
     monkeypatch.setattr(sys, "argv", [module.__name__, *arguments])
     assert main() == 2
     assert len(capsys.readouterr().err.splitlines()) == 1 and not (tmp_path / "x").exists()
+
+
+def test_info_tells_accuracies_and_where_a_validation_began_and_ended(
+    run: Path, image_folder: Path, tmp_path: Path
+) -> None:
+    looks = {
+        "columns": ["step", "images", "knn_largest"],
+        "rows": [[9, 640.0, 0.25], [19, 1280.0, None], [29, 1920.0, 0.5]],
+    }
+    network = {"network": "largest", "params": 1234, "trained": {"knn": 0.45678}, "untrained": {"knn": 0.25}}
+    made = load_supernet(bundle(run, tmp_path / "a", images=image_folder, **ABOUT, evaluation={"networks": [network]}))
+    card = replace(made.card, training={**made.card.training, "validation": looks})
+    told = dict(supernet_facts(card, tmp_path))
+    assert told["evaluation: networks"] == "largest (1,234 parameters): knn 0.457 (untrained 0.250)"
+    assert told["validation"] == "knn largest 0.25 -> 0.5, images seen 640 -> 1,920" and "rows" not in told["training"]
+    odd = replace(card, training={"validation": {"rows": 3}}, evaluation={"networks": [network, {"trained": "x"}]})
+    told = dict(supernet_facts(odd, tmp_path))
+    assert "validation" not in told and "1234" in told["evaluation: networks"]

@@ -211,10 +211,11 @@ def supernet_facts(card: SupernetCard, folder: Path) -> list[Row]:
         ("net", f"{card.net}: {networks}; input {card.resolution_px}x{card.resolution_px} px RGB"),
         ("objective", card.objective),
         ("recipe", _text({key: value for key, value in card.recipe.items() if isinstance(value, str | int | float)})),
-        ("training", _text({key: value for key, value in card.training.items() if key != "curve"})),
+        ("training", _text({key: value for key, value in card.training.items() if key not in ("curve", "validation")})),
         *[("loss", loss) for loss in [_loss(card.training.get("curve"))] if loss is not None],
+        *[("validation", seen) for seen in [_validation(card.training.get("validation"))] if seen is not None],
         ("training data", _text(card.data)),
-        *([(f"evaluation: {key}", _text(value)) for key, value in card.evaluation.items()] or [_NOT_EVALUATED]),
+        *([(f"evaluation: {key}", _judged(value)) for key, value in card.evaluation.items()] or [_NOT_EVALUATED]),
         ("versions", _text(card.versions)),
     ]
 
@@ -230,6 +231,38 @@ def _loss(curve: Any) -> str | None:
             losses = ", ".join(f"{str(name).removeprefix('loss_')} {a} -> {b}" for name, a, b in pairs)
             return f"{losses}, steps {begin} -> {end}; {note}"
     return None
+
+
+def _validation(looks: Any) -> str | None:
+    """The ends of what ``zoo pretrain --validate`` saw; None where it did not look."""
+    match looks:
+        case {"columns": ["step", "images", *names], "rows": [[_, begin, *first], *_, [_, end, *last]]}:
+            pairs = zip(names, first, last, strict=False)
+            accuracies = ", ".join(f"{str(name).replace('_', ' ')} {a} -> {b}" for name, a, b in pairs)
+            return f"{accuracies}, images seen {begin:,.0f} -> {end:,.0f}"
+    return None
+
+
+def _judged(value: Any) -> str:
+    """A line of an evaluation; of its networks what each is and how good, not its choices."""
+    if isinstance(value, list) and value and all(map(_is_judged, value)):
+        return "; ".join(f"{one['network']} ({one['params']:,} parameters): {_accuracies(one)}" for one in value)
+    return _text(value)
+
+
+def _is_judged(network: Any) -> bool:
+    """Whether a network of an evaluation is as ``zoo evaluate`` writes it, and not a stranger's."""
+    match network:
+        case {"network": str(), "params": int(), "trained": {**trained}}:
+            return all(isinstance(value, float) for value in trained.values())
+    return False
+
+
+def _accuracies(network: Mapping[str, Any]) -> str:
+    untrained = network.get("untrained")
+    before = untrained if isinstance(untrained, dict) else {}
+    told = [(f"{name} {value:.3f}", before.get(name)) for name, value in network["trained"].items()]
+    return ", ".join(f"{text} (untrained {old:.3f})" if isinstance(old, float) else text for text, old in told)
 
 
 def _text(value: Any) -> str:
