@@ -74,15 +74,17 @@ class Lines:
 
     def __init__(self, say: Say, clock: Callable[[], float] = time.monotonic) -> None:
         self._say, self._clock = say, clock
-        self._stage, self._done = ("", 0), 0
+        self._name, self._done, self._total = "", 0, 0
         self._began_s = self._due_s = self._last_s = clock()
 
     def __call__(self, name: str, done: int, total: int) -> None:
         """``done`` of ``total`` parts of a stage."""
         now_s = self._clock()
-        if (name, total) != self._stage or done < self._done:  # it began when the one before was last heard of
-            self._stage, self._began_s, self._due_s = (name, total), self._last_s, self._last_s + _FIRST_WORD_S
-        self._last_s, self._done = now_s, done
+        # A training of so many minutes changes its mind on how many steps that is, and is the same stage all the same.
+        if name != self._name or done < self._done or self._done >= self._total:
+            # It began when the one before was last heard of.
+            self._name, self._began_s, self._due_s = name, self._last_s, self._last_s + _FIRST_WORD_S
+        self._last_s, self._done, self._total = now_s, done, total
         if now_s >= self._due_s and done < total:
             self._say(f"{name}: {done} of {total} after {now_s - self._began_s:.0f} s")
             self._due_s = now_s + min(max(now_s - self._began_s, _FIRST_WORD_S), _RAREST_S)

@@ -39,6 +39,16 @@ def test_lines_come_after_two_seconds_and_then_whenever_the_wait_has_doubled() -
     assert said == [f"search: {second} of 40 after {second} s" for second in (2, 4, 8, 16, 32)]
 
 
+def test_a_stage_whose_end_moves_is_one_stage() -> None:
+    now = 0.0
+    said: list[str] = []
+    lines = Lines(said.append, clock=lambda: now)
+    for second in range(1, 20):
+        now = float(second)
+        lines("train", second, 100 + second)
+    assert said == [f"train: {second} of {100 + second} after {second} s" for second in (2, 4, 8, 16)]
+
+
 def test_a_quick_stage_says_nothing_and_the_next_one_counts_from_its_own_beginning() -> None:
     now = 0.0
     said: list[str] = []
