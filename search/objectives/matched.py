@@ -60,8 +60,8 @@ class Matched(Objective):
         return () if self.weight == 1 else self.inner.targets(x1_BCHW, x2_BCHW)
 
     def encode(self, network: Network, x1_BCHW: Tensor, x2_BCHW: Tensor) -> Tensors:
-        """What the other objective encodes, and the head's features [B, E] of the first view."""
-        encoded = self.inner.encode(network, x1_BCHW, x2_BCHW)
+        """What the other objective encodes, if it has weight, and the head's features [B, E] of the first view."""
+        encoded = (network(x1_BCHW),) if self.weight == 1 else self.inner.encode(network, x1_BCHW, x2_BCHW)
         return (*encoded, self.head(encoded[0]))
 
     def loss(self, encoded: Tensors, targets: Tensors) -> Tensor:

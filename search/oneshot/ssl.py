@@ -132,7 +132,8 @@ class SSL(LightningModule):
         first, second = (replace(v, crop_px=crop_px) for v in (r.views, r.teacher_views or r.views))
         generator = torch.Generator().manual_seed(r.seed * _SEED_STRIDE + step)
         x1 = views(pixels, first, generator, start=start, of=r.batch)
-        return x1, views(pixels, second, generator, start=start, of=r.batch)
+        # An outside teacher alone asks for no second view.
+        return x1, x1 if r.taught_alone else views(pixels, second, generator, start=start, of=r.batch)
 
     def rows(self, step: int, part: int) -> NDArray[Any]:
         """Numbers of the images of a part of the step that are this process's."""

@@ -113,6 +113,16 @@ def test_every_objective_learns_from_it_and_is_resumed_to_the_bit(
     assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
 
 
+def test_a_teacher_alone_leaves_the_objective_no_part(onnx_file: Path, tmp_path: Path) -> None:
+    made = []
+    for objective in ("mocov2", "densecl", "ressl", "byol", "simclr"):
+        recipe = tiny(objective=objective, teacher=str(onnx_file), distill=0.5)
+        assert recipe.taught_alone
+        teacher, _ = taught(onnx_file, tmp_path / "features")
+        made.append(train(recipe, stripes(64, 20), tmp_path / objective, outside=teacher).weights)
+    assert all(torch.equal(tensor, other[name]) for other in made for name, tensor in made[0].items())
+
+
 def test_the_student_comes_to_resemble_the_teacher(onnx_file: Path, tmp_path: Path) -> None:
     recipe = tiny(teacher=str(onnx_file), teacher_weight=1.0, epochs=20, warmup=0)
     train(recipe, stripes(64, 20), tmp_path / "out", outside=taught(onnx_file, tmp_path)[0])

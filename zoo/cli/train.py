@@ -97,7 +97,9 @@ def pretrain_command(
         str | None,
         typer.Option(help="An outside network to learn from, too: timm:NAME, hf:org/name or an ONNX file."),
     ] = None,
-    teacher_weight: Annotated[float | None, typer.Option(help="Its part of the loss; 1 is all.")] = None,
+    teacher_weight: Annotated[
+        float | None, typer.Option(help="Its part of the loss; default: 1, which is all.")
+    ] = None,
     validate: Annotated[
         Path | None,
         typer.Option(help="Labelled images, a sub-folder a class: accuracies are told, and choose nothing."),
