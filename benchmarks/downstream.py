@@ -9,7 +9,8 @@ DIR is what ``zoo finetune --data`` takes, with folders ``train`` and ``test``. 
 ``test`` judges them once. What is in ``--out`` is not run again. ``--share`` takes 1 %, 10 % ... of ``train``.
 
 Networks: ``zoo`` and ``zoo-e3`` (kernel 3 and expansion 1 or 3 of `mobile-photo-mocov2`), ``zoo-resnet`` and
-``zoo-resnet-e3`` (of `resnet-photo-mocov2`, as fast), ``fresh`` in place of ``zoo`` (the same without weights),
+``zoo-resnet-e3`` (of `resnet-photo-mocov2`, as fast), ``zoo-taught`` and ``zoo-taught-e3`` (the same two of
+`resnet-photo-mocov2-taught`), ``fresh`` in place of ``zoo`` (the same without weights),
 ``resnet18``, ``mobilenet_v2``, ``mobilenet_v3_small`` or ``timm:NAME`` under the heads of this project, and
 torchvision's own ``ssdlite`` (det) and ``lraspp`` (seg). None of the others has weights of ImageNet here.
 """
@@ -59,13 +60,15 @@ from zoo.supernets import read_supernet
 from zoo.types import HeadCard, no_progress, silent
 from zoo.use.resolve import find_exportable
 
-MOBILE, RESNET = "mobile-photo-mocov2", "resnet-photo-mocov2"
+MOBILE, RESNET, TAUGHT = "mobile-photo-mocov2", "resnet-photo-mocov2", "resnet-photo-mocov2-taught"
 # Networks of the zoo: every layer used, kernel 3 and expansion 1 or 3; and two ResNets as fast as these with a head.
 SIZES: dict[str, tuple[str, tuple[str | int, ...]]] = {
     "": (MOBILE, ("k3_e1",) * 22),
     "-e3": (MOBILE, ("k3_e3",) * 22),
     "-resnet": (RESNET, (16, 12, 24, 48, 96, 1, 1, 2, 1)),
     "-resnet-e3": (RESNET, (32, 16, 48, 64, 96, 1, 4, 2, 3)),
+    "-taught": (TAUGHT, (16, 12, 24, 48, 96, 1, 1, 2, 1)),
+    "-taught-e3": (TAUGHT, (32, 16, 48, 64, 96, 1, 4, 2, 3)),
 }
 METRICS = {"det": ("mAP50", "mAP"), "seg": ("mIoU",), "cls": ("top-1",)}
 # Nodes of torchvision's networks at strides 8, 16 and 32.
