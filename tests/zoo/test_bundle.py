@@ -96,6 +96,11 @@ def test_info_tells_accuracies_and_where_a_validation_began_and_ended(
     made = load_supernet(bundle(run, tmp_path / "a", images=image_folder, **ABOUT, evaluation={"networks": [network]}))
     card = replace(made.card, training={**made.card.training, "validation": looks})
     told = dict(supernet_facts(card, tmp_path))
+    assert told["objective"] == card.objective
+    learned = replace(card, recipe={**card.recipe, "teacher": "big.onnx", "teacher_weight": 1.0})
+    assert dict(supernet_facts(learned, tmp_path))["objective"].endswith(
+        "with 100% of the loss the teacher's, big.onnx"
+    )
     assert told["evaluation: networks"] == "largest (1,234 parameters): knn 0.457 (untrained 0.250)"
     assert told["validation"] == "knn largest 0.25 -> 0.5, images seen 640 -> 1,920" and "rows" not in told["training"]
     odd = replace(card, training={"validation": {"rows": 3}}, evaluation={"networks": [network, {"trained": "x"}]})

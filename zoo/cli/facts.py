@@ -209,7 +209,7 @@ def supernet_facts(card: SupernetCard, folder: Path) -> list[Row]:
         ("name", card.name),
         ("folder", str(folder)),
         ("net", f"{card.net}: {networks}; input {card.resolution_px}x{card.resolution_px} px RGB"),
-        ("objective", card.objective),
+        ("objective", _objective(card)),
         ("recipe", _text({key: value for key, value in card.recipe.items() if isinstance(value, str | int | float)})),
         ("training", _text({key: value for key, value in card.training.items() if key not in ("curve", "validation")})),
         *[("loss", loss) for loss in [_loss(card.training.get("curve"))] if loss is not None],
@@ -218,6 +218,13 @@ def supernet_facts(card: SupernetCard, folder: Path) -> list[Row]:
         *([(f"evaluation: {key}", _judged(value)) for key, value in card.evaluation.items()] or [_NOT_EVALUATED]),
         ("versions", _text(card.versions)),
     ]
+
+
+def _objective(card: SupernetCard) -> str:
+    teacher, weight = card.recipe.get("teacher"), card.recipe.get("teacher_weight")
+    if teacher is None or not isinstance(weight, float):
+        return card.objective
+    return f"{card.objective}, with {weight:.0%} of the loss the teacher's, {teacher}"
 
 
 _NOT_EVALUATED = ("evaluation", "none on labelled data; `zoo evaluate` does that")
