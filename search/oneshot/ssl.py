@@ -180,11 +180,13 @@ class SSL(LightningModule):
         return tuple(ranks.gather(torch.cat(part))[back] for part in zip(*parts, strict=True))
 
     def outside(self, x1_BCHW: Tensor, step: int, part: int) -> Tensors:
-        """What comes after ``targets``: an outside teacher's features of all processes' images, where there is one."""
+        """What comes after ``targets``: how an outside teacher relates all processes' images, where there is one."""
         if self._outside is None:
             return ()
+        assert isinstance(self.objective, Matched)
         views = self.recipe.views
-        return (ranks.gather(self._outside.features(self.rows(step, part), x1_BCHW, views.mean, views.std)),)
+        features_BE = self._outside.features(self.rows(step, part), x1_BCHW, views.mean, views.std)
+        return self.objective.relations(ranks.gather(features_BE))
 
     def encode(self, x1_BCHW: Tensor, x2_BCHW: Tensor, *, shrink: float = 1.0) -> Tensors:
         """All processes' images by the chosen network; the gradient reaches this process's alone."""

@@ -92,8 +92,9 @@ def test_the_match_is_the_cross_entropy_of_relations_beside_the_objective() -> N
         by_hand = -((t @ others.T / 0.05).softmax(1) * (f @ others.T / 0.2).log_softmax(1)).sum(1).mean()
         own = inner.loss((z1, z2), ())
         expected = by_hand if weight == 1 else 0.7 * own + 0.3 * by_hand
-        torch.testing.assert_close(objective.loss((z1, z2, f_BE), (t_BE,)), expected)
-        objective.update({}, (t_BE,), ema=0.9)
+        related = objective.relations(t_BE)
+        torch.testing.assert_close(objective.loss((z1, z2, f_BE), related), expected)
+        objective.update({}, related, ema=0.9)
         torch.testing.assert_close(objective.seen.keys_KD[:4], t)
 
 
