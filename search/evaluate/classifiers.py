@@ -53,10 +53,15 @@ def linear_accuracy(
     _check(train, test, fewest=2)
     if bool((train_labels_N == train_labels_N[0]).all()):
         return float((test_labels_M == train_labels_N[0]).double().mean())
-    order = torch.randperm(len(train_ND), generator=torch.Generator().manual_seed(seed))
+    return accuracy(best_linear(train, seed=seed), test)
+
+
+def best_linear(train: Features, *, seed: int = 0) -> Pipeline:
+    """The classifier of samples of at least two classes, its penalty chosen on a tenth of them."""
+    x_ND, labels_N = train
+    order = torch.randperm(len(x_ND), generator=torch.Generator().manual_seed(seed))
     held_out, rest = order.tensor_split([max(1, round(_HELD_OUT * len(order)))])
-    decay = best_decay(*((train_ND[rows], train_labels_N[rows]) for rows in (rest, held_out)))
-    return accuracy(fit_linear(train, decay), test)
+    return fit_linear(train, best_decay(*((x_ND[rows], labels_N[rows]) for rows in (rest, held_out))))
 
 
 def best_decay(train: Features, validation: Features, *, decays: Sequence[float] = DECAYS) -> float:

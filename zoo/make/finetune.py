@@ -279,6 +279,7 @@ def fit(
         TrainingError: the loss is no number; ``work`` is then removed.
     """
     try:
+        from search.finetune.head import fit_head
         from search.finetune.loop import Plan, train
         from search.machines import machines_for
     except ModuleNotFoundError as error:
@@ -302,10 +303,14 @@ def fit(
                 rate=RATES[split.train.task] if recipe.rate is None else recipe.rate,
                 **{name: value for name, value in asdict(recipe).items() if name not in ("mirror", "rate")},
             )
+            views = Views(arrays, given, seed=recipe.seed, mirror=recipe.mirror)
+            begins = not (resume and (work / CHECKPOINT).is_file())
+            if begins and isinstance(network, Network) and isinstance(network.head, nn.Linear):
+                fit_head(network.backbone, network.head, views, seed=recipe.seed)
             trained = train(
                 network,
                 loss or loss_of,
-                Views(arrays, given, seed=recipe.seed, mirror=recipe.mirror),
+                views,
                 lambda candidate: judge(by_torch(candidate), split.val, how, val),
                 plan,
                 folder=work,
