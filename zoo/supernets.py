@@ -17,11 +17,11 @@ from zoo.names import Name, nearest, shown
 if TYPE_CHECKING:
     from search.supernet import Supernet
 
-_MOBILE = "mobile-photo-mocov2"
+_MOBILE, _TAUGHT = "mobile-photo-mocov2", "resnet-photo-mocov2-taught"
 # A search takes the first one with a choice of networks within its budget, unless it is told which. At equal
 # milliseconds ResNets have the better frozen features, which is what ``cls`` delivers, the others the better fine-tuned
 # whole models and networks for smaller budgets.
-PHOTO_SUPERNETS = {Task.CLS: ("resnet-photo-mocov2", _MOBILE), Task.DET: (_MOBILE,), Task.SEG: (_MOBILE,)}
+PHOTO_SUPERNETS = {Task.CLS: (_TAUGHT, _MOBILE), Task.DET: (_MOBILE,), Task.SEG: (_MOBILE,)}
 DEFAULT = PHOTO_SUPERNETS[Task.CLS][0]
 DEFAULT_NET = "resnet-photo"  # that is trained unless told: twice as fast as the other
 # The nets that names without a size are answered with, where a supernet of one is here, and the least side they take.

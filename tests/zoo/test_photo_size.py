@@ -214,7 +214,7 @@ def test_a_budget_that_limits_nothing_is_said_before_anything_is_scored(photos: 
             [Budget(latency_ms=ms)],
             images=photos,
             task=Task.DET,
-            supernet="resnet-photo-mocov2",
+            supernet="resnet-photo-mocov2-taught",
             resolution_px=96 if not limits else None,
             threads=None,
             seed=0,
@@ -224,7 +224,7 @@ def test_a_budget_that_limits_nothing_is_said_before_anything_is_scored(photos: 
         assert any("limits nothing on galaxy-s24" in line for line in said) != limits
 
 
-NO_ROOM = "resnet-photo-mocov2 has hardly a network within the budget on {}, so mobile-photo-mocov2 is searched"
+NO_ROOM = "resnet-photo-mocov2-taught has hardly a network within the budget on {}, so mobile-photo-mocov2 is searched"
 
 
 @pytest.mark.parametrize(
