@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from search.finetune.loop import Trained
 
 # Of the best pairs of rate and share of the first layers tried on flowers, bccd and camvid (benchmarks/downstream.py).
-RATES = {Task.CLS: 3e-3, Task.DET: 8e-3, Task.SEG: 8e-3}
+RATES = {Task.CLS: 1e-3, Task.DET: 8e-3, Task.SEG: 8e-3}
 JOB, CHECKPOINT = "job.json", "last.ckpt"
 # Pictures are decoded so much larger than the input, so that windows of them are not blurred.
 _DECODED = 1.25
