@@ -11,6 +11,7 @@ import time
 
 from results import RUNS, Section, Table, keep
 
+from search.supernet import SupernetCard
 from zoo.plots import plot_validation
 from zoo.supernets import DEFAULT, read_supernet
 
@@ -25,6 +26,16 @@ COMMANDS = (
     " --max-minutes 58 --precision bf16 --seed 3 -o SUPERNET",
     "python benchmarks/learning.py SUPERNET --keep",
 )
+
+
+def judged(card: SupernetCard) -> str:
+    """What `zoo evaluate` said of CIFAR-10, as the card has it."""
+    seen = card.evaluation
+    largest, smallest = (100 * one["trained"]["linear"] for one in seen["networks"][:2])
+    return (
+        f"`{card.name}` by `zoo evaluate`, {seen['train']:,} labelled images and {seen['test']:,} others: largest"
+        f" {largest:.1f} %, smallest {smallest:.1f} %, linear"
+    )
 
 
 def main() -> None:
@@ -48,7 +59,8 @@ def main() -> None:
         f"`{card.name}` ({card.images_seen:,} images), judged on 2,048 labelled images of CIFAR-10's test half at 64"
         " px, half of which vote; its training half is among the images without labels. The largest network learns"
         f" alone in the first {card.recipe['slow_start']:.0%} of each training. The last one begins at 952,000"
-        " images, and has an outside teacher in place of MoCo v2; the others ran on an Intel Xeon.\n\n"
+        " images, and has an outside teacher in place of MoCo v2; the others ran on an Intel Xeon."
+        f" {judged(card)}; {judged(read_supernet(card.training['from']).supernet.card)}.\n\n"
         f"![Accuracy against images seen](runs/{picture.name})"
     )
     keep(
