@@ -22,6 +22,7 @@ from results import Section, Table, keep
 import zoo
 import zoo.make.confirm
 from zoo.devices.tables import this_device
+from zoo.supernets import DEFAULT
 
 LIMIT = 1.03
 
@@ -99,7 +100,7 @@ def keep_rows(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
             command=f"python benchmarks/budget.py --images DIR --evaluations {args.evaluations} --keep FILE",
             machine=f"{this_device().chip}, ONNX Runtime, 1 thread, fp32, batch 1, at real-time priority",
             date=f"{datetime.now(UTC):%Y-%m-%d}",
-            text="Classifiers of `resnet-photo-mocov2` at 160 px, detectors and segmenters of `mobile-photo-mocov2` at"
+            text=f"Classifiers of `{DEFAULT}` at 160 px, detectors and segmenters of `mobile-photo-mocov2` at"
             f" 224 px with a head of 20 classes, part of the budget. A winner may take {LIMIT} times its budget"
             " when it is timed again in a process of its own.",
             tables=[
