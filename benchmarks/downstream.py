@@ -54,7 +54,7 @@ from search.supernet import Supernet
 from search.types import Architecture, Task
 from zoo.heads.network import KINDS, Network, make_network
 from zoo.heads.predictions import by_onnx, by_torch, judge
-from zoo.make.finetune import RATES, Recipe, fit, loss_of
+from zoo.make.finetune import RATES, RESNET_CLASSIFIER, Recipe, fit, loss_of
 from zoo.plots import new_figure, save_figure
 from zoo.supernets import read_supernet
 from zoo.types import HeadCard, no_progress, silent
@@ -296,7 +296,7 @@ def key_of(args: argparse.Namespace, name: str, seed: int) -> dict[str, object]:
         "share": args.share,
         "images": args.images,
         "network": name,
-        "rate": args.rate,
+        "rate": args.rate or usual_rate(name, args.task),
         "first_layers": args.first_layers if name.startswith("zoo") else 1.0,
         "seed": seed,
     }
@@ -331,12 +331,18 @@ def add(path: Path, row: Run | Time) -> None:
         file.write(line + "\n")
 
 
+def usual_rate(network: str, task: str) -> float:
+    """That of `zoo finetune`, by the network's name here."""
+    is_resnet = network.startswith(("zoo-resnet", "zoo-taught"))
+    return RESNET_CLASSIFIER if is_resnet and task == "cls" else RATES[Task(task)]
+
+
 def tables(runs: Sequence[Run], times: Sequence[Time]) -> list[Table]:
     """For each task the networks at the default rate, side by side; then the other rates that were tried."""
     made: list[Table] = []
     for task in METRICS:
         mine = [one for one in runs if one.task == task]
-        usual = [one for one in mine if (one.rate, one.first_layers) == (RATES[Task(task)], 1.0)]
+        usual = [one for one in mine if (one.rate, one.first_layers) == (usual_rate(one.network, task), 1.0)]
         for metric in METRICS[task] if usual else ():
             made.append(beside(usual, metric, f"{task}: {metric} in %, mean and deviation of seeds"))
         if tried := [one for one in mine if one not in usual]:
@@ -416,8 +422,8 @@ def plot(runs: Sequence[Run], times: Sequence[Time], folder: Path) -> list[str]:
     ms_of |= {(task, px, "fresh"): ms for (task, px, network), ms in ms_of.items() if network == "zoo"}
     made = []
     for task, metrics in METRICS.items():
-        usual = (RATES[Task(task)], 1.0)
-        mine = [one for one in runs if one.task == task and one.share == 1 and (one.rate, one.first_layers) == usual]
+        mine = [one for one in runs if one.task == task and one.share == 1]
+        mine = [one for one in mine if (one.rate, one.first_layers) == (usual_rate(one.network, task), 1.0)]
         groups: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
         for one in mine:
             if one.images == min(o.images for o in mine) and (task, one.size_px, one.network) in ms_of:
@@ -481,7 +487,6 @@ def main() -> None:
     parser.add_argument("--machine", default="")
     parser.add_argument("--text", default="")
     args = parser.parse_args()
-    args.rate = args.rate or RATES[Task(args.task)]
     torch.set_num_threads(1)
     if args.keep:
         keep_section(args)

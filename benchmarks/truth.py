@@ -29,7 +29,7 @@ from search.supernet import SupernetCard
 from search.types import Architecture, Task
 from zoo.heads.network import KINDS, make_network
 from zoo.heads.predictions import by_torch, judge
-from zoo.make.finetune import RATES, Recipe, fit, loss_of
+from zoo.make.finetune import Recipe, fit, loss_of
 from zoo.types import HeadCard, no_progress, silent
 
 SEEN, BATCH = 256, 16
@@ -128,7 +128,7 @@ def tuned(backbone: Backbone, card: SupernetCard, split: Split, images: int, px:
     network = make_network(backbone, head, px, seed=seed)
     how = Preprocess(size_px=(px, px), mean=card.mean, std=card.std)
     epochs = max(1, round(images / len(split.train.samples)))
-    recipe = Recipe(epochs=epochs, patience=epochs, seed=seed, rate=RATES[Task.CLS])
+    recipe = Recipe(epochs=epochs, patience=epochs, seed=seed)
     with tempfile.TemporaryDirectory() as work:
         fit(network, split, how, recipe, work=Path(work), loss=loss_of, progress=no_progress, say=silent)
         return float(judge(by_torch(network), split.test or split.val, how).values["top-1"])

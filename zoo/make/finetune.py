@@ -33,6 +33,7 @@ from search.labels.read import Split
 from search.labels.samples import Samples
 from search.labels.views import Views
 from search.nets import Backbone
+from search.nets.resnet import ResNetBackbone
 from search.running import ALONE, Running
 from search.types import Task
 from zoo.devices.tables import this_device
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
     from search.finetune.loop import Trained
 
 # Of the best pairs of rate and share of the first layers tried on flowers, bccd and camvid (benchmarks/downstream.py).
-RATES = {Task.CLS: 1e-3, Task.DET: 8e-3, Task.SEG: 8e-3}
+RATES = {Task.CLS: 3e-3, Task.DET: 8e-3, Task.SEG: 8e-3}
+RESNET_CLASSIFIER = 1e-3  # whose layers are not depthwise
 JOB, CHECKPOINT = "job.json", "last.ckpt"
 # Pictures are decoded so much larger than the input, so that windows of them are not blurred.
 _DECODED = 1.25
@@ -68,7 +70,7 @@ class Recipe:
     Args:
         epochs: at most.
         batch: images a step.
-        rate: of the head; None takes the task's in ``RATES``.
+        rate: of the head; None takes ``usual_rate``.
         first_layers: the backbone's first layers learn at this share of the rate, its last ones at all of it.
         patience: epochs without a better score before it stops.
         max_minutes: the schedule ends then; None for no limit.
@@ -300,7 +302,7 @@ def fit(
             plan = Plan(
                 # Judging takes no longer than training, however few images that has.
                 judge_every=math.ceil(len(split.val.samples) / (2 * len(arrays))),
-                rate=RATES[split.train.task] if recipe.rate is None else recipe.rate,
+                rate=usual_rate(network, split.train.task) if recipe.rate is None else recipe.rate,
                 **{name: value for name, value in asdict(recipe).items() if name not in ("mirror", "rate")},
             )
             views = Views(arrays, given, seed=recipe.seed, mirror=recipe.mirror)
@@ -333,6 +335,12 @@ def fit(
     if trained is None or val is None:
         raise SystemExit(0)
     return trained, val
+
+
+def usual_rate(network: nn.Module, task: Task) -> float:
+    """The rate at which a network learns well: ``benchmarks/downstream.py``."""
+    is_resnet = isinstance(getattr(network, "backbone", None), ResNetBackbone)
+    return RESNET_CLASSIFIER if is_resnet and task is Task.CLS else RATES[task]
 
 
 def loss_of(network: nn.Module, x_NCHW: Tensor, targets: Targets) -> Tensor:
