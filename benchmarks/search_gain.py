@@ -424,7 +424,7 @@ def plot(of: dict[tuple[str, float, str], list[Run]], ms: dict[str, float], doma
         axis.set_xlabel("measured ms", fontsize=7)
         axis.tick_params(labelsize=6)
     figure.axes[0].set_ylabel("accuracy, %", fontsize=7)
-    figure.axes[0].legend(fontsize=5)
+    figure.axes[0].legend(fontsize=5, loc="lower right")
     save_figure(figure, path)
 
 
