@@ -53,14 +53,17 @@ def main() -> None:
         print(*row, sep="  ")
     if not args.keep:
         return
+    if card.name != DEFAULT:
+        raise SystemExit(f"{card.name} is not {DEFAULT}, whose trainings alone are told here; leave --keep out")
+    start = read_supernet(card.training["from"]).supernet.card
     picture = RUNS / f"learning_{card.name}.svg"
     plot_validation(looks, picture, title=card.name)
     text = (
         f"`{card.name}` ({card.images_seen:,} images), judged on 2,048 labelled images of CIFAR-10's test half at 64"
         " px, half of which vote; its training half is among the images without labels. The largest network learns"
-        f" alone in the first {card.recipe['slow_start']:.0%} of each training. The last one begins at 952,000"
-        " images, and has an outside teacher in place of MoCo v2; the others ran on an Intel Xeon."
-        f" {judged(card)}; {judged(read_supernet(card.training['from']).supernet.card)}.\n\n"
+        f" alone in the first {card.recipe['slow_start']:.0%} of each training. The last one begins at"
+        f" {start.images_seen:,} images, and has an outside teacher in place of MoCo v2; the others ran on an Intel"
+        f" Xeon. {judged(card)}; {judged(start)}.\n\n"
         f"![Accuracy against images seen](runs/{picture.name})"
     )
     keep(

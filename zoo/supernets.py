@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _MOBILE, _TAUGHT = "mobile-photo-mocov2", "resnet-photo-mocov2-taught"
 # A search takes the first one with a choice of networks within its budget, unless it is told which. At equal
-# milliseconds ResNets have the better frozen features, which is what ``cls`` delivers, the others the better fine-tuned
-# whole models and networks for smaller budgets.
+# milliseconds ResNets are the better classifiers, frozen or fine-tuned, the others better at some detection and
+# segmentation (docs/method.md), and there are networks of theirs for smaller budgets.
 PHOTO_SUPERNETS = {Task.CLS: (_TAUGHT, _MOBILE), Task.DET: (_MOBILE,), Task.SEG: (_MOBILE,)}
 DEFAULT = PHOTO_SUPERNETS[Task.CLS][0]
 DEFAULT_NET = "resnet-photo"  # that is trained unless told: twice as fast as the other

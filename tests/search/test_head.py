@@ -83,6 +83,14 @@ def test_a_class_without_a_picture_stays_as_it_was_and_so_does_all_where_there_i
         assert torch.equal(head.weight, before.weight)
 
 
+def test_features_that_are_no_numbers_leave_the_head_to_the_loss(tmp_path: Path) -> None:
+    backbone, head = Colors(), nn.Linear(3, 3)
+    before = head.weight.detach().clone()
+    nn.init.constant_(backbone.norm.weight, torch.nan)
+    fit_head(backbone, head, colored(tmp_path, [0, 1, 2] * 4, 3), seed=0)
+    assert torch.equal(head.weight, before)
+
+
 def test_the_same_pictures_and_seed_make_the_same_head(tmp_path: Path) -> None:
     views = colored(tmp_path, [0, 1, 2] * 10, 3)
     assert torch.equal(begun(views, 3)[1].weight, begun(views, 3)[1].weight)

@@ -103,6 +103,11 @@ def test_info_tells_accuracies_and_where_a_validation_began_and_ended(
     )
     assert told["evaluation: networks"] == "largest (1,234 parameters): knn 0.457 (untrained 0.250)"
     assert told["validation"] == "knn largest 0.25 -> 0.5, images seen 640 -> 1,920" and "rows" not in told["training"]
+    once = replace(card, training={"validation": {**looks, "rows": looks["rows"][:1]}})
+    assert dict(supernet_facts(once, tmp_path))["validation"] == "knn largest 0.25 -> 0.25, images seen 640 -> 640"
+    for rows in ([[1, "a", 2]], [[1, 2.0, 3], 4], []):  # strangers'
+        strange = replace(card, training={"validation": {**looks, "rows": rows}})
+        assert "validation" not in dict(supernet_facts(strange, tmp_path))
     odd = replace(card, training={"validation": {"rows": 3}}, evaluation={"networks": [network, {"trained": "x"}]})
     told = dict(supernet_facts(odd, tmp_path))
     assert "validation" not in told and "1234" in told["evaluation: networks"]

@@ -60,6 +60,7 @@ def searched(tmp_path: Path) -> Result:
         (["pretrain", "--images", ".", "-o", "x", "--precision", "fp8"], 2, "'fp8' is not one of"),
         (["pretrain", "--images", ".", "-o", "x", "--lr", "0"], 2, "lr is 0.0; it must be a finite number above 0"),
         (["pretrain", "--images", ".", "-o", "x", "--loss-weights", "0", "1", "1"], 2, "the first one above 0"),
+        (["pretrain", "--images", ".", "-o", "x", "--teacher-weight", "0.5"], 2, "no teacher is named; name one with"),
     ],
 )
 def test_a_failure_is_one_line_on_stderr_and_a_code(

@@ -222,7 +222,7 @@ def supernet_facts(card: SupernetCard, folder: Path) -> list[Row]:
 
 def _objective(card: SupernetCard) -> str:
     teacher, weight = card.recipe.get("teacher"), card.recipe.get("teacher_weight")
-    if teacher is None or not isinstance(weight, float):
+    if teacher is None or not isinstance(weight, int | float):
         return card.objective
     return f"{card.objective}, with {weight:.0%} of the loss the teacher's, {teacher}"
 
@@ -241,13 +241,17 @@ def _loss(curve: Any) -> str | None:
 
 
 def _validation(looks: Any) -> str | None:
-    """The ends of what ``zoo pretrain --validate`` saw; None where it did not look."""
+    """The ends of what ``zoo pretrain --validate`` saw; None where it did not look, or a stranger's form."""
     match looks:
-        case {"columns": ["step", "images", *names], "rows": [[_, begin, *first], *_, [_, end, *last]]}:
-            pairs = zip(names, first, last, strict=False)
+        case {"columns": ["step", "images", *names], "rows": [first, *_] as rows} if all(map(_is_look, rows)):
+            pairs = zip(names, first[2:], rows[-1][2:], strict=False)
             accuracies = ", ".join(f"{str(name).replace('_', ' ')} {a} -> {b}" for name, a, b in pairs)
-            return f"{accuracies}, images seen {begin:,.0f} -> {end:,.0f}"
+            return f"{accuracies}, images seen {first[1]:,.0f} -> {rows[-1][1]:,.0f}"
     return None
+
+
+def _is_look(row: Any) -> bool:
+    return isinstance(row, list) and len(row) > 2 and isinstance(row[1], int | float)
 
 
 def _judged(value: Any) -> str:

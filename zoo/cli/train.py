@@ -169,6 +169,8 @@ def pretrain_command(
         settings=read_settings(recipe_file, settings or ()),
         changes=cast("Changes", {name: value for name, value in given.items() if value is not None}),
     )
+    if teacher_weight is not None and recipe.teacher is None:
+        raise BadRequest(f"--teacher-weight is {teacher_weight:g}, and no teacher is named; name one with --teacher")
     running = Running(
         devices=devices,
         nodes=nodes,

@@ -308,7 +308,7 @@ def fit(
             views = Views(arrays, given, seed=recipe.seed, mirror=recipe.mirror)
             begins = not (resume and (work / CHECKPOINT).is_file())
             if begins and isinstance(network, Network) and isinstance(network.head, nn.Linear):
-                fit_head(network.backbone, network.head, views, seed=recipe.seed)
+                fit_head(network.backbone, network.head, views, seed=recipe.seed, progress=stage(progress, "head"))
             trained = train(
                 network,
                 loss or loss_of,
